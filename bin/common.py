@@ -1,0 +1,61 @@
+"""What the binaries share: flags, and errors as one clear line.
+
+Flags and configuration are checked before TensorFlow is imported, which takes seconds.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+# The repository's root instead of this folder: for the configurations' imports, and because the
+# profile.py that stands here must not hide Python's own.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags, logging  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Defaults to runs/NAME.")
+
+
+def run_stage(stage: str) -> None:
+    """Defines the flags and runs one stage of the pipeline, or "prune" for all."""
+    config = config_flags.DEFINE_config_file("config", None, "Experiment: configs/NAME.py.")
+    flags.mark_flag_as_required("config")
+
+    def main() -> None:
+        from tfrcp.pipeline import Pipeline
+
+        settings = config.value
+        pipeline = Pipeline(settings.to_dict(), _WORKDIR.value or f"runs/{settings.name}")
+        getattr(pipeline, stage)()
+
+    run(main)
+
+
+def run(main) -> None:
+    """Runs a function of no arguments; user errors end in one line and exit status 1."""
+
+    def guarded(arguments):
+        if len(arguments) > 1:
+            raise app.UsageError(f"Unexpected arguments: {' '.join(arguments[1:])}")
+        logging.set_verbosity(logging.WARNING)
+        try:
+            main()
+        except (ValueError, OSError, ImportError, FloatingPointError) as error:
+            if os.environ.get("TFRCP_DEBUG"):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)
+
+    try:
+        app.run(guarded)
+    except (AttributeError, TypeError, ValueError) as error:
+        # A flag that does not fit the configuration.
+        if os.environ.get("TFRCP_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

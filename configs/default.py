@@ -1,0 +1,67 @@
+"""All fields of an experiment with their defaults; every other file here changes some of them."""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config() -> ConfigDict:
+    """A configuration of every field."""
+    config = ConfigDict()
+    config.name = "default"
+    config.seed = 0
+    # Devices: "auto" takes all GPUs if there are several; or "none", "mirrored".
+    config.strategy = "auto"
+
+    config.data = ConfigDict()
+    config.data.name = "digits"  # or a tfds name such as "cifar10", or an .npz file
+    config.data.data_dir = config_dict.placeholder(str)  # where tfds looks for its data
+    config.data.download = False
+    config.data.holdout = 0.1  # share of the training images that only select
+    config.data.mean = ()  # per channel, of images in [0, 1]; empty for none
+    config.data.std = ()
+
+    config.model = ConfigDict()
+    config.model.name = "resnet20"  # a builder in tfrcp.models
+    config.model.options = ConfigDict()  # further arguments of the builder
+    # A trained network to start from: a .keras file, or PyTorch arrays of a CIFAR ResNet in .npz.
+    config.model.base = ""
+
+    # Training of the base. With `model.base`, 0 epochs take it as it is.
+    config.train = recipe(epochs=200, learning_rate=0.1)
+
+    config.search = ConfigDict()
+    config.search.flops = 0.5  # share of the unpruned multiply-adds, or an absolute number
+    config.search.params = config_dict.placeholder(float)  # upper bound of the weights, likewise
+    config.search.tolerance = 0.005
+    config.search.min_ratio = 0.1
+    config.search.max_ratio = 1.0
+    config.search.divisor = 1
+    config.search.fixed = ()  # names of groups to leave alone
+    config.search.criterion = "l1"
+    config.search.objective = "val_accuracy"
+    config.search.max_trials = 100
+    config.search.calibration_images = 256
+
+    config.finetune = recipe(epochs=40, learning_rate=0.01)
+
+    config.evaluate = ConfigDict()
+    config.evaluate.batch_size = 250
+    config.evaluate.latency_batch_size = 64
+
+    config.export = ConfigDict()
+    config.export.format = "tf_saved_model"
+    return config
+
+
+def recipe(**changes) -> ConfigDict:
+    """How a network is trained; see `tfrcp.training.Recipe`."""
+    fields = {
+        "epochs": 200,
+        "batch_size": 128,
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "warmup_epochs": 0,
+        "label_smoothing": 0.0,
+        "augment": "cifar",
+    }
+    return ConfigDict({**fields, **changes})

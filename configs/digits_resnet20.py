@@ -1,0 +1,19 @@
+"""ResNet-20 on scikit-learn's digits, 8 x 8 pixels: the whole job in minutes, without a download.
+
+python bin/prune.py --config=configs/digits_resnet20.py
+"""
+
+from configs import default
+
+
+def get_config():
+    """The configuration."""
+    config = default.get_config()
+    config.name = "digits_resnet20"
+    config.data.name = "digits"
+    config.data.holdout = 0.2
+    config.model.name = "resnet20"
+    config.train = default.recipe(epochs=30, batch_size=64, warmup_epochs=2, augment="shift")
+    config.search.max_trials = 100
+    config.finetune = default.recipe(epochs=15, batch_size=64, learning_rate=0.05, augment="shift")
+    return config

@@ -1,0 +1,407 @@
+import copy
+import json
+import os
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from tfrcp import report
+from tfrcp.report import candidates, drawing, network, page, summary
+
+DRAWS = (candidates.accuracy_flops, candidates.scores, network.channels, network.training)
+
+
+def made_up(groups=12, trials=20, name="stage1_block{}_conv1", center=0.6, spread=0.08):
+    """Metrics as a whole run leaves them."""
+    generator = np.random.default_rng(0)
+    scores = np.round(np.clip(center + spread * generator.standard_normal(trials), 0, 1), 3)
+    full = 40_000_000
+
+    def history(epochs):
+        curve = [1 - 0.9 * 0.8**epoch for epoch in range(epochs)]
+        return {
+            "history": {
+                "accuracy": curve,
+                "val_accuracy": [value - 0.01 for value in curve],
+                "loss": [2 - value for value in curve],
+                "val_loss": [2.1 - value for value in curve],
+                "seconds": [1.0] * epochs,
+            }
+        }
+
+    return {
+        "name": "digits_resnet20",
+        "created": "2025-01-31T12:00:00",
+        "versions": {"tfrcp": "0.1.0", "keras": "3.15.1"},
+        "config": {"search": {"max_trials": trials}},
+        "seed": 0,
+        "data": {
+            "name": "digits",
+            "classes": 10,
+            "train": 1077,
+            "holdout": 360,
+            "test": 360,
+            "input_shape": [8, 8, 1],
+        },
+        "budget": {
+            "flops_target": 0.5,
+            "tolerance": 0.005,
+            "flops_full": full,
+            "feasible_min_ratio": 0.013,
+        },
+        "search": {
+            "criterion": "l1",
+            "objective": "val_accuracy",
+            "trials": [
+                {
+                    "id": f"{trial:04d}",
+                    "score": float(score),
+                    "flops": int(full * generator.uniform(0.495, 0.505)),
+                    "params": 130_000,
+                    "seconds": 0.2,
+                }
+                for trial, score in enumerate(scores)
+            ],
+            "best": f"{int(np.argmax(scores)):04d}",
+            "baseline_score": 0.97,
+            "acceptance": 0.1,
+            "images_holdout": 1000,
+            "images_calibration": 256,
+        },
+        "channels": {
+            name.format(group): {"kept": int(generator.integers(1, 65)), "full": 64}
+            for group in range(groups)
+        },
+        "stages": [{"name": "train", "seconds": 71.2}, {"name": "search", "seconds": 671.0}],
+        "training": {"base": history(30), "finetune": history(5)},
+        "results": {
+            "before": {
+                "test_accuracy": 0.981,
+                "flops": full,
+                "params": 272_474,
+                "activations": 188_426,
+                "bytes": 1_312_345,
+                "latency_ms": 0.351,
+            },
+            "after": {
+                "test_accuracy": 0.978,
+                "flops": 20_040_000,
+                "params": 131_474,
+                "activations": 98_426,
+                "bytes": 712_345,
+                "latency_ms": 0.211,
+            },
+            "after_search": {"test_accuracy": None, "holdout_accuracy": 0.77},
+            "latency_ratio": {
+                "ratio": 0.6,
+                "low": 0.57,
+                "high": 0.63,
+                "batch_size": 64,
+                "device": "CPU",
+            },
+        },
+    }
+
+
+def write(tmp_path, metrics):
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    return report.write(tmp_path)
+
+
+def paths(tree, before=()):
+    """The path of every key in nested dicts."""
+    for key, value in tree.items():
+        yield (*before, key)
+        if isinstance(value, dict):
+            yield from paths(value, (*before, key))
+
+
+def without(metrics, path, replacement=None):
+    """A copy in which the value at `path` is null, or gone where there is no replacement."""
+    changed = copy.deepcopy(metrics)
+    *folder, last = path
+    place = changed
+    for key in folder:
+        place = place[key]
+    if replacement is None:
+        del place[last]
+    else:
+        place[last] = replacement[0]
+    return changed
+
+
+def overlaps(figure):
+    """Pairs of texts that are drawn over each other."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    texts = [text for text in figure.get_children() if isinstance(text, Text)]
+    for axes in figure.axes:
+        texts += [text for text in axes.get_children() if isinstance(text, Text)]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            texts += [axis.label, *(tick.label1 for tick in ticks if tick.label1.get_visible())]
+    texts = [text for text in texts if text.get_text()]
+    boxes = [Text.get_window_extent(text, renderer) for text in texts]
+    return [
+        (texts[i].get_text(), texts[j].get_text())
+        for i in range(len(texts))
+        for j in range(i)
+        if boxes[i].overlaps(boxes[j])
+    ]
+
+
+def test_writes_one_page_that_holds_its_pictures(tmp_path):
+    path = write(tmp_path, made_up())
+    assert path == tmp_path / "report.html"
+    pictures = sorted(os.listdir(tmp_path / "plots"))
+    assert pictures == ["accuracy_flops.png", "channels.png", "scores.png", "training.png"]
+    for picture in pictures:
+        content = (tmp_path / "plots" / picture).read_bytes()
+        assert content.startswith(b"\x89PNG")
+    text = path.read_text(encoding="utf-8")
+    assert text.count('src="data:image/png;base64,') == 4
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert "url(" not in text and "@import" not in text and "<script" not in text
+    assert sorted(os.listdir(tmp_path)) == ["metrics.json", "plots", "report.html"]
+
+
+def test_same_metrics_give_the_same_files_under_any_settings(tmp_path):
+    first = write(tmp_path, made_up()).read_bytes()
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        settings = dict(matplotlib.rcParams)
+        assert write(tmp_path, made_up()).read_bytes() == first
+        assert dict(matplotlib.rcParams) == settings
+
+
+def test_headline_says_what_came_out():
+    assert summary.headline(made_up()) == (
+        "Pruned to 50.1 % of the multiply-adds and fine-tuned for 5 epochs, the network classifies "
+        "97.8 % of the 360 test images correctly; unpruned it was 98.1 %, a loss of 0.3 points. It "
+        "is faster here: an image takes 0.60 times as long (95 % interval 0.57 to 0.63; batch of "
+        "64 on CPU)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [(0.991, "a gain of 1.0 points"), (0.981, "nothing is lost"), (0.9, "a loss of 8.1 points")],
+)
+def test_headline_tells_loss_from_gain(after, words):
+    metrics = made_up()
+    metrics["results"]["after"]["test_accuracy"] = after
+    assert words in summary.headline(metrics)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.5, 0.99, "faster"), (0.9, 1.1, "not measurably faster"), (1.01, 1.3, "slower")],
+)
+def test_says_plainly_when_it_is_not_faster(low, high, verdict):
+    metrics = made_up()
+    metrics["results"]["latency_ratio"].update(low=low, high=high)
+    for text in (summary.headline(metrics), report.table(metrics)):
+        assert f"It is {verdict} here" in text
+
+
+def test_headline_after_the_search_and_before():
+    metrics = made_up()
+    del metrics["results"], metrics["training"]
+    text = summary.headline(metrics)
+    assert "The best of 20 random candidates" in text and "not been fine-tuned" in text
+    assert "Nothing" in summary.headline({})
+
+
+def test_table_is_aligned():
+    lines = report.table(made_up()).splitlines()
+    assert lines[:8] == [
+        "                                         before     after       after / before",
+        "------------------------------------------------------------------------------",
+        "test accuracy                            98.1 %    97.8 %          -0.3 points",
+        "multiply-adds per image                    40 M      20 M                0.501",
+        "parameters                                272 k     131 k                0.483",
+        "activations per image                     188 k    98.4 k                0.522",
+        "size on disk                            1.31 MB    712 kB                0.543",
+        "latency per image, batch of 64 on CPU  0.351 ms  0.211 ms  0.60 (0.57 to 0.63)",
+    ]
+    assert report.table({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "text"),
+    [
+        (summary.count, 0, "0"),
+        (summary.count, 970, "970"),
+        (summary.count, 999_999, "1 M"),
+        (summary.count, 4_110_000_000, "4.11 G"),
+        (summary.size, 999, "999 B"),
+        (summary.size, 59_000, "59 kB"),
+        (summary.percent, 0.98123, "98.1 %"),
+        (summary.points, -0.0034, "-0.3 points"),
+        (summary.points, -0.0001, "0.0 points"),
+        (summary.duration, 71.24, "71.2 s"),
+        (summary.duration, 671.2, "11 min 11 s"),
+        (summary.duration, 7512, "2 h 5 min"),
+    ],
+)
+def test_numbers_and_their_units(function, value, text):
+    assert function(value) == text
+
+
+@pytest.mark.parametrize("replacement", [None, (None,)], ids=["missing", "null"])
+def test_whatever_is_missing_is_left_out(replacement):
+    whole = made_up(groups=3, trials=4)
+    for path in paths(whole):
+        metrics = without(whole, path, replacement)
+        assert page.html(metrics, {}).endswith("</html>\n"), path
+        report.table(metrics)
+        if path[0] in ("search", "budget", "channels", "training") and len(path) < 4:
+            if path[0] != "channels" or len(path) == 1:
+                for draw in DRAWS:
+                    draw(metrics)
+
+
+def test_a_run_that_has_only_begun(tmp_path):
+    for metrics in ({}, {"name": "begun", "search": {"trials": []}, "training": {"base": None}}):
+        text = write(tmp_path, metrics).read_text(encoding="utf-8")
+        assert "Nothing has been pruned" in text
+        assert "<img" not in text
+        assert os.listdir(tmp_path / "plots") == []
+
+
+def test_pictures_of_an_earlier_report_go(tmp_path):
+    write(tmp_path, made_up())
+    metrics = made_up()
+    del metrics["training"]
+    write(tmp_path, metrics)
+    assert "training.png" not in os.listdir(tmp_path / "plots")
+
+
+def test_failed_trials_do_not_count():
+    metrics = made_up()
+    trials = metrics["search"]["trials"]
+    trials[0]["score"], trials[1]["score"], trials[2]["score"] = None, float("nan"), float("inf")
+    assert len(summary.scored_trials(metrics)) == 17
+    for draw in DRAWS:
+        assert draw(metrics) is not None
+
+
+def test_what_comes_from_outside_is_escaped(tmp_path):
+    nasty = '<script>alert("&")</script> $\\frac$'
+    metrics = made_up(groups=2, name=nasty + "{}")
+    metrics.update(name=nasty, config={nasty: nasty}, versions={nasty: nasty}, seed=nasty)
+    metrics["created"] = nasty
+    metrics["data"]["name"] = metrics["search"]["criterion"] = nasty
+    metrics["search"]["objective"] = nasty
+    metrics["stages"][0]["name"] = metrics["results"]["latency_ratio"]["device"] = nasty
+    metrics["training"][nasty] = metrics["training"].pop("base")
+    text = write(tmp_path, metrics).read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") >= 10
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        made_up(),
+        made_up(groups=55, trials=1000),
+        made_up(groups=110, trials=50, name="a_rather_long_name_{}_of_a_layer_in_a_nested_model"),
+        made_up(groups=1, trials=1),
+        made_up(spread=0.002, center=0.3),
+        made_up(spread=0.0),
+        made_up(center=0.965, spread=0.002),
+    ],
+    ids=["12", "55", "110", "one", "narrow", "all the same", "near the baseline"],
+)
+def test_nothing_is_clipped_or_drawn_over_each_other(metrics):
+    with matplotlib.style.context(["default", drawing.STYLE]):
+        for draw in DRAWS:
+            figure = draw(metrics)
+            if figure is None:
+                continue
+            figure.draw_without_rendering()
+            box, whole = figure.get_tightbbox(), figure.bbox_inches
+            assert box.x0 >= whole.x0 and box.x1 <= whole.x1, draw.__name__
+            assert box.y0 >= whole.y0 and box.y1 <= whole.y1, draw.__name__
+            assert not overlaps(figure), draw.__name__
+
+
+def test_scores_mark_winner_median_and_baseline():
+    metrics = made_up()
+    (axes,) = candidates.scores(metrics).axes
+    best = max(trial["score"] for trial in metrics["search"]["trials"])
+    words = " ".join(text.get_text() for text in axes.texts)
+    assert "median" in words and f"winner {100 * best:.1f} %" in words
+    assert "unpruned 97.0 %" in words
+    assert sum(bar.get_height() for bar in axes.patches) == 20
+
+
+def test_a_baseline_far_from_narrow_scores_is_pointed_at():
+    (axes,) = candidates.scores(made_up(center=0.3, spread=0.002)).axes
+    assert axes.get_xlim()[1] < 0.5
+    assert any("unpruned 97.0 % \N{RIGHTWARDS ARROW}" in text.get_text() for text in axes.texts)
+
+
+def test_cloud_and_baseline_have_a_panel_each():
+    whole, near = candidates.accuracy_flops(made_up()).axes
+    assert whole.get_xlim()[0] == 0.0 and whole.get_xlim()[1] > 1.0
+    assert near.get_xlim()[0] > 0.49 and near.get_xlim()[1] < 0.51
+
+
+def test_an_absolute_target_is_the_same_budget():
+    metrics = made_up()
+    metrics["budget"]["flops_target"] = 20_000_000
+    assert summary.budget_window(metrics) == summary.budget_window(made_up()) == "50.0 % ± 0.5 %"
+
+
+def test_an_objective_that_is_no_accuracy_has_no_percent():
+    metrics = made_up()
+    metrics["search"]["objective"] = "val_loss"
+    (axes,) = candidates.scores(metrics).axes
+    assert axes.get_xlabel() == "val_loss on the holdout images"
+    assert not any("%" in text.get_text() for text in axes.texts)
+
+
+def test_one_epoch_is_a_sentence_and_no_curve():
+    metrics = made_up()
+    history = metrics["training"].pop("base") and metrics["training"]["finetune"]["history"]
+    for key in history:
+        history[key] = history[key][:1]
+    assert network.training(metrics) is None
+    assert summary.trainings(metrics) == [
+        "Fine-tuning of the winner: 1 epoch, at the end 10.0 % right on the training images and "
+        "9.0 % right on the holdout images."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (None, FileNotFoundError, "nothing to report"),
+        ("{", ValueError, "not valid JSON"),
+        ("[]", ValueError, "must hold a JSON object. Received: list"),
+    ],
+    ids=["missing", "truncated", "list"],
+)
+def test_metrics_that_cannot_be_read(content, error, message, tmp_path):
+    if content is not None:
+        (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(error, match=message):
+        report.write(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
+    write(tmp_path, {"name": "old"})
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, {"name": "new"})
+    assert "old" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert sorted(os.listdir(tmp_path)) == ["metrics.json", "plots", "report.html"]

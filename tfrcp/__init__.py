@@ -1,0 +1,36 @@
+"""tfrcp: structured channel pruning for Keras 3 by random search under a FLOP budget."""
+
+from tfrcp import criteria, data, latency, models, search
+from tfrcp.cost import CostModel, Costs
+from tfrcp.export import export
+from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, trace
+from tfrcp.inheritance import select, slice_model
+from tfrcp.search.oracles import RandomChannelOracle
+from tfrcp.search.tuner import RandomChannelSearch, prune
+from tfrcp.space import Budget, SearchSpace
+from tfrcp.update import recalibrate_batch_norm
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Budget",
+    "ChannelGraph",
+    "ChannelGroup",
+    "CostModel",
+    "Costs",
+    "RandomChannelOracle",
+    "RandomChannelSearch",
+    "SearchSpace",
+    "WeightSlice",
+    "criteria",
+    "data",
+    "export",
+    "latency",
+    "models",
+    "prune",
+    "recalibrate_batch_norm",
+    "search",
+    "select",
+    "slice_model",
+    "trace",
+]

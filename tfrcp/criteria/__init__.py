@@ -1,0 +1,80 @@
+"""Criteria: which channels of a group are kept. One per file, over a small base."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfrcp.criteria.base import Criterion, WeightCriterion
+from tfrcp.criteria.batch_norm_scale import BatchNormScale
+from tfrcp.criteria.norm import L1, L2
+from tfrcp.criteria.random import Random
+
+__all__ = [
+    "L1",
+    "L2",
+    "BatchNormScale",
+    "Criterion",
+    "Random",
+    "WeightCriterion",
+    "deserialize",
+    "get",
+    "serialize",
+]
+
+_CRITERIA = {"batch_norm_scale": BatchNormScale, "l1": L1, "l2": L2, "random": Random}
+
+
+def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
+    """A criterion by name, by config, or as it is.
+
+    Args:
+        identifier: A name ("batch_norm_scale", "l1", "l2", "random"), a dict as `serialize` returns
+            it, or a callable with the signature of `Criterion`.
+
+    Returns:
+        The criterion.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if isinstance(identifier, str) and identifier in _CRITERIA:
+        return _CRITERIA[identifier]()
+    if callable(identifier) and not isinstance(identifier, type):
+        return identifier
+    raise ValueError(
+        f"`criterion` must be one of {sorted(_CRITERIA)}, a config dict or a criterion. "
+        f"Received: {identifier!r}"
+    )
+
+
+def serialize(criterion: Criterion) -> dict[str, Any]:
+    """A criterion of this package as a dict {"class_name", "config"} that JSON can hold.
+
+    Raises:
+        ValueError: If it is of another class.
+    """
+    for name, kind in _CRITERIA.items():
+        if type(criterion) is kind:
+            return {"class_name": name, "config": criterion.get_config()}
+    raise ValueError(
+        f"Only the criteria {sorted(_CRITERIA)} can be serialized. Received: {criterion!r}"
+    )
+
+
+def deserialize(config: dict[str, Any]) -> Criterion:
+    """The criterion that `serialize` described.
+
+    Raises:
+        ValueError: If the name is unknown or the arguments do not fit.
+    """
+    kind = _CRITERIA.get(config.get("class_name"))
+    if kind is None:
+        raise ValueError(f"`class_name` must be one of {sorted(_CRITERIA)}. Received: {config}")
+    try:
+        return kind.from_config(config.get("config", {}))
+    except TypeError as error:
+        raise ValueError(
+            f"The config of criterion '{config['class_name']}' does not fit: {error}"
+        ) from None

@@ -1,0 +1,190 @@
+"""Atoms: single channels, followed through the network while it is traced.
+
+A *label* array says which channel each position of a tensor or of a weight axis holds. The labels of
+a tensor have its rank; every axis is either 1 (all positions alike, always so for the batch) or as
+long as the tensor's. Entries:
+
+- an atom number >= 0: a channel that may turn out to be prunable;
+- a negative number: no channel of ours (a model input, the output of something unknown). It
+  stands for the reason why; whatever is joined with it cannot be pruned either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfrcp.graph.calls import Call, Value
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Place:
+    """An axis of a weight along which channels live.
+
+    Attributes:
+        path: Path of the layer.
+        weight: Name of the weight, such as "kernel".
+        axis: Axis of the weight.
+        role: "output" where the weight makes the channels, "input" where it mixes them into
+            others, "channelwise" where it acts on each of them alone.
+        labels: int array [length of the axis].
+    """
+
+    path: str
+    weight: str
+    axis: int
+    role: str
+    labels: np.ndarray
+
+
+def along(line: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """Lays labels [n] along one axis of a tensor of the given rank."""
+    shape = [1] * rank
+    shape[axis] = len(line)
+    return line.reshape(shape)
+
+
+def line(labels: np.ndarray, value: Value, axis: int) -> np.ndarray | None:
+    """The labels of a tensor along one axis, int array [length of the axis].
+
+    Returns `None` if channels lie along another axis.
+    """
+    if labels.size != labels.shape[axis]:
+        return None
+    return np.broadcast_to(labels.reshape(-1), (value.shape[axis],))
+
+
+class Atoms:
+    """What is known of the channels during a trace; what the rules of the layers talk to."""
+
+    def __init__(self) -> None:
+        self._parent: list[int] = []
+        self._constant: list[bool] = []
+        self._reasons: list[str] = []
+        self._frozen: dict[int, str] = {}
+        self._labels: dict[Value, np.ndarray] = {}
+        self._places: dict[tuple[str, str, int], Place] = {}
+        self.unknown: dict[str, str] = {}
+
+    # Labels of tensors.
+
+    def __getitem__(self, value: Value) -> np.ndarray:
+        """Labels of a tensor."""
+        return self._labels[value]
+
+    def __setitem__(self, value: Value, labels: np.ndarray) -> None:
+        if labels.ndim != len(value.shape):
+            raise ValueError(
+                f"Labels must have the tensor's rank, {len(value.shape)}. Received: {labels.shape}"
+            )
+        self._labels[value] = labels
+
+    # Atoms.
+
+    def new(self, count: int, *, constant: bool = False) -> np.ndarray:
+        """New atoms, int array [count]; `constant` ones hold a fixed value, such as padded zeros."""
+        start = len(self._parent)
+        self._parent.extend(range(start, start + count))
+        self._constant.extend([constant] * count)
+        return np.arange(start, start + count)
+
+    def outside(self, rank: int, reason: str) -> np.ndarray:
+        """Labels of a tensor of which no channel is ours, for the stated reason."""
+        self._reasons.append(reason)
+        return np.full((1,) * rank, -len(self._reasons))
+
+    def reason(self, label: int) -> str:
+        """The reason that a negative label stands for."""
+        return self._reasons[-label - 1]
+
+    def find(self, atom: int) -> int:
+        """Representative of all atoms that are the same channel."""
+        parent = self._parent
+        while parent[atom] != atom:
+            parent[atom] = parent[parent[atom]]
+            atom = parent[atom]
+        return atom
+
+    def unite(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """States that channels at the same position are the same channel.
+
+        Args:
+            first: Labels.
+            second: Labels that broadcast against `first`.
+
+        Returns:
+            The labels of the result, broadcast.
+        """
+        first, second = np.broadcast_arrays(first, second)
+        for a, b in np.unique(np.stack([first.ravel(), second.ravel()], axis=1), axis=0).tolist():
+            if a >= 0 and b >= 0:
+                a, b = self.find(a), self.find(b)
+                self._parent[max(a, b)] = min(a, b)
+            elif a >= 0 or b >= 0:
+                self._frozen.setdefault(max(a, b), self.reason(min(a, b)))
+        return np.where(second < 0, second, first)
+
+    def freeze(self, labels: np.ndarray, reason: str) -> None:
+        """States that these channels must not be pruned."""
+        for atom in np.unique(labels).tolist():
+            if atom >= 0:
+                self._frozen.setdefault(atom, reason)
+
+    def give_up(self, call: Call, reason: str, *, reads: Sequence[Value] | None = None) -> None:
+        """Freezes what a call reads and marks its outputs as no channels of ours.
+
+        Args:
+            call: The call.
+            reason: Why.
+            reads: The values concerned. Defaults to all inputs of the call.
+        """
+        reason = f"{call.path} ({call.kind}): {reason}"
+        for value in call.inputs if reads is None else reads:
+            self.freeze(self[value], reason)
+        for value in call.outputs:
+            self[value] = self.outside(len(value.shape), reason)
+
+    # Weights.
+
+    def weight(self, call: Call, name: str, axes: Mapping[int, tuple[str, np.ndarray]]) -> None:
+        """States which channels live along the axes of a weight.
+
+        Args:
+            call: The layer's call. A layer called several times has the same channels each time.
+            name: Name of the weight.
+            axes: Maps an axis to the role and the labels of the channels along it.
+        """
+        for axis, (role, labels) in axes.items():
+            key = (call.path, name, axis)
+            if key in self._places:
+                self.unite(self._places[key].labels, labels)
+            else:
+                self._places[key] = Place(call.path, name, axis, role, labels)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All weight axes with channels, in the order of the trace."""
+        return tuple(self._places.values())
+
+    @property
+    def labels(self) -> dict[Value, np.ndarray]:
+        """Labels of all tensors."""
+        return self._labels
+
+    def classes(self) -> tuple[np.ndarray, dict[int, str]]:
+        """The channels after everything was united.
+
+        Returns:
+            Tuple of an int array [atoms] with the representative of each atom, and the reasons why
+            representatives are frozen.
+        """
+        roots = np.array([self.find(a) for a in range(len(self._parent))], dtype=int)
+        frozen: dict[int, str] = {}
+        for atom, reason in self._frozen.items():
+            frozen.setdefault(int(roots[atom]), reason)
+        made = {int(roots[a]) for a, constant in enumerate(self._constant) if not constant}
+        for root in set(roots.tolist()) - made:
+            frozen.setdefault(root, "constant channels, made by no layer")
+        return roots, frozen

@@ -1,0 +1,160 @@
+"""Reads a Keras model as a flat list of calls.
+
+This is the only file that looks inside Keras's own graph. Everything after it works on `Call` and
+`Value`: the operations in the order in which they run, nested models inlined, and each tensor
+replaced by a `Value` that knows its shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor of the graph.
+
+    Attributes:
+        shape: Tuple of ints and `None`s; the first entry is the batch.
+        dtype: String.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """One operation called once.
+
+    Attributes:
+        path: Name of the layer or operation, preceded by the names of the nested models that it
+            stands in, joined by "/".
+        operation: The `keras.Operation` (a layer, or an operation such as `keras.ops.pad`).
+        args: Positional arguments, a `Value` standing for every tensor.
+        kwargs: Keyword arguments, likewise.
+        inputs: All the values among the arguments, in order.
+        outputs: The values that the call produces.
+    """
+
+    path: str
+    operation: keras.Operation
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+    @property
+    def kind(self) -> str:
+        """Class name of the operation."""
+        return type(self.operation).__name__
+
+    @property
+    def variables(self) -> Mapping[str, keras.Variable]:
+        """The operation's own variables by name, if it is a layer."""
+        return {v.name: v for v in getattr(self.operation, "variables", ())}
+
+    def bind(self, tensors: Mapping[Value, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments with every value replaced by the tensor that `tensors` holds for it."""
+        fill = lambda x: tensors[x] if isinstance(x, Value) else x  # noqa: E731
+        return keras.tree.map_structure(fill, (self.args, dict(self.kwargs)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calls:
+    """A model as a flat list of calls.
+
+    Attributes:
+        calls: Tuple of `Call` in the order of execution.
+        inputs: Structure of `Value` like the model's inputs.
+        outputs: Structure of `Value` like the model's outputs.
+    """
+
+    calls: tuple[Call, ...]
+    inputs: Any
+    outputs: Any
+
+
+def read_calls(model: keras.Model) -> Calls:
+    """Reads a built Functional or Sequential model.
+
+    Args:
+        model: `keras.Model`. Nested Functional and Sequential models are inlined.
+
+    Returns:
+        `Calls`.
+
+    Raises:
+        ValueError: If `model` is no Keras model, is subclassed or is not built.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`model` must be a built Functional or Sequential keras.Model. Received: model={model!r}"
+        )
+    functional = _functional(model)
+    if functional is None:
+        if isinstance(model, keras.Sequential):
+            raise ValueError(
+                f"The Sequential model '{model.name}' is not built, so its shapes are unknown. Give it "
+                "a `keras.Input` as first layer, or call `model.build(input_shape)`."
+            )
+        raise ValueError(
+            f"The model '{model.name}' is a subclassed model ({type(model).__name__}): its layers are "
+            "called from Python code, so there is no graph to follow. Rebuild it as a Functional "
+            "model: `keras.Model(inputs, outputs)`."
+        )
+    values = {id(x): Value(tuple(x.shape), str(x.dtype)) for x in functional.inputs}
+    as_value = lambda x: values[id(x)]  # noqa: E731
+    inputs = keras.tree.map_structure(as_value, functional._inputs_struct)
+    calls = tuple(_read(functional, values, scope=""))
+    outputs = keras.tree.map_structure(as_value, functional._outputs_struct)
+    return Calls(calls, inputs, outputs)
+
+
+def _functional(operation: keras.Operation) -> Functional | None:
+    """The graph of a Functional or Sequential model; `None` for anything else."""
+    if isinstance(operation, keras.Sequential):
+        return operation._functional if operation.built else None
+    if isinstance(operation, Functional) and type(operation).call is Functional.call:
+        return operation
+    return None
+
+
+def _read(functional: Functional, values: dict[int, Value], scope: str) -> Iterator[Call]:
+    """Yields the calls of one model; `values` maps id(KerasTensor) to `Value` and is filled."""
+    for depth in sorted(functional._nodes_by_depth, reverse=True):
+        for node in functional._nodes_by_depth[depth]:
+            if node.is_input or any(id(x) not in values for x in node.input_tensors):
+                continue
+            operation = node.operation
+            path = scope + operation.name
+            inner = _functional(operation)
+            if inner is not None:
+                # The same tensors stand inside a nested model at each of its calls: start afresh.
+                inside = {
+                    id(x): values[id(y)]
+                    for x, y in zip(inner.inputs, node.input_tensors, strict=True)
+                }
+                yield from _read(inner, inside, scope=path + "/")
+                for x, y in zip(inner.outputs, node.outputs, strict=True):
+                    values[id(y)] = inside[id(x)]
+                continue
+            for x in node.outputs:
+                values[id(x)] = Value(tuple(x.shape), str(x.dtype))
+            fill = lambda x: values.get(id(x), x)  # noqa: E731
+            args, kwargs = keras.tree.map_structure(
+                fill, (tuple(node.arguments.args), dict(node.arguments.kwargs))
+            )
+            yield Call(
+                path=path,
+                operation=operation,
+                args=args,
+                kwargs=kwargs,
+                inputs=tuple(values[id(x)] for x in node.input_tensors),
+                outputs=tuple(values[id(x)] for x in node.outputs),
+            )

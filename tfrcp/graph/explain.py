@@ -1,0 +1,69 @@
+"""Tells in words what a trace found."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from tfrcp.graph.channels import ChannelGraph, ChannelGroup
+
+_WIDTH = 100
+
+
+def explain(graph: ChannelGraph) -> str:
+    """What is coupled with what, what is frozen and why.
+
+    Args:
+        graph: The trace.
+
+    Returns:
+        Text of at most 100 columns.
+    """
+    prunable, frozen = graph.prunable, [group for group in graph.groups if not group.prunable]
+    lines = [
+        f"{graph.name}: {_count(len(prunable), 'prunable group')} with "
+        f"{_count(sum(group.size for group in prunable), 'channel')}, "
+        f"{_count(sum(group.size for group in frozen), 'channel')} frozen.",
+    ]
+    if prunable:
+        lines += ["", "Prunable: the channels of a group stay or go in all its layers at once."]
+    for group in prunable:
+        lines += [f"  {group.name}: {_count(group.size, 'channel')}", *_layers(group)]
+    if frozen:
+        lines += ["", "Frozen:"]
+    for group in frozen:
+        lines += _wrap(f"{group.name}: {_count(group.size, 'channel')}, {group.reason}", "  ")
+    if graph.unknown:
+        lines += [
+            "",
+            "No rule for these operations; what they touch is frozen, and their cost unknown:",
+        ]
+        lines += [f"  {path} ({kind})" for path, kind in graph.unknown.items()]
+    return "\n".join(lines)
+
+
+def _layers(group: ChannelGroup) -> list[str]:
+    """The layers in which a group's channels live, by what they do with them."""
+    lines = []
+    for role, words in (
+        ("output", "made by"),
+        ("channelwise", "pass"),
+        ("input", "read by"),
+    ):
+        layers = dict.fromkeys(piece.layer for piece in group.slices if piece.role == role)
+        if role == "channelwise":
+            makers = {piece.layer for piece in group.slices if piece.role == "output"}
+            layers = [layer for layer in layers if layer not in makers]
+        if layers:
+            lines += _wrap(f"{words} {', '.join(layers)}", "    ")
+    return lines
+
+
+def _wrap(text: str, indent: str) -> Iterable[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,273 @@
+"""The traced graph as a program: runs the model on any consistent set of sliced weights.
+
+One program, compiled once with unknown channel sizes, serves every candidate of a search at a cost
+proportional to the candidate's own FLOPs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.rules import BatchNormalizationRule, KernelRule, find_rule
+
+Weights = dict[str, dict[str, np.ndarray]]
+
+
+def read_weights(graph: ChannelGraph, model: keras.Model) -> Weights:
+    """The weights with channels, of the traced model or of another with the same layers.
+
+    Args:
+        graph: The trace.
+        model: The model that was traced, or one with equally named layers and weights.
+
+    Returns:
+        Dict that maps layer path and weight name to an array.
+
+    Raises:
+        ValueError: If a layer is missing or has another shape.
+    """
+    return {
+        path: {name: np.asarray(keras.ops.convert_to_numpy(v)) for name, v in variables.items()}
+        for path, variables in variables_of(graph, model).items()
+    }
+
+
+def variables_of(graph: ChannelGraph, model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
+    """The variables with channels along an axis, by layer path and weight name."""
+    found: dict[str, dict[str, keras.Variable]] = defaultdict(dict)
+    for place in graph.places:
+        layer = layer_at(model, place.path)
+        variable = next((v for v in layer.variables if v.name == place.weight), None)
+        if variable is None or variable.shape[place.axis] != len(place.labels):
+            raise ValueError(
+                f"The weight '{place.weight}' of layer '{place.path}' in model '{model.name}' is not as "
+                f"it was traced: length {len(place.labels)} expected on axis {place.axis}. Received: "
+                f"{None if variable is None else tuple(variable.shape)}. Trace this model."
+            )
+        found[place.path][place.weight] = variable
+    return dict(found)
+
+
+def layer_at(model: keras.Model, path: str) -> keras.layers.Layer:
+    """The layer of a model at a path, such as "backbone/conv1".
+
+    Raises:
+        ValueError: If there is none.
+    """
+    layer = model
+    try:
+        for name in path.split("/"):
+            layer = layer.get_layer(name)
+    except (AttributeError, ValueError) as error:
+        raise ValueError(
+            f"The model '{model.name}' has no layer '{path}', so it is not the one that was traced. "
+            "Trace this model."
+        ) from error
+    return layer
+
+
+def slice_weights(
+    graph: ChannelGraph, weights: Weights, masks: Mapping[str, np.ndarray]
+) -> Weights:
+    """Weights and sizes of the model in which only the kept channels are left.
+
+    Args:
+        graph: The trace.
+        weights: All weights with channels, as `read_weights` returns them.
+        masks: Maps group names to bool arrays [size]; groups that are not named are kept whole.
+
+    Returns:
+        Dict that maps the path of a call to its sliced weights and to the sizes that its rule names.
+    """
+    keep = graph.keep(masks)
+    arrays = {path: dict(entry) for path, entry in weights.items()}
+    for place in graph.places:
+        kept = keep(place.labels)
+        if not kept.all():
+            entry = arrays[place.path]
+            entry[place.weight] = entry[place.weight].compress(kept, axis=place.axis)
+    for call in graph.calls.calls:
+        sizes = find_rule(call.operation).sizes(call, graph.labels, keep)
+        if sizes:
+            arrays.setdefault(call.path, {}).update(sizes)
+    return arrays
+
+
+class Program:
+    """Runs a traced model on weights that it is handed.
+
+    Args:
+        graph: The trace.
+    """
+
+    def __init__(self, graph: ChannelGraph) -> None:
+        self.graph = graph
+        self._calls = graph.calls.calls
+        self._folds = self._foldable()
+        last: dict[Value, int] = {}
+        for index, call in enumerate(self._calls):
+            last.update(dict.fromkeys(call.inputs, index))
+        for value in keras.tree.flatten(graph.calls.outputs):
+            last[value] = len(self._calls)
+        self._drop: dict[int, list[Value]] = defaultdict(list)
+        for value, index in last.items():
+            self._drop[index].append(value)
+
+    def run(self, arrays: Mapping[str, Mapping[str, Any]], inputs: Any) -> Any:
+        """The model's outputs in inference mode.
+
+        Args:
+            arrays: What `slice_weights` or `fold` returns, as arrays or tensors.
+            inputs: Structure of tensors like the model's inputs.
+
+        Returns:
+            Structure of tensors like the model's outputs.
+        """
+        return self._walk(arrays, inputs, self._step)
+
+    def run_on_batch_statistics(
+        self, arrays: Mapping[str, Mapping[str, Any]], inputs: Any
+    ) -> tuple[Any, dict[str, tuple[Any, Any]]]:
+        """Runs with every batch norm normalizing by the statistics of these very inputs.
+
+        Returns:
+            Tuple of the outputs and a dict that maps the path of every batch norm to the mean and
+            the variance of its input, [channels] each. A layer that is called several times gets
+            the statistics of all its calls together.
+        """
+        moments: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+
+        def step(call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
+            if entry is not None and "moving_mean" in entry:
+                x, axis = args[0], call.operation.axis % len(args[0].shape)
+                mean, variance = ops.moments(x, axes=[i for i in range(len(x.shape)) if i != axis])
+                moments[call.path].append((mean, variance))
+                entry = {**entry, "moving_mean": mean, "moving_variance": variance}
+            return self._step(call, entry, args, kwargs)
+
+        outputs = self._walk(arrays, inputs, step)
+        return outputs, {path: _pool(pairs) for path, pairs in moments.items()}
+
+    def fold(self, arrays: Weights) -> Weights:
+        """Folds every batch norm that follows a convolution or dense layer into its kernel.
+
+        Args:
+            arrays: What `slice_weights` returns, NumPy arrays.
+
+        Returns:
+            Arrays for `run`; the same outputs up to rounding, at less cost.
+        """
+        arrays = dict(arrays)
+        for norm, kernel in self._folds.items():
+            statistics = arrays.pop(norm.path)
+            spread = 1 / np.sqrt(statistics["moving_variance"] + norm.operation.epsilon)
+            scale = statistics.get("gamma", 1.0) * spread
+            shift = statistics.get("beta", 0.0) - statistics["moving_mean"] * scale
+            entry = arrays[kernel.path]
+            rule = find_rule(kernel.operation)
+            arrays[kernel.path] = {
+                **entry,
+                "kernel": rule.scaled(entry["kernel"], scale).astype("float32"),
+                "bias": (entry.get("bias", 0.0) * scale + shift).astype("float32"),
+            }
+        return arrays
+
+    def compile(self, method: Callable[..., Any], arrays: Weights) -> Callable[..., Any]:
+        """Compiles `run` or `run_on_batch_statistics` once for channel counts of any size.
+
+        Args:
+            method: The bound method.
+            arrays: An example of the arrays that the compiled function will take.
+
+        Returns:
+            A function of (arrays, inputs). Under a backend other than TensorFlow the method itself.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return method
+        import tensorflow as tf
+
+        free = self._free_axes()
+
+        def spec(path: str, name: str, array: np.ndarray) -> tf.TensorSpec:
+            open_axes = free.get((path, name), ())
+            shape = [None if axis in open_axes else n for axis, n in enumerate(array.shape)]
+            return tf.TensorSpec(shape, array.dtype)
+
+        specs = {
+            path: {name: spec(path, name, np.asarray(array)) for name, array in entry.items()}
+            for path, entry in arrays.items()
+        }
+        inputs = keras.tree.map_structure(
+            lambda value: tf.TensorSpec((None, *value.shape[1:]), value.dtype),
+            self.graph.calls.inputs,
+        )
+        return tf.function(method, input_signature=(specs, inputs), autograph=False)
+
+    def _free_axes(self) -> dict[tuple[str, str], set[int]]:
+        """The axes along which a weight can be sliced, by layer path and weight name."""
+        free: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for place in self.graph.places:
+            if self.graph.counts(place.labels)[0].any():
+                free[place.path, place.weight].add(place.axis)
+        for norm, kernel in self._folds.items():
+            if (norm.path, "moving_mean") in free:
+                free[kernel.path, "bias"].add(0)
+        return free
+
+    def _foldable(self) -> dict[Call, Call]:
+        """Maps every batch norm that can be folded to the call that it follows."""
+        called = Counter(call.path for call in self._calls)
+        read = Counter(value for call in self._calls for value in call.inputs)
+        read.update(keras.tree.flatten(self.graph.calls.outputs))
+        makers = {value: call for call in self._calls for value in call.outputs}
+        labelled = {(place.path, place.weight) for place in self.graph.places}
+        folds = {}
+        for call in self._calls:
+            maker = makers.get(call.inputs[0]) if call.inputs else None
+            if (
+                isinstance(find_rule(call.operation), BatchNormalizationRule)
+                and (call.path, "moving_mean") in labelled
+                and maker is not None
+                and isinstance(find_rule(maker.operation), KernelRule)
+                and (maker.path, "kernel") in labelled
+                and maker.operation.activation in (None, keras.activations.linear)
+                and called[call.path] == called[maker.path] == read[call.inputs[0]] == 1
+            ):
+                folds[call] = maker
+        return folds
+
+    def _step(self, call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
+        """Runs one call on its arrays; one that has none runs on its own weights."""
+        if entry is not None:
+            return find_rule(call.operation).run(call, entry, args, kwargs)
+        if call in self._folds:
+            return args[0]
+        return call.operation(*args, **kwargs)
+
+    def _walk(self, arrays: Mapping[str, Any], inputs: Any, step: Callable[..., Any]) -> Any:
+        """Runs all calls in order, dropping every tensor after its last use."""
+        structure = self.graph.calls.inputs
+        keras.tree.assert_same_structure(structure, inputs)
+        tensors = dict(zip(keras.tree.flatten(structure), keras.tree.flatten(inputs), strict=True))
+        for index, call in enumerate(self._calls):
+            args, kwargs = call.bind(tensors)
+            outputs = step(call, arrays.get(call.path), args, kwargs)
+            tensors.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
+            for value in self._drop[index]:
+                tensors.pop(value, None)
+        return keras.tree.map_structure(tensors.__getitem__, self.graph.calls.outputs)
+
+
+def _pool(pairs: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Mean and variance of several equally large samples together."""
+    mean = sum(m for m, _ in pairs) / len(pairs)
+    square = sum(v + m * m for m, v in pairs) / len(pairs)
+    return mean, square - mean * mean if len(pairs) > 1 else pairs[0][1]

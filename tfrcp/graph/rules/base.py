@@ -1,0 +1,122 @@
+"""What a rule is: all that tfrcp knows of one kind of layer, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrcp.graph.atoms import Atoms
+from tfrcp.graph.calls import Call, Value
+
+Labels = Mapping[Value, np.ndarray]
+Keep = Callable[[np.ndarray], np.ndarray]
+Arrays = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Product:
+    """Multiply-adds per image: a coefficient times the number of kept channels in every factor.
+
+    Attributes:
+        coefficient: Int, for instance kernel positions times output positions.
+        factors: Tuple of labels, int arrays; each counts the kept channels among its entries.
+    """
+
+    coefficient: int
+    factors: tuple[np.ndarray, ...]
+
+
+class Rule:
+    """All that tfrcp knows of one kind of layer or operation.
+
+    The defaults suit an operation without weights and without sizes in its configuration.
+    """
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Says how channels pass: sets the labels of the outputs and of the weights' axes.
+
+        Args:
+            call: The call.
+            atoms: Holds the labels of the inputs; takes those of the outputs.
+        """
+        raise NotImplementedError
+
+    def products(self, call: Call, labels: Labels) -> Sequence[Product]:
+        """The multiply-adds of the call, per image.
+
+        Args:
+            call: The call.
+            labels: Labels of all tensors.
+
+        Returns:
+            Sequence of `Product`. Empty where the convention counts nothing.
+        """
+        return ()
+
+    def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, np.ndarray]:
+        """Numbers in the operation's configuration that change with the kept channels.
+
+        Args:
+            call: The call.
+            labels: Labels of all tensors.
+            keep: Maps labels to a bool array, whether each position is kept.
+
+        Returns:
+            Dict of int arrays, handed to `rebuild` and `run` beside the sliced weights.
+        """
+        return {}
+
+    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
+        """A new layer or operation for the sliced model, without weights yet.
+
+        Args:
+            call: The call in the original model.
+            arrays: Sliced weights and sizes of this call.
+        """
+        return type(call.operation).from_config(call.operation.get_config())
+
+    def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs the operation on sliced tensors with the weights and sizes that it is handed.
+
+        Args:
+            call: The call in the original model.
+            arrays: Sliced weights and sizes of this call, tensors.
+            args: Positional arguments of the call, sliced tensors.
+            kwargs: Keyword arguments of the call.
+        """
+        return call.operation(*args, **kwargs)
+
+
+def layer_like(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
+    """A new layer with the same configuration but for the changes; without weights."""
+    return type(layer).from_config({**layer.get_config(), **changes})
+
+
+def positions(call: Call, axis: int) -> int:
+    """Number of output positions of a call, all axes but the batch and the channel axis.
+
+    Raises:
+        ValueError: If a size is unknown.
+    """
+    shape = call.outputs[0].shape
+    sizes = [n for i, n in enumerate(shape) if i not in (0, axis % len(shape))]
+    if None in sizes:
+        raise ValueError(
+            f"The cost of `{call.path}` depends on the image size, which the model leaves open: output "
+            f"shape {shape}. Build the model with a fixed input shape, such as (224, 224, 3)."
+        )
+    return math.prod(sizes)
+
+
+class UnknownRule(Rule):
+    """Stands in for operations that have no rule: freezes whatever they touch."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Freezes the inputs; the outputs carry no channels of ours."""
+        atoms.give_up(call, "no rule for this kind of operation")
+        atoms.unknown[call.path] = call.kind

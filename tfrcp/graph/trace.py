@@ -1,0 +1,114 @@
+"""Finds the channel groups of a model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import keras
+import numpy as np
+
+from tfrcp.graph.atoms import Atoms, Place
+from tfrcp.graph.calls import read_calls
+from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
+from tfrcp.graph.rules import find_rule
+
+
+def trace(model: keras.Model) -> ChannelGraph:
+    """Finds the channel groups of a model: which channels must be pruned together.
+
+    Every channel is followed from the layer that makes it through all that it is added to,
+    normalized by, concatenated with and moved by, to the layers that consume it. Whatever no rule
+    knows freezes the channels that it touches.
+
+    Args:
+        model: A built Functional or Sequential `keras.Model`, nested ones included.
+
+    Returns:
+        `ChannelGraph`.
+
+    Raises:
+        ValueError: If `model` is subclassed or not built.
+    """
+    calls = read_calls(model)
+    atoms = Atoms()
+    for value in keras.tree.flatten(calls.inputs):
+        atoms[value] = atoms.outside(len(value.shape), "joined with a model input")
+    for call in calls.calls:
+        find_rule(call.operation).trace(call, atoms)
+    for value in keras.tree.flatten(calls.outputs):
+        atoms.freeze(atoms[value], "model output")
+
+    roots, frozen = atoms.classes()
+    lives = _lives(atoms.places, roots)
+    groups: dict[tuple, list[int]] = defaultdict(list)
+    for root in np.unique(roots).tolist():
+        groups[tuple(lives[root]), frozen.get(root, "")].append(root)
+    ordered = sorted(groups, key=lambda key: _order(key[0], atoms.places, groups[key]))
+
+    group_of = np.full(len(roots), -1)
+    channel_of = np.full(len(roots), -1)
+    for index, key in enumerate(ordered):
+        members = _in_place_order(groups[key], key[0], atoms.places, roots)
+        group_of[members], channel_of[members] = index, np.arange(len(members))
+    group_of, channel_of = group_of[roots], channel_of[roots]
+    names: set[str] = set()
+    result = []
+    for index, (places, reason) in enumerate(ordered):
+        slices = []
+        for spot in (atoms.places[i] for i, _ in sorted(places)):
+            here = (spot.labels >= 0) & (group_of[spot.labels] == index)
+            of = np.where(here, channel_of[spot.labels], -1)
+            slices.append(WeightSlice(spot.path, spot.weight, spot.axis, of, spot.role))
+        name = _name(slices, names)
+        names.add(name)
+        size = len(groups[places, reason])
+        result.append(ChannelGroup(name, size, not reason, reason, tuple(slices)))
+    return ChannelGraph(
+        name=model.name,
+        groups=tuple(result),
+        calls=calls,
+        labels=atoms.labels,
+        places=atoms.places,
+        unknown=atoms.unknown,
+        group_of=group_of,
+        channel_of=channel_of,
+    )
+
+
+def _lives(places: tuple[Place, ...], roots: np.ndarray) -> dict[int, list[tuple[int, int]]]:
+    """Where each channel lives: (index of the place, number of positions) by representative."""
+    lives: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for index, place in enumerate(places):
+        here, counts = np.unique(roots[place.labels[place.labels >= 0]], return_counts=True)
+        for root, count in zip(here.tolist(), counts.tolist(), strict=True):
+            lives[root].append((index, count))
+    return lives
+
+
+def _order(lives: tuple, places: tuple[Place, ...], roots: list[int]) -> tuple[int, int]:
+    """Sorts groups by the first weight that makes their channels."""
+    makers = [index for index, _ in lives if places[index].role == "output"]
+    return min(makers or [index for index, _ in lives] or [len(places)]), min(roots)
+
+
+def _in_place_order(
+    members: list[int], lives: tuple, places: tuple[Place, ...], roots: np.ndarray
+) -> list[int]:
+    """Sorts the channels of a group by their position in its first weight."""
+    first = _order(lives, places, members)[0]
+    if first == len(places):
+        return members
+    labels = places[first].labels
+    here, first_position = np.unique(np.where(labels < 0, -1, roots[labels]), return_index=True)
+    position = dict(zip(here.tolist(), first_position.tolist(), strict=True))
+    return sorted(members, key=position.__getitem__)
+
+
+def _name(slices: list[WeightSlice], taken: set[str]) -> str:
+    """The first layer that makes the channels; numbered if it makes those of several groups."""
+    makers = [s.layer for s in slices if s.role == "output"] or [s.layer for s in slices]
+    base = makers[0] if makers else "constant"
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}:{number}", number + 1
+    return name

@@ -1,0 +1,133 @@
+"""Which channels stay, and the pruned model that inherits their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.program import layer_at, read_weights, slice_weights
+from tfrcp.graph.rules import find_rule
+
+
+def select(
+    graph: ChannelGraph, scores: Mapping[str, np.ndarray], channels: Sequence[int] | np.ndarray
+) -> dict[str, np.ndarray]:
+    """Keeps the channels with the highest scores.
+
+    Args:
+        graph: The trace of the model.
+        scores: Maps the name of every prunable group to a float array [size]; higher means keep.
+            Of equal scores the channel that comes first is kept.
+        channels: int array [prunable groups]: how many channels each group keeps, in the order of
+            `graph.prunable`.
+
+    Returns:
+        Dict that maps the name of every prunable group to a bool array [size].
+
+    Raises:
+        ValueError: If a count is out of range, or scores are missing, of the wrong length or NaN.
+    """
+    counts = check_channels(graph, channels)
+    masks = {}
+    for group, count in zip(graph.prunable, counts.tolist(), strict=True):
+        score = np.asarray(scores.get(group.name, ()), dtype=float)
+        if score.shape != (group.size,) or np.isnan(score).any():
+            raise ValueError(
+                f"`scores['{group.name}']` must be {group.size} numbers, none of them NaN. "
+                f"Received: {scores.get(group.name)}"
+            )
+        masks[group.name] = np.zeros(group.size, dtype=bool)
+        masks[group.name][np.argsort(-score, kind="stable")[:count]] = True
+    return masks
+
+
+def check_channels(graph: ChannelGraph, channels: Any) -> np.ndarray:
+    """Checks a channel vector.
+
+    Args:
+        graph: The trace of the model.
+        channels: int array [prunable groups].
+
+    Returns:
+        int64 array [prunable groups].
+
+    Raises:
+        ValueError: If there is not one int per prunable group, from 1 to the group's size.
+    """
+    counts = np.asarray(channels)
+    if counts.shape != (len(graph.prunable),) or counts.dtype.kind not in "iu":
+        raise ValueError(
+            f"`channels` must be {len(graph.prunable)} ints, one for each prunable group of "
+            f"'{graph.name}'. Received: channels={channels!r}"
+        )
+    for group, count in zip(graph.prunable, counts.tolist(), strict=True):
+        if not 1 <= count <= group.size:
+            raise ValueError(
+                f"`channels` must be from 1 to {group.size} for group '{group.name}'. Received: {count}"
+            )
+    return counts.astype("int64")
+
+
+def slice_model(
+    model: keras.Model, graph: ChannelGraph, masks: Mapping[str, np.ndarray]
+) -> keras.Model:
+    """Builds the pruned model: only the kept channels, with the weights that they had.
+
+    Args:
+        model: The model that was traced, or one with equally named layers. It is not changed.
+        graph: The trace of the model.
+        masks: Maps names of prunable groups to bool arrays [size], True where the channel is kept.
+            Groups that are not named are kept whole.
+
+    Returns:
+        A plain Functional `keras.Model` with the same layer names, not compiled. Nested models are
+        inlined; where two of their layers have the same name, the nested model's name precedes it.
+
+    Raises:
+        ValueError: If a mask is unknown or has the wrong length, or `model` is not what was traced.
+    """
+    arrays = slice_weights(graph, read_weights(graph, model), masks)
+    calls = graph.calls
+    names = _layer_names([call.path for call in calls.calls])
+    tensors = {
+        value: keras.Input(batch_shape=source.shape, dtype=source.dtype, name=source.name)
+        for value, source in zip(keras.tree.flatten(calls.inputs), model.inputs, strict=True)
+    }
+    inputs = keras.tree.map_structure(tensors.__getitem__, calls.inputs)
+    rebuilt: dict[keras.Operation, keras.Operation] = {}
+    for call in calls.calls:
+        new = rebuilt.get(call.operation)
+        if new is None:
+            new = find_rule(call.operation).rebuild(call, arrays.get(call.path, {}))
+            if isinstance(new, keras.layers.Layer) and new.name != names[call.path]:
+                new.name = names[call.path]
+            rebuilt[call.operation] = new
+        args, kwargs = call.bind(tensors)
+        outputs = new(*args, **kwargs)
+        tensors.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
+    outputs = keras.tree.map_structure(tensors.__getitem__, calls.outputs)
+    pruned = keras.Model(inputs, outputs, name=model.name)
+    for call in calls.calls:
+        if isinstance(call.operation, keras.layers.Layer):
+            sliced = arrays.get(call.path, {})
+            old_variables = layer_at(model, call.path).variables
+            for old, new in zip(old_variables, rebuilt[call.operation].variables, strict=True):
+                new.assign(sliced.get(old.name, old))
+    return pruned
+
+
+def _layer_names(paths: list[str]) -> dict[str, str]:
+    """A name for every path, unique in one model: the last part, or all parts joined."""
+    owners: dict[str, set[str]] = {}
+    for path in paths:
+        owners.setdefault(path.split("/")[-1], set()).add(path)
+    return {
+        path: path.split("/")[-1]
+        if len(owners[path.split("/")[-1]]) == 1
+        else path.replace("/", "_")
+        for path in paths
+    }

@@ -1,0 +1,170 @@
+"""CIFAR ResNets (He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2).
+
+A 3x3 stem of 16 channels, three stages of 16, 32 and 64 channels with `(depth - 2) / 6` basic
+blocks each, global average pool, logits. The first block of stages 2 and 3 halves the image, and
+its shortcut is one of two:
+
+- "A": every second pixel, with zero channels before and after. The channels of a stage live on in
+  the next, so its group holds only the channels that the stage adds: 16, 16 and 32.
+- "B": a 1x1 convolution of stride 2 with batch norm. Every stage has a stream of its own: 16, 32
+  and 64.
+
+A block's inner channels, those of its `conv1`, are always a group of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from tfrcp.models.blocks import Blocks, image_input
+from tfrcp.models.channels import check_channels
+
+_WIDTHS = (16, 32, 64)
+
+
+def full_channels(depth: int, *, shortcut: str = "A") -> dict[str, int]:
+    """Returns the width of every channel group of an unpruned ResNet, in forward order.
+
+    Args:
+        depth: 6 n + 2, n the number of blocks per stage.
+        shortcut: "A" or "B".
+
+    Raises:
+        ValueError: `shortcut` is neither "A" nor "B".
+    """
+    if shortcut not in ("A", "B"):
+        raise ValueError(
+            '`shortcut` must be "A" (strided slice, zero channels) or "B" (projection). '
+            f"Received: shortcut={shortcut!r}"
+        )
+    full = {"stem_conv": _WIDTHS[0]}
+    for stage, block, new_stream in _blocks(depth):
+        width = _WIDTHS[stage - 1]
+        full[f"stage{stage}_block{block}_conv1"] = width
+        if new_stream:
+            before = _WIDTHS[stage - 2] if shortcut == "A" else 0
+            full[f"stage{stage}_block{block}_conv2"] = width - before
+    return full
+
+
+def resnet20(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    classes: int = 10,
+    channels: Sequence[int] | None = None,
+    *,
+    shortcut: str = "A",
+    seed: int = 0,
+    name: str = "resnet20",
+) -> keras.Model:
+    """ResNet-20 in CIFAR form.
+
+    Args:
+        input_shape: (height, width, channels) of the images; height and width may be `None`.
+        classes: Number of classes.
+        channels: One int per channel group of the unpruned network, in forward order (see
+            `tfrcp.models.full_channels`); `None` builds the unpruned network. With shortcut "A"
+            half of a stage's added channels, rounded down, stand before those of the stage before.
+        shortcut: "A" (strided slice, zero channels) or "B" (projection).
+        seed: Seed of the initial weights.
+        name: Name of the model.
+
+    Returns:
+        A model from images [batch, height, width, channels] to logits [batch, classes].
+
+    Raises:
+        ValueError: An argument is out of range; the message names the group where it is a width.
+    """
+    return _resnet(20, input_shape, classes, channels, shortcut, seed, name)
+
+
+def resnet32(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    classes: int = 10,
+    channels: Sequence[int] | None = None,
+    *,
+    shortcut: str = "A",
+    seed: int = 0,
+    name: str = "resnet32",
+) -> keras.Model:
+    """ResNet-32 in CIFAR form; arguments as for `resnet20`."""
+    return _resnet(32, input_shape, classes, channels, shortcut, seed, name)
+
+
+def resnet44(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    classes: int = 10,
+    channels: Sequence[int] | None = None,
+    *,
+    shortcut: str = "A",
+    seed: int = 0,
+    name: str = "resnet44",
+) -> keras.Model:
+    """ResNet-44 in CIFAR form; arguments as for `resnet20`."""
+    return _resnet(44, input_shape, classes, channels, shortcut, seed, name)
+
+
+def resnet56(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    classes: int = 10,
+    channels: Sequence[int] | None = None,
+    *,
+    shortcut: str = "A",
+    seed: int = 0,
+    name: str = "resnet56",
+) -> keras.Model:
+    """ResNet-56 in CIFAR form; arguments as for `resnet20`."""
+    return _resnet(56, input_shape, classes, channels, shortcut, seed, name)
+
+
+def resnet110(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    classes: int = 10,
+    channels: Sequence[int] | None = None,
+    *,
+    shortcut: str = "A",
+    seed: int = 0,
+    name: str = "resnet110",
+) -> keras.Model:
+    """ResNet-110 in CIFAR form; arguments as for `resnet20`."""
+    return _resnet(110, input_shape, classes, channels, shortcut, seed, name)
+
+
+def _blocks(depth: int):
+    """Yields (stage, block, whether the block opens a new stream), counted from 1."""
+    for stage in (1, 2, 3):
+        for block in range(1, (depth - 2) // 6 + 1):
+            yield stage, block, stage > 1 and block == 1
+
+
+def _resnet(depth, input_shape, classes, channels, shortcut, seed, name) -> keras.Model:
+    width = check_channels(channels, full_channels(depth, shortcut=shortcut))
+    blocks = Blocks(seed)
+    image = image_input(input_shape)
+    stream = width["stem_conv"]
+    x = blocks.convolution(image, stream, "stem_conv")
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    for stage, block, new_stream in _blocks(depth):
+        prefix = f"stage{stage}_block{block}"
+        skip, strides = x, 1
+        if new_stream:
+            strides, added = 2, width[f"{prefix}_conv2"]
+            if shortcut == "A":
+                stream += added
+                before = added // 2
+                skip = keras.ops.pad(
+                    x[:, ::2, ::2, :], [[0, 0], [0, 0], [0, 0], [before, added - before]]
+                )
+            else:
+                stream = added
+                skip = blocks.convolution(
+                    x, stream, f"{prefix}_projection_conv", kernel_size=1, strides=2
+                )
+        x = blocks.convolution(x, width[f"{prefix}_conv1"], f"{prefix}_conv1", strides=strides)
+        x = keras.layers.ReLU(name=f"{prefix}_relu1")(x)
+        x = blocks.convolution(x, stream, f"{prefix}_conv2")
+        x = keras.layers.Add(name=f"{prefix}_add")([x, skip])
+        x = keras.layers.ReLU(name=f"{prefix}_relu2")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, blocks.classifier(x, classes), name=name)

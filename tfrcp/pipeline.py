@@ -1,0 +1,328 @@
+"""The stages of a run: train (or load), search, fine-tune, evaluate, export, report.
+
+A stage whose result stands in the working folder is not run again; one that was interrupted goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cached_property
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import tensorflow as tf
+
+import tfrcp
+from tfrcp import criteria, latency, models, report, training
+from tfrcp.cost import CostModel
+from tfrcp.data import Splits, load
+from tfrcp.evaluation import metric_for
+from tfrcp.export import export
+from tfrcp.graph.trace import trace
+from tfrcp.search.oracles import RandomChannelOracle
+from tfrcp.search.tuner import RandomChannelSearch
+from tfrcp.space import Budget, SearchSpace
+from tfrcp.workdir import Workdir
+
+STAGES = ("train", "search", "finetune", "evaluate", "export")
+_BEFORE, _SEARCHED, _AFTER = "base.keras", "pruned.keras", "finetuned.keras"
+
+
+class Pipeline:
+    """A run: a configuration and the folder in which its results stand.
+
+    Everything that can be wrong with the configuration is found here, before any long work.
+
+    Args:
+        config: Nested dict; see `configs/default.py`.
+        workdir: Path of the working folder.
+
+    Raises:
+        ValueError: If a part of the configuration is wrong, with what would do.
+    """
+
+    def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
+        self.config = config
+        self.recipes = {name: training.Recipe(**config[name]) for name in ("train", "finetune")}
+        self.strategy = training.strategy(config["strategy"])
+        criteria.get(config["search"]["criterion"])
+        self._builder()
+        self.workdir = Workdir(workdir)
+        self.data = self._load_data()
+        self.model = self._initial_model()
+        metric_for(self.model, config["search"]["objective"])
+        graph = trace(self.model)
+        self.cost, search = CostModel(graph), config["search"]
+        self.budget = Budget(
+            _target(search["flops"]), _target(search["params"]), search["tolerance"]
+        )
+        space = SearchSpace(
+            graph, search["min_ratio"], search["max_ratio"], search["divisor"], search["fixed"]
+        )
+        # Draws all the candidates: finds out in seconds whether the budget can be met.
+        RandomChannelOracle(
+            space, self.cost, self.budget, search["objective"], search["max_trials"], config["seed"]
+        )
+        smallest = self.cost(space.smallest).flops[0]
+        self.workdir.update(
+            name=config["name"],
+            seed=config["seed"],
+            config=config,
+            versions={
+                "tfrcp": tfrcp.__version__,
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "keras_tuner": keras_tuner.__version__,
+            },
+            data={
+                "name": self.data.name,
+                "classes": self.data.classes,
+                "input_shape": list(self.data.input_shape),
+                **{name: getattr(self.data, name).size for name in ("train", "holdout", "test")},
+            },
+            budget={
+                "flops_target": self.budget.flops,
+                "tolerance": self.budget.tolerance,
+                "flops_full": self.cost.full.flops,
+                "feasible_min_ratio": float(smallest / self.cost.full.flops),
+            },
+        )
+
+    def prune(self) -> None:
+        """All stages, and the report."""
+        for name in STAGES:
+            getattr(self, name)()
+        self.report()
+
+    def train(self) -> None:
+        """Makes `base.keras`: trains the network, or takes the given one."""
+        with self._stage("train", _BEFORE) as needed:
+            if needed:
+                history = self._fit(self.model, "train", "base")
+                self.workdir.save_model(_BEFORE, self.model)
+                self._merge("training", base={"history": history})
+
+    def search(self) -> None:
+        """Makes `channels.json` and `pruned.keras`, the best of the candidates."""
+        with self._stage("search", "channels.json", _SEARCHED) as needed:
+            if needed:
+                self._search(self.workdir.load_model(_BEFORE, "train"))
+
+    def finetune(self) -> None:
+        """Makes `finetuned.keras`."""
+        with self._stage("finetune", _AFTER) as needed:
+            if needed:
+                model = self.workdir.load_model(_SEARCHED, "search")
+                history = self._fit(model, "finetune", "finetune")
+                self.workdir.save_model(_AFTER, model)
+                self._merge("training", finetune={"history": history})
+
+    def evaluate(self) -> None:
+        """Compares the base with the result: accuracy on the test split, costs, time per image."""
+        with self._stage("evaluate") as needed:
+            if needed:
+                self._evaluate(
+                    self.workdir.load_model(_BEFORE, "train"),
+                    self.workdir.load_model(_AFTER, "finetune"),
+                )
+
+    def export(self) -> None:
+        """Makes `export/saved_model`, whose outputs are compared with the model's."""
+        with self._stage("export", "export/saved_model") as needed:
+            if needed:
+                model = self.workdir.load_model(_AFTER, "finetune")
+                (self.workdir / "export").mkdir(exist_ok=True)
+                images, _ = self.data.holdout.arrays(8)
+                done = export(
+                    model,
+                    self.workdir / "export/saved_model",
+                    self.config["export"]["format"],
+                    sample=images,
+                    overwrite=True,
+                )
+                print(
+                    f"export: {done.path}, {done.bytes:,} bytes, differs from the model by at most "
+                    f"{done.max_difference:.2g}"
+                )
+
+    def report(self) -> None:
+        """Makes `report.html` and prints the closing table."""
+        page = report.write(self.workdir.path)
+        print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
+
+    # The work behind the stages.
+
+    def _stage(self, name: str, *outputs: str) -> Any:
+        """The stage, with the part of the configuration that its result depends on."""
+        parts = {key: self.config[key] for key in ("seed", "data", "model")}
+        parts["data"] = {
+            key: value
+            for key, value in parts["data"].items()
+            if key not in ("data_dir", "download")
+        }
+        for stage in STAGES[: STAGES.index(name) + 1]:
+            parts[stage] = self.config[stage]
+        return self.workdir.stage(name, parts, *outputs)
+
+    def _builder(self) -> Any:
+        name = self.config["model"]["name"]
+        if name not in models.__all__ or not name.startswith(("resnet", "vgg")):
+            names = [n for n in models.__all__ if n.startswith(("resnet", "vgg"))]
+            raise ValueError(f"`config.model.name` must be one of {names}. Received: {name!r}")
+        return getattr(models, name)
+
+    def _load_data(self) -> Splits:
+        data = self.config["data"]
+        return load(
+            data["name"],
+            data_dir=data["data_dir"],
+            holdout=data["holdout"],
+            seed=self.config["seed"],
+            download=data["download"],
+            mean=data["mean"] or None,
+            std=data["std"] or None,
+        )
+
+    def _initial_model(self) -> keras.Model:
+        """The network before training: built, or read from the base that the configuration names."""
+        base = self.config["model"]["base"]
+        if base and not os.path.exists(base):
+            raise ValueError(
+                f"`config.model.base` must be a file. Received: {base!r}, which is missing"
+            )
+        if base.endswith(".keras"):
+            model = keras.models.load_model(base, compile=False)
+        else:
+            model = self._builder()(
+                self.data.input_shape,
+                self.data.classes,
+                seed=self.config["seed"],
+                **self.config["model"]["options"],
+            )
+            if base:
+                models.load_pytorch_cifar_resnet(model, base)
+        shapes = [tuple(x.shape[1:]) for x in (*model.inputs, *model.outputs)]
+        expected = [tuple(self.data.input_shape), (self.data.classes,)]
+        if shapes != expected:
+            raise ValueError(
+                f"The network must map images {expected[0]} to {self.data.classes} classes, as the data "
+                f"'{self.data.name}'. Received: {base or model.name} with shapes {shapes}"
+            )
+        return model
+
+    def _fit(self, model: keras.Model, name: str, folder: str) -> dict[str, list[float]]:
+        recipe, seed = self.recipes[name], self.config["seed"]
+        return training.fit(
+            model,
+            lambda epoch: self.data.train.dataset(
+                recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
+            ),
+            self.data.holdout.dataset(self.config["evaluate"]["batch_size"]),
+            recipe,
+            strategy=self.strategy,
+            backup_dir=self.workdir / "backup" / folder,
+        )
+
+    def _search(self, model: keras.Model) -> None:
+        options = self.config["search"]
+        tuner = RandomChannelSearch(
+            model,
+            self.budget.flops,
+            seed=self.config["seed"],
+            params=self.budget.params,
+            directory=str(self.workdir.path),
+            project_name="search",
+            batch_size=self.config["evaluate"]["batch_size"],
+            **{key: value for key, value in options.items() if key not in ("flops", "params")},
+        )
+        holdout = self.data.holdout.arrays()
+        tuner.search(
+            self.data.train.dataset(self.config["evaluate"]["batch_size"]), validation_data=holdout
+        )
+        trials = [t for t in tuner.oracle.trials.values() if t.score is not None]
+        costs = self.cost(np.array([tuner.channels_of(trial) for trial in trials]))
+        best = tuner.oracle.get_best_trials(1)[0]
+        kept = tuner.get_best_channels(1)[0]
+        outputs = model.predict(
+            holdout[0], batch_size=self.config["evaluate"]["batch_size"], verbose=0
+        )
+        self.workdir.update(
+            channels={
+                group.name: {"kept": kept[group.name], "full": group.size}
+                for group in tuner.graph.prunable
+            },
+            search={
+                "criterion": options["criterion"],
+                "objective": options["objective"],
+                "trials": [
+                    {"id": t.trial_id, "score": t.score, "flops": int(f), "params": int(p)}
+                    for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
+                ],
+                "best": best.trial_id,
+                "baseline_score": metric_for(model, options["objective"])(holdout[1], outputs),
+                "acceptance": tuner.oracle.sampler.acceptance,
+                "images_holdout": self.data.holdout.size,
+                "images_calibration": min(options["calibration_images"], self.data.train.size),
+            },
+        )
+        self._merge("results", after_search={"test_accuracy": None, "holdout_accuracy": best.score})
+        self.workdir.save_model(_SEARCHED, tuner.get_best_models(1)[0])
+        winner = self.cost(tuner.channels_of(best))
+        self.workdir.write(
+            "channels.json",
+            json.dumps(
+                {
+                    "version": 1,
+                    "model": {key: self.config["model"][key] for key in ("name", "options")},
+                    "channels": kept,
+                    "flops": int(winner.flops[0]),
+                    "params": int(winner.params[0]),
+                    "flops_ratio": float(winner.flops[0] / self.cost.full.flops),
+                    "score": best.score,
+                    "objective": options["objective"],
+                    "seed": self.config["seed"],
+                },
+                indent=1,
+            ),
+        )
+
+    def _evaluate(self, before: keras.Model, after: keras.Model) -> None:
+        options = self.config["evaluate"]
+        test = self.data.test.dataset(options["batch_size"])
+        images, _ = self.data.holdout.arrays(options["latency_batch_size"])
+        times = latency.measure(
+            {"before": before, "after": after}, images, batch_size=options["latency_batch_size"]
+        )
+        ratio = latency.ratio(times["after"], times["before"])
+        for name, model, file in (("before", before, _BEFORE), ("after", after, _AFTER)):
+            full = CostModel(trace(model)).full
+            results = {
+                "test_accuracy": training.evaluate(model, test)["accuracy"],
+                **{key: int(value) for key, value in full._asdict().items()},
+                "bytes": (self.workdir / file).stat().st_size,
+                "latency_ms": times[name].median,
+            }
+            self._merge("results", **{name: results})
+        self._merge(
+            "results",
+            latency_ratio={
+                "ratio": ratio.ratio,
+                "low": ratio.low,
+                "high": ratio.high,
+                "batch_size": options["latency_batch_size"],
+                "device": times["after"].device,
+            },
+        )
+
+    def _merge(self, part: str, **entries: Any) -> None:
+        """Sets entries of one part of the metrics."""
+        self.workdir.update(**{part: {**self.workdir.metrics.get(part, {}), **entries}})
+
+
+def _target(number: float | None) -> float | int | None:
+    """A budget from the configuration: whole numbers above 1 are absolute."""
+    return int(number) if number and number > 1 and number == int(number) else number or None

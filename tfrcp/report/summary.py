@@ -1,0 +1,292 @@
+"""The outcome of a run in words and numbers, for the page and for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Metrics = Mapping[str, Any]
+
+
+def section(metrics: Metrics, *keys: str) -> Mapping[str, Any]:
+    """The mapping under `keys`; empty where one of them is missing or null."""
+    for key in keys:
+        metrics = metrics.get(key) or {}
+    return metrics
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number, and so neither missing nor failed."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def scored_trials(metrics: Metrics) -> list[Mapping[str, Any]]:
+    """The trials with a score, in their order."""
+    trials = section(metrics, "search").get("trials") or []
+    return [trial for trial in trials if is_number(trial.get("score"))]
+
+
+def winner(metrics: Metrics) -> Mapping[str, Any] | None:
+    """The best trial, if it is named and has a score."""
+    best = section(metrics, "search").get("best")
+    return next((trial for trial in scored_trials(metrics) if trial.get("id") == best), None)
+
+
+def is_accuracy(metrics: Metrics) -> bool:
+    """Whether the search's scores are fractions of right answers."""
+    return (section(metrics, "search").get("objective") or "val_accuracy").endswith("accuracy")
+
+
+def percent(fraction: float) -> str:
+    """0.9812 -> `98.1 %`."""
+    return f"{100 * fraction:.1f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of two accuracies in percentage points: -0.0034 -> `-0.3 points`."""
+    rounded = round(100 * difference, 1)
+    return f"{rounded:+.1f} points" if rounded else "0.0 points"
+
+
+def count(number: float) -> str:
+    """40813184 -> `40.8 M`; k, M, G and T are 1e3, 1e6, 1e9 and 1e12."""
+    return _scaled(number, ("", "k", "M", "G", "T"))
+
+
+def size(number: float) -> str:
+    """1234567 bytes -> `1.23 MB`; 1 kB is 1000 bytes."""
+    return _scaled(number, ("B", "kB", "MB", "GB", "TB"))
+
+
+def duration(seconds: float) -> str:
+    """71.2 -> `71.2 s`, 671.2 -> `11 min 11 s`, 7512 -> `2 h 5 min`."""
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60} min"
+
+
+def _scaled(number: float, units: tuple[str, ...]) -> str:
+    power = 0
+    while abs(number) >= 999.5 and power < len(units) - 1:
+        number, power = number / 1000, power + 1
+    return f"{number:.3g} {units[power]}".rstrip()
+
+
+def rows(metrics: Metrics) -> list[tuple[str, str, str, str]]:
+    """The before/after table: quantity with its unit, before, after, and how they compare.
+
+    What was measured neither before nor after has no row.
+    """
+    before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
+    latency = section(metrics, "results", "latency_ratio")
+    columns = {
+        "test_accuracy": ("test accuracy", percent),
+        "flops": ("multiply-adds per image", count),
+        "params": ("parameters", count),
+        "activations": ("activations per image", count),
+        "bytes": ("size on disk", size),
+        "latency_ms": (", ".join(["latency per image", *_conditions(latency)]), "{:.3g} ms".format),
+    }
+    found = []
+    for key, (label, text) in columns.items():
+        values = before.get(key), after.get(key)
+        known = [is_number(value) for value in values]
+        if not any(known):
+            continue
+        comparison = ""
+        if key == "latency_ms" and is_number(latency.get("ratio")):
+            comparison = f"{latency['ratio']:.2f}"
+            if is_number(latency.get("low")) and is_number(latency.get("high")):
+                comparison += f" ({latency['low']:.2f} to {latency['high']:.2f})"
+        elif key == "test_accuracy" and all(known):
+            comparison = points(values[1] - values[0])
+        elif all(known) and values[0]:
+            comparison = f"{values[1] / values[0]:.3f}"
+        cells = [text(value) if ok else "" for value, ok in zip(values, known, strict=True)]
+        found.append((label, cells[0], cells[1], comparison))
+    return found
+
+
+def table(metrics: Metrics) -> str:
+    """The before/after table as plain text for the terminal; empty if nothing was measured.
+
+    Args:
+        metrics: the content of `metrics.json`.
+
+    Returns:
+        Lines with aligned columns, without a trailing newline.
+    """
+    body = rows(metrics)
+    if not body:
+        return ""
+    body.insert(0, ("", "before", "after", "after / before"))
+    widths = [max(len(row[column]) for row in body) for column in range(4)]
+    lines = []
+    for row in body:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(
+        [*lines, "", "One multiply-add is one FLOP. " + latency_verdict(metrics)]
+    ).rstrip()
+
+
+def headline(metrics: Metrics) -> str:
+    """The outcome in one to three sentences."""
+    before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
+    best = winner(metrics)
+    if is_number(after.get("test_accuracy")):
+        share = _share(after.get("flops"), before.get("flops"))
+        text = f"Pruned{' to ' + share if share else ''}"
+        text += _finetuned(metrics)
+        text += f", the network classifies {_right(metrics, after)}"
+        if is_number(before.get("test_accuracy")):
+            change = points(after["test_accuracy"] - before["test_accuracy"]).lstrip("+-")
+            gained = after["test_accuracy"] > before["test_accuracy"]
+            text += f"; unpruned it was {percent(before['test_accuracy'])}, "
+            text += (
+                "so nothing is lost"
+                if change.startswith("0.0")
+                else f"a {'gain' if gained else 'loss'} of {change}"
+            )
+        return f"{text}. {latency_verdict(metrics)}".rstrip()
+    if best:
+        trials = len(scored_trials(metrics))
+        share = _share(best.get("flops"), section(metrics, "budget").get("flops_full"))
+        text = f"The best of {trials} random candidates" if trials > 1 else "The one candidate"
+        text += f", at {share}," if share else ""
+        text += f" scores {candidate_score(metrics, best['score'])} on the holdout images"
+        baseline = section(metrics, "search").get("baseline_score")
+        if is_number(baseline):
+            text += f"; the unpruned network scores {candidate_score(metrics, baseline)}"
+        return f"{text}. It has not been fine-tuned and tested yet."
+    if is_number(before.get("test_accuracy")):
+        return f"The unpruned network classifies {_right(metrics, before)}. Nothing is pruned yet."
+    return "Nothing has been pruned or measured yet."
+
+
+def candidate_score(metrics: Metrics, score: float) -> str:
+    """A score of the search: in percent if it is an accuracy."""
+    return percent(score) if is_accuracy(metrics) else f"{score:.4g}"
+
+
+def latency_verdict(metrics: Metrics) -> str:
+    """Whether the pruned network is faster, as a sentence; empty if it was not measured."""
+    latency = section(metrics, "results", "latency_ratio")
+    ratio, low, high = (latency.get(key) for key in ("ratio", "low", "high"))
+    if not is_number(ratio):
+        return ""
+    details = _conditions(latency)
+    if is_number(low) and is_number(high):
+        details.insert(0, f"95 % interval {low:.2f} to {high:.2f}")
+    else:
+        low = high = ratio
+    verdict = "faster" if high < 1 else "slower" if low > 1 else "not measurably faster"
+    brackets = f" ({'; '.join(details)})" if details else ""
+    return f"It is {verdict} here: an image takes {ratio:.2f} times as long{brackets}."
+
+
+def histories(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
+    """What was measured in every epoch of each training, under a title for it."""
+    titles = {"base": "Training of the unpruned network", "finetune": "Fine-tuning of the winner"}
+    found = {}
+    for name in section(metrics, "training"):
+        history = section(metrics, "training", name, "history")
+        keys = [key for key in ("accuracy", "val_accuracy", "loss", "val_loss") if history.get(key)]
+        if keys:
+            found[titles.get(name, name)] = {key: list(history[key]) for key in keys}
+    return found
+
+
+def trainings(metrics: Metrics) -> list[str]:
+    """How long each training was and where it ended, one sentence each."""
+    sentences = []
+    for title, history in histories(metrics).items():
+        epochs = max(map(len, history.values()))
+        ends = [
+            f"{percent(history[key][-1])} right on the {split} images"
+            for key, split in (("accuracy", "training"), ("val_accuracy", "holdout"))
+            if key in history and is_number(history[key][-1])
+        ]
+        text = f"{title}: {_plural(epochs, 'epoch')}"
+        sentences.append(f"{text}, at the end {' and '.join(ends)}." if ends else f"{text}.")
+    return sentences
+
+
+def method(metrics: Metrics) -> list[str]:
+    """How the figures came about, in five sentences."""
+    search = section(metrics, "search")
+    trials = len(search.get("trials") or [])
+    criterion = f" {search['criterion']}" if search.get("criterion") else ""
+    holdout = f"{search['images_holdout']:,} " if search.get("images_holdout") else ""
+    window = budget_window(metrics)
+    total = f", and the whole takes {window} of the unpruned network's multiply-adds"
+    repair = ""
+    if search.get("images_calibration"):
+        repair = (
+            f", only repaired with {search['images_calibration']:,} training images, unlabelled"
+        )
+    return [
+        f"The widths of {f'{trials:,} candidates' if trials > 1 else 'a candidate'} are drawn at "
+        f"random: each group of coupled channels gets one of its own{total if window else ''}.",
+        f"Inside a group, the criterion{criterion} decides which channels stay; a candidate "
+        f"inherits their weights and is not trained before it is scored{repair}.",
+        f"The winner is chosen on {holdout}holdout images, on which this run neither trains nor "
+        "tests; as the best of many on the same images, its score there flatters it.",
+        "The test images are used once, at the end, for the figures of the table.",
+        "One multiply-add is one FLOP, counted for convolutions, dense layers and matrix products "
+        "alone (no biases, normalisation, activations or pooling); latency is that of this machine "
+        "and says little about another.",
+    ]
+
+
+def budget_ratio(metrics: Metrics) -> float | None:
+    """The target of the budget as a ratio of the unpruned FLOPs, if it is known."""
+    target, full = (section(metrics, "budget").get(key) for key in ("flops_target", "flops_full"))
+    if isinstance(target, int):
+        return target / full if full else None
+    return target if is_number(target) else None
+
+
+def budget_window(metrics: Metrics) -> str:
+    """The budget as a share of the unpruned FLOPs: `50.0 % ± 0.5 %`; empty if it is not known."""
+    target, tolerance = budget_ratio(metrics), section(metrics, "budget").get("tolerance")
+    if target is None:
+        return ""
+    room = f" \N{PLUS-MINUS SIGN} {100 * tolerance:.3g} %" if is_number(tolerance) else ""
+    return f"{percent(target)}{room}"
+
+
+def _conditions(latency: Mapping[str, Any]) -> list[str]:
+    """What the latency was measured with, as a list of no or one phrase."""
+    if not latency.get("batch_size"):
+        return []
+    device = latency.get("device")
+    return [f"batch of {latency['batch_size']}{f' on {device}' if device else ''}"]
+
+
+def _right(metrics: Metrics, results: Mapping[str, Any]) -> str:
+    images = section(metrics, "data").get("test")
+    subject = f"the {images:,} test images" if images else "the test images"
+    return f"{percent(results['test_accuracy'])} of {subject} correctly"
+
+
+def _finetuned(metrics: Metrics) -> str:
+    if not section(metrics, "training", "finetune"):
+        return ""
+    history = section(metrics, "training", "finetune", "history")
+    epochs = len(history.get("loss") or [])
+    return " and fine-tuned" + (f" for {_plural(epochs, 'epoch')}" if epochs else "")
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _share(part: Any, whole: Any) -> str:
+    known = is_number(part) and is_number(whole) and whole
+    return f"{percent(part / whole)} of the multiply-adds" if known else ""

@@ -1,0 +1,268 @@
+"""Searches: keras-tuner tuners whose trials are pruned networks, scored without training."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from tfrcp import criteria
+from tfrcp.cost import CostModel
+from tfrcp.data import as_arrays, check_labels
+from tfrcp.evaluation import ProgramEvaluator, metric_for
+from tfrcp.graph.trace import trace
+from tfrcp.inheritance import select, slice_model
+from tfrcp.search.oracles import RandomChannelOracle
+from tfrcp.search.progress import Progress
+from tfrcp.space import Budget, SearchSpace
+from tfrcp.update import recalibrate_batch_norm
+
+
+class RandomChannelSearch(keras_tuner.Tuner):
+    """Random channel pruning of a trained model: tries random channel counts under a budget.
+
+    Every trial keeps, in each group, the channels that the criterion scores highest, re-estimates
+    the batch norms' statistics with a few training images, and is scored on the holdout images. Nothing
+    is trained. A search that was interrupted goes on where it was when it is made again with the
+    same arguments.
+
+    Li et al., "Revisiting Random Channel Pruning for Neural Network Compression", CVPR 2022.
+
+    Args:
+        model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
+        flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
+            an int is absolute.
+        criterion: Name, config or instance; see `tfrcp.criteria.get`.
+        objective: "val_accuracy", or "val_loss" for the loss that the model is compiled with.
+        max_trials: Number of candidates.
+        seed: Int; 0 is a seed.
+        params: Upper bound of the number of weights, in the units of `flops`, or `None`.
+        tolerance: How far from the target a candidate may be, as a share of the unpruned network's
+            multiply-adds.
+        min_ratio: Least share of its channels that a group keeps.
+        max_ratio: Largest share.
+        divisor: Channel counts are multiples of it.
+        fixed: Names of groups to leave alone.
+        calibration_images: Number of training images that re-estimate the batch norms' statistics; 0
+            leaves them as they are.
+        batch_size: Holdout images in a forward pass.
+        directory: Folder of the project.
+        project_name: Name of the project.
+        overwrite: Whether to start anew where the project exists.
+
+    Raises:
+        ValueError: If the model cannot be traced, the budget not be met, or an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        flops: float | int = 0.5,
+        criterion: Any = "l1",
+        objective: str = "val_accuracy",
+        max_trials: int = 100,
+        seed: int = 0,
+        *,
+        params: float | int | None = None,
+        tolerance: float = 0.005,
+        min_ratio: float = 0.1,
+        max_ratio: float = 1.0,
+        divisor: int = 1,
+        fixed: Sequence[str] = (),
+        calibration_images: int = 256,
+        batch_size: int = 250,
+        directory: str | None = None,
+        project_name: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.graph = trace(model)
+        self.cost = CostModel(self.graph)
+        self.model = model
+        self.criterion = criteria.get(criterion)
+        self._metric = metric_for(model, objective)
+        for name, value, least in (
+            ("calibration_images", calibration_images, 0),
+            ("batch_size", batch_size, 1),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"`{name}` must be an int of at least {least}. Received: {value!r}"
+                )
+        self._calibration_images, self._batch_size = calibration_images, batch_size
+        self._scores: dict[str, np.ndarray] | None = None
+        self._calibration: np.ndarray | None = None
+        self._evaluator: ProgramEvaluator | None = None
+        oracle = RandomChannelOracle(
+            SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed),
+            self.cost,
+            Budget(flops, params, tolerance),
+            objective=objective,
+            max_trials=max_trials,
+            seed=seed,
+        )
+        super().__init__(
+            oracle, directory=directory, project_name=project_name, overwrite=overwrite
+        )
+        self.reload()
+
+    def search(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
+        """Scores the candidates.
+
+        Args:
+            x: Training data, for calibration and for criteria that look at data: a batched
+                `tf.data.Dataset`, a tuple of arrays (x, y), x alone, or a `PyDataset`.
+            y: Labels, where `x` is an array.
+            validation_data: Labelled holdout data, likewise; disjoint from the training data.
+            verbose: Whether to show progress.
+
+        Raises:
+            ValueError: If the data are empty, not finite, or do not fit the model.
+        """
+        data = x if y is None else (x, y)
+        holdout = as_arrays(validation_data, labels=True)
+        self._check(holdout[0], "validation_data")
+        classes = self.model.outputs[0].shape[-1]
+        if self.oracle.objective.name == "val_accuracy":
+            check_labels(holdout[1], classes)
+        if self._calibration_images:
+            self._calibration, _ = as_arrays(data, count=self._calibration_images)
+            self._check(self._calibration, "x")
+        self._scores = self.criterion(self.model, self.graph, data)
+        done = len(self.oracle.end_order)
+        if done < self.oracle.max_trials:
+            name = self.oracle.objective.name
+            self._evaluator = ProgramEvaluator(
+                self.model,
+                self.graph,
+                self._scores,
+                holdout,
+                self._calibration,
+                metrics={name: self._metric},
+                batch_size=self._batch_size,
+            )
+            self._progress = Progress(self.oracle, verbose=verbose)
+            super().search()
+        self._evaluator = None
+
+    def run_trial(self, trial: Any) -> dict[str, float]:
+        """Scores one candidate."""
+        try:
+            metrics = self._evaluator(self.channels_of(trial))
+        except Exception as error:
+            # Scoring is deterministic: what failed once fails again, and keras-tuner would hide it.
+            raise keras_tuner.errors.FatalError(
+                f"Trial {trial.trial_id} failed: {error}"
+            ) from error
+        return metrics
+
+    def on_trial_end(self, trial: Any) -> None:
+        """Stores the trial and shows progress."""
+        super().on_trial_end(trial)
+        self._progress.update()
+
+    def channels_of(self, trial: Any) -> np.ndarray:
+        """Channel vector of a trial, int64 array [prunable groups]."""
+        values = trial.hyperparameters.values
+        return np.array([values[group.name] for group in self.graph.prunable], dtype="int64")
+
+    def get_best_channels(self, num_trials: int = 1) -> list[dict[str, int]]:
+        """Kept channels of the best candidates, best first: dicts from group name to int."""
+        return [
+            {group.name: trial.hyperparameters.values[group.name] for group in self.graph.prunable}
+            for trial in self._best(num_trials)
+        ]
+
+    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
+        """The best candidates, best first: plain pruned models with the weights that were scored.
+
+        Raises:
+            ValueError: If `search` has not been called in this process. (It returns at once when all
+                trials are done.)
+        """
+        return [self.load_model(trial) for trial in self._best(num_models)]
+
+    def load_model(self, trial: Any) -> keras.Model:
+        """The pruned model of a trial, as it was scored."""
+        if self._scores is None:
+            raise ValueError(
+                "Pruned models are made from the data that the search is given: call `search` first. It "
+                "returns at once when all trials are done."
+            )
+        masks = select(self.graph, self._scores, self.channels_of(trial))
+        pruned = slice_model(self.model, self.graph, masks)
+        if self._calibration is not None:
+            recalibrate_batch_norm(pruned, self._calibration)
+        return pruned
+
+    def save(self) -> None:
+        """Does nothing: the oracle stores each trial."""
+
+    def reload(self) -> None:
+        """Restores the trials of the project folder."""
+        self.oracle.reload()
+
+    def _best(self, count: int) -> list[Any]:
+        trials = self.oracle.get_best_trials(count)
+        trials = [trial for trial in trials if trial.score is not None]
+        if not trials:
+            raise ValueError("No trial is completed yet. Call `search` first.")
+        return trials
+
+    def _check(self, x: Any, name: str) -> None:
+        """Compares images with the model's inputs."""
+        arrays, inputs = keras.tree.flatten(x), self.model.inputs
+        expected = [tuple(tensor.shape) for tensor in inputs]
+        fits = len(arrays) == len(inputs) and all(
+            array.ndim == len(shape)
+            and all(n is None or n == m for n, m in zip(shape[1:], array.shape[1:], strict=True))
+            for array, shape in zip(arrays, expected, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"`{name}` must hold arrays of shape {expected}, as the model's inputs. "
+                f"Received: {[array.shape for array in arrays]}"
+            )
+
+
+def prune(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any,
+    flops: float | int = 0.5,
+    directory: str | None = None,
+    verbose: bool = True,
+    **options: Any,
+) -> keras.Model:
+    """Prunes a trained model: searches, inherits and repairs the weights; trains nothing.
+
+    Args:
+        model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
+        x: Training data, for calibration: a batched `tf.data.Dataset`, a tuple of arrays (x, y), x
+            alone, or a `PyDataset`.
+        y: Labels, where `x` is an array.
+        validation_data: Labelled holdout data, likewise; disjoint from the training data.
+        flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
+            an int is absolute.
+        directory: Folder in which the search is kept, so that it can go on after an interruption.
+            Defaults to a temporary one.
+        verbose: Whether to show progress.
+        **options: Further arguments of `RandomChannelSearch`.
+
+    Returns:
+        The best candidate, a plain `keras.Model`, not compiled. Fine-tune it next.
+
+    Raises:
+        ValueError: As `RandomChannelSearch` and its `search`.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        tuner = RandomChannelSearch(
+            model, flops, directory=directory or temporary, project_name="search", **options
+        )
+        tuner.search(x, y, validation_data=validation_data, verbose=verbose)
+        return tuner.get_best_models(1)[0]

@@ -1,0 +1,9 @@
+"""Training and fine-tuning: one recipe, one loop, on one device or several."""
+
+from __future__ import annotations
+
+from tfrcp.training.distribute import strategy
+from tfrcp.training.fit import evaluate, fit
+from tfrcp.training.recipe import Recipe
+
+__all__ = ["Recipe", "evaluate", "fit", "strategy"]

@@ -1,0 +1,124 @@
+"""The folder of a run: what its stages leave behind, and which of them stand."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+class Workdir:
+    """A folder with `metrics.json`, in which stages record what they were made from.
+
+    Args:
+        path: The folder; made if it is missing.
+
+    Raises:
+        ValueError: If it cannot be made or written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write("metrics.json", json.dumps(self.metrics, indent=1))
+        except OSError as error:
+            raise ValueError(
+                f"The working folder cannot be written: {error}. Choose another one with --workdir."
+            ) from None
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds; see `tfrcp.report` for its schema."""
+        file = self.path / "metrics.json"
+        if not file.exists():
+            return {"created": datetime.date.today().isoformat(), "stages": []}
+        try:
+            return json.loads(file.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{file} is no valid JSON ({error}). Remove it, or choose another --workdir."
+            ) from None
+
+    def update(self, **parts: Any) -> None:
+        """Replaces top-level entries of `metrics.json`."""
+        self.write("metrics.json", json.dumps({**self.metrics, **parts}, indent=1))
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a text file in one step: it is whole or as it was."""
+        unfinished = self.path / f".{name}.tmp"
+        unfinished.write_text(text)
+        os.replace(unfinished, self.path / name)
+
+    def save_model(self, name: str, model: keras.Model) -> None:
+        """Writes a .keras file in one step."""
+        unfinished = self.path / f".tmp.{name}"
+        model.save(unfinished)
+        os.replace(unfinished, self.path / name)
+
+    def load_model(self, name: str, stage: str) -> keras.Model:
+        """Loads a .keras file that an earlier stage made.
+
+        Raises:
+            ValueError: If it is missing.
+        """
+        if not (self.path / name).exists():
+            raise ValueError(f"{self.path / name} is missing: run the stage '{stage}' first.")
+        return keras.models.load_model(self.path / name, compile=False)
+
+    @contextmanager
+    def stage(self, name: str, config: Mapping[str, Any], *outputs: str) -> Iterator[bool]:
+        """Runs a stage unless its result stands.
+
+        Args:
+            name: Name of the stage.
+            config: The part of the configuration that determines the result.
+            *outputs: Names of the files that the stage makes.
+
+        Yields:
+            Whether the stage has to be run.
+
+        Raises:
+            ValueError: If the stage was begun with another configuration.
+        """
+        config = json.loads(json.dumps(config))
+        before = next((s for s in self.metrics["stages"] if s["name"] == name), None)
+        if before is not None and before["config"] != config:
+            raise ValueError(
+                f"The stage '{name}' in {self.path} was made with another configuration: "
+                f"{'; '.join(_differences(before['config'], config))}. Choose another --workdir."
+            )
+        if before and before["seconds"] is not None and all((self / o).exists() for o in outputs):
+            print(f"{name}: done before", flush=True)
+            yield False
+            return
+        print(f"{name}: {'goes on' if before else 'begins'}", flush=True)
+        self._record(name, config, None)
+        start = time.monotonic()
+        yield True
+        seconds = time.monotonic() - start
+        self._record(name, config, round(seconds, 1))
+        print(f"{name}: done in {seconds:.1f} s", flush=True)
+
+    def _record(self, name: str, config: Mapping[str, Any], seconds: float | None) -> None:
+        stages = [stage for stage in self.metrics["stages"] if stage["name"] != name]
+        self.update(stages=[*stages, {"name": name, "seconds": seconds, "config": config}])
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """The entries in which two nested dicts differ, in words."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
+    elif old != new:
+        yield f"{path} was {old!r} and is now {new!r}"
