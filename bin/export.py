@@ -1,6 +1,6 @@
 """Exports the result: makes export/saved_model.
 
-python bin/export.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE ...] [--workdir=DIR]
+python bin/export.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE] [--workdir=DIR]
 """
 
 import common

@@ -1,6 +1,6 @@
 """Fine-tunes the best candidate: makes finetuned.keras.
 
-python bin/finetune.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE ...] [--workdir=DIR]
+python bin/finetune.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE] [--workdir=DIR]
 """
 
 import common

@@ -39,8 +39,8 @@ def main() -> None:
         print(f"{name:<12}{flops:>18,}{share:>8.3f}{params:>16,}{activations:>16,}")
     print(
         "Per image; one multiply-add is one FLOP, counted for convolutions and dense layers. "
-        f"Targets from smallest to largest can be met; groups keep at least {_MIN_RATIO.value:g} of "
-        f"their channels, in multiples of {_DIVISOR.value}."
+        f"Targets from smallest to largest can be met; groups keep at least {_MIN_RATIO.value:g} "
+        f"of their channels, in multiples of {_DIVISOR.value}."
     )
 
 

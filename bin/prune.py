@@ -1,6 +1,6 @@
 """The whole job: train (or load), search, fine-tune, evaluate, export, report.
 
-python bin/prune.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE ...] [--workdir=DIR]
+python bin/prune.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE] [--workdir=DIR]
 """
 
 import common

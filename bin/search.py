@@ -1,6 +1,6 @@
 """Searches the channel counts: makes channels.json and pruned.keras.
 
-python bin/search.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE ...] [--workdir=DIR]
+python bin/search.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE] [--workdir=DIR]
 """
 
 import common

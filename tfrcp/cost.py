@@ -1,4 +1,4 @@
-"""What a pruned network costs, for thousands of channel vectors at once, without building a model."""
+"""What a pruned network costs: thousands of channel vectors at once, and no model is built."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class CostModel:
         channels = np.atleast_2d(np.asarray(channels))
         if channels.ndim != 2 or channels.shape[1] != len(self.graph.prunable):
             raise ValueError(
-                f"`channels` must be an int array [N, {len(self.graph.prunable)}], one column for each "
-                f"prunable group. Received an array of shape {channels.shape}."
+                f"`channels` must be an int array [N, {len(self.graph.prunable)}], one column for "
+                f"each prunable group. Received an array of shape {channels.shape}."
             )
         return Costs(*(terms(channels) for terms in self._terms))
 

@@ -1,13 +1,14 @@
 """Scores candidates: inherits, repairs and evaluates a pruned network for a channel vector.
 
 `ProgramEvaluator` runs the traced graph as one program, compiled once, on sliced weights.
-`SlicedEvaluator` builds the pruned Keras model for each candidate: slower, and just as right. Both are
-functions from a channel vector to metrics.
+`SlicedEvaluator` builds the pruned Keras model for each candidate: slower, and just as right. Both
+are functions from a channel vector to metrics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -52,8 +53,8 @@ def metric_for(model: keras.Model, objective: str) -> Metric:
             or model.outputs[0].shape[1] < 2
         ):
             raise ValueError(
-                "The objective 'val_accuracy' needs one output of shape [batch, classes] with at least "
-                f"two classes. Received: outputs {[tuple(x.shape) for x in model.outputs]}"
+                "The objective 'val_accuracy' needs one output of shape [batch, classes] with at "
+                f"least two classes. Received: outputs {[tuple(x.shape) for x in model.outputs]}"
             )
         return accuracy
     if objective == "val_loss":
@@ -114,12 +115,15 @@ class ProgramEvaluator:
                 arrays[path]["moving_mean"] = np.asarray(mean)
                 arrays[path]["moving_variance"] = np.asarray(variance)
         folded = self._program.fold(arrays)
-        outputs = [
-            np.asarray(self._run(folded, keras.tree.map_structure(lambda x: x[part], self._x)))
-            for part in _parts(len(self._y), self._batch_size)
-        ]
-        outputs = np.concatenate(outputs)
+        outputs = np.concatenate(
+            [np.asarray(self._run(folded, batch)) for batch in self._batches()]
+        )
         return {name: metric(self._y, outputs) for name, metric in self._metrics.items()}
+
+    def _batches(self) -> Iterator[Any]:
+        for start in range(0, len(self._y), self._batch_size):
+            part = slice(start, start + self._batch_size)
+            yield keras.tree.map_structure(operator.itemgetter(part), self._x)
 
 
 class SlicedEvaluator:
@@ -148,7 +152,3 @@ class SlicedEvaluator:
             recalibrate_batch_norm(pruned, self._calibration)
         outputs = pruned.predict(self._x, batch_size=self._batch_size, verbose=0)
         return {name: metric(self._y, outputs) for name, metric in self._metrics.items()}
-
-
-def _parts(count: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, count, size)]

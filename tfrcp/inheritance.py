@@ -67,7 +67,8 @@ def check_channels(graph: ChannelGraph, channels: Any) -> np.ndarray:
     for group, count in zip(graph.prunable, counts.tolist(), strict=True):
         if not 1 <= count <= group.size:
             raise ValueError(
-                f"`channels` must be from 1 to {group.size} for group '{group.name}'. Received: {count}"
+                f"`channels` must be from 1 to {group.size} for group '{group.name}'. Received: "
+                f"{count}"
             )
     return counts.astype("int64")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cached_property
 from typing import Any
 
 import keras
@@ -188,7 +187,7 @@ class Pipeline:
         )
 
     def _initial_model(self) -> keras.Model:
-        """The network before training: built, or read from the base that the configuration names."""
+        """The network before training: built, or read from `config.model.base`."""
         base = self.config["model"]["base"]
         if base and not os.path.exists(base):
             raise ValueError(
@@ -209,8 +208,8 @@ class Pipeline:
         expected = [tuple(self.data.input_shape), (self.data.classes,)]
         if shapes != expected:
             raise ValueError(
-                f"The network must map images {expected[0]} to {self.data.classes} classes, as the data "
-                f"'{self.data.name}'. Received: {base or model.name} with shapes {shapes}"
+                f"The network must map images {expected[0]} to {self.data.classes} classes, as the "
+                f"data '{self.data.name}'. Received: {base or model.name} with shapes {shapes}"
             )
         return model
 

@@ -78,8 +78,9 @@ def _choices(name: str, size: int, low: float, high: float, divisor: int) -> np.
     counts = [n for n in range(least, most + 1) if n % divisor == 0 or n == size]
     if not counts:
         raise ValueError(
-            f"No multiple of {divisor} lies in [{least}, {most}], the channels that group '{name}' of "
-            f"size {size} may keep. Widen the ratios, lower `divisor`, or name the group in `fixed`."
+            f"No multiple of {divisor} lies in [{least}, {most}], the channels that group '{name}' "
+            f"of size {size} may keep. Widen the ratios, lower `divisor`, or name the group in "
+            "`fixed`."
         )
     return np.array(counts, dtype="int64")
 

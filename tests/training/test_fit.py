@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.training.small_training import IMAGES, LABELS, holdout, network, train
 
+from tests.training.small_training import IMAGES, LABELS, holdout, network, train
 from tfrcp.training import Recipe, evaluate, fit
 
 RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=0.05, warmup_epochs=1)

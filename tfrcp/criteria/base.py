@@ -81,8 +81,8 @@ class WeightCriterion(Criterion):
         scores = list(self._places(group, weights))
         if not scores:
             raise ValueError(
-                f"The criterion {type(self).__name__} does not apply to group '{group.name}': it has no "
-                f"{self.place}. Use another criterion, or leave the group alone (`fixed`)."
+                f"The criterion {type(self).__name__} does not apply to group '{group.name}': it "
+                f"has no {self.place}. Use another criterion, or leave the group alone (`fixed`)."
             )
         return np.mean(scores, axis=0)
 

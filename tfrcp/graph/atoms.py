@@ -1,8 +1,8 @@
 """Atoms: single channels, followed through the network while it is traced.
 
-A *label* array says which channel each position of a tensor or of a weight axis holds. The labels of
-a tensor have its rank; every axis is either 1 (all positions alike, always so for the batch) or as
-long as the tensor's. Entries:
+A *label* array says which channel each position of a tensor or of a weight axis holds. The labels
+of a tensor have its rank; every axis is either 1 (all positions alike, always so for the batch) or
+as long as the tensor's. Entries:
 
 - an atom number >= 0: a channel that may turn out to be prunable;
 - a negative number: no channel of ours (a model input, the output of something unknown). It
@@ -84,7 +84,7 @@ class Atoms:
     # Atoms.
 
     def new(self, count: int, *, constant: bool = False) -> np.ndarray:
-        """New atoms, int array [count]; `constant` ones hold a fixed value, such as padded zeros."""
+        """New atoms, int array [count]; `constant` ones hold a fixed value, as padded zeros do."""
         start = len(self._parent)
         self._parent.extend(range(start, start + count))
         self._constant.extend([constant] * count)

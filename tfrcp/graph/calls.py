@@ -94,19 +94,20 @@ def read_calls(model: keras.Model) -> Calls:
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
-            f"`model` must be a built Functional or Sequential keras.Model. Received: model={model!r}"
+            "`model` must be a built Functional or Sequential keras.Model. Received: "
+            f"model={model!r}"
         )
     functional = _functional(model)
     if functional is None:
         if isinstance(model, keras.Sequential):
             raise ValueError(
-                f"The Sequential model '{model.name}' is not built, so its shapes are unknown. Give it "
-                "a `keras.Input` as first layer, or call `model.build(input_shape)`."
+                f"The Sequential model '{model.name}' is not built, so its shapes are unknown. "
+                "Give it a `keras.Input` as first layer, or call `model.build(input_shape)`."
             )
         raise ValueError(
-            f"The model '{model.name}' is a subclassed model ({type(model).__name__}): its layers are "
-            "called from Python code, so there is no graph to follow. Rebuild it as a Functional "
-            "model: `keras.Model(inputs, outputs)`."
+            f"The model '{model.name}' is a subclassed model ({type(model).__name__}): its layers "
+            "are called from Python code, so there is no graph to follow. Rebuild it as a "
+            "Functional model: `keras.Model(inputs, outputs)`."
         )
     values = {id(x): Value(tuple(x.shape), str(x.dtype)) for x in functional.inputs}
     as_value = lambda x: values[id(x)]  # noqa: E731

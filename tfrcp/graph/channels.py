@@ -133,8 +133,9 @@ class ChannelGraph:
             mask = np.asarray(mask)
             if mask.dtype != bool or mask.shape != (group.size,) or not mask.any():
                 raise ValueError(
-                    f"The mask of `{name}` must be a bool array of length {group.size} that keeps at "
-                    f"least one channel. Received: {mask.dtype} {mask.shape}, keeps {int(mask.sum())}"
+                    f"The mask of `{name}` must be a bool array of length {group.size} that keeps "
+                    f"at least one channel. Received: {mask.dtype} {mask.shape}, keeps "
+                    f"{int(mask.sum())}"
                 )
             members = np.flatnonzero(self.group_of == self.groups.index(group))
             kept[members] = mask[self.channel_of[members]]
@@ -142,7 +143,7 @@ class ChannelGraph:
 
     @cached_property
     def _columns(self) -> np.ndarray:
-        """int array [atoms]: column of the atom's group among `prunable`, -1 if it is not prunable."""
+        """int array [atoms]: column of the atom's group among `prunable`, -1 if there is none."""
         column = np.full(len(self.groups), -1)
         column[[i for i, group in enumerate(self.groups) if group.prunable]] = range(
             len(self.prunable)

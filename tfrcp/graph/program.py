@@ -48,9 +48,10 @@ def variables_of(graph: ChannelGraph, model: keras.Model) -> dict[str, dict[str,
         variable = next((v for v in layer.variables if v.name == place.weight), None)
         if variable is None or variable.shape[place.axis] != len(place.labels):
             raise ValueError(
-                f"The weight '{place.weight}' of layer '{place.path}' in model '{model.name}' is not as "
-                f"it was traced: length {len(place.labels)} expected on axis {place.axis}. Received: "
-                f"{None if variable is None else tuple(variable.shape)}. Trace this model."
+                f"The weight '{place.weight}' of layer '{place.path}' in model '{model.name}' is "
+                f"not as it was traced: length {len(place.labels)} expected on axis {place.axis}. "
+                f"Received: {None if variable is None else tuple(variable.shape)}. Trace this "
+                "model."
             )
         found[place.path][place.weight] = variable
     return dict(found)
@@ -68,8 +69,8 @@ def layer_at(model: keras.Model, path: str) -> keras.layers.Layer:
             layer = layer.get_layer(name)
     except (AttributeError, ValueError) as error:
         raise ValueError(
-            f"The model '{model.name}' has no layer '{path}', so it is not the one that was traced. "
-            "Trace this model."
+            f"The model '{model.name}' has no layer '{path}', so it is not the one that was "
+            "traced. Trace this model."
         ) from error
     return layer
 
@@ -85,7 +86,8 @@ def slice_weights(
         masks: Maps group names to bool arrays [size]; groups that are not named are kept whole.
 
     Returns:
-        Dict that maps the path of a call to its sliced weights and to the sizes that its rule names.
+        Dict that maps the path of a call to its sliced weights and to the sizes that its rule
+        names.
     """
     keep = graph.keep(masks)
     arrays = {path: dict(entry) for path, entry in weights.items()}
@@ -131,7 +133,7 @@ class Program:
         Returns:
             Structure of tensors like the model's outputs.
         """
-        return self._walk(arrays, inputs, self._step)
+        return self.walk(arrays, inputs, self.step)
 
     def run_on_batch_statistics(
         self, arrays: Mapping[str, Mapping[str, Any]], inputs: Any
@@ -151,9 +153,9 @@ class Program:
                 mean, variance = ops.moments(x, axes=[i for i in range(len(x.shape)) if i != axis])
                 moments[call.path].append((mean, variance))
                 entry = {**entry, "moving_mean": mean, "moving_variance": variance}
-            return self._step(call, entry, args, kwargs)
+            return self.step(call, entry, args, kwargs)
 
-        outputs = self._walk(arrays, inputs, step)
+        outputs = self.walk(arrays, inputs, step)
         return outputs, {path: _pool(pairs) for path, pairs in moments.items()}
 
     def fold(self, arrays: Weights) -> Weights:
@@ -244,16 +246,36 @@ class Program:
                 folds[call] = maker
         return folds
 
-    def _step(self, call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
-        """Runs one call on its arrays; one that has none runs on its own weights."""
+    def step(self, call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
+        """Runs one call on its arrays; one that has none runs on its own weights.
+
+        Args:
+            call: The call.
+            entry: Its arrays, `None` if it has none.
+            args: Positional arguments, tensors.
+            kwargs: Keyword arguments.
+
+        Returns:
+            The call's outputs.
+        """
         if entry is not None:
             return find_rule(call.operation).run(call, entry, args, kwargs)
         if call in self._folds:
             return args[0]
         return call.operation(*args, **kwargs)
 
-    def _walk(self, arrays: Mapping[str, Any], inputs: Any, step: Callable[..., Any]) -> Any:
-        """Runs all calls in order, dropping every tensor after its last use."""
+    def walk(self, arrays: Mapping[str, Any], inputs: Any, step: Callable[..., Any]) -> Any:
+        """Runs all calls in order, dropping every tensor after its last use.
+
+        Args:
+            arrays: Weights and sizes by path.
+            inputs: Structure of tensors like the model's inputs.
+            step: Runs one call, with the signature of `step`; whoever wants to see or change what
+                goes into a call or comes out of it wraps that.
+
+        Returns:
+            Structure of tensors like the model's outputs.
+        """
         structure = self.graph.calls.inputs
         keras.tree.assert_same_structure(structure, inputs)
         tensors = dict(zip(keras.tree.flatten(structure), keras.tree.flatten(inputs), strict=True))

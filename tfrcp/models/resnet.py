@@ -164,7 +164,9 @@ def _resnet(depth, input_shape, classes, channels, shortcut, seed, name) -> kera
         x = blocks.convolution(x, width[f"{prefix}_conv1"], f"{prefix}_conv1", strides=strides)
         x = keras.layers.ReLU(name=f"{prefix}_relu1")(x)
         x = blocks.convolution(x, stream, f"{prefix}_conv2")
-        x = keras.layers.Add(name=f"{prefix}_add")([x, skip])
+        # The shortcut first: Keras then runs conv2 before the projection, and the first layer of a
+        # stream is conv2 with either shortcut.
+        x = keras.layers.Add(name=f"{prefix}_add")([skip, x])
         x = keras.layers.ReLU(name=f"{prefix}_relu2")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(image, blocks.classifier(x, classes), name=name)

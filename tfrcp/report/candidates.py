@@ -107,7 +107,7 @@ def accuracy_flops(metrics: Metrics) -> Figure | None:
             point = best["flops"] / full, best["score"]
             axes.scatter(*point, 50, color=ORANGE, marker="D", edgecolors="white", zorder=5)
         axes.xaxis.set_major_formatter(percent_ticks())
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         label = _score_axis(metrics, axes.yaxis)
     panels[0].set_ylabel(label)
     near = panels[-1]

@@ -140,9 +140,10 @@ class RandomChannelOracle(keras_tuner.Oracle):
             if found != values:
                 name = next(name for name in values if found[name] != values[name])
                 raise ValueError(
-                    f"The search in {self._project_dir} was made with another model, space, budget or "
-                    f"seed: trial {trial.trial_id} has {found[name]} channels in '{name}', and this "
-                    f"search would have {values[name]}. Take another project name, or `overwrite=True`."
+                    f"The search in {self._project_dir} was made with another model, space, budget "
+                    f"or seed: trial {trial.trial_id} has {found[name]} channels in '{name}', and "
+                    f"this search would have {values[name]}. Take another project name, or "
+                    "`overwrite=True`."
                 )
             if trial.status in _ENDED:
                 return trial

@@ -74,9 +74,9 @@ class RandomSampler:
             barren = 0 if self._draw() else barren + 1
             if barren >= _PATIENCE:
                 raise ValueError(
-                    f"Found {len(self._seen)} distinct channel vectors that meet {self.budget}, and no "
-                    f"further one in {barren * _CHAINS} draws. Ask for fewer, or widen the tolerance "
-                    f"or the ratios. {self._range()}"
+                    f"Found {len(self._seen)} distinct channel vectors that meet {self.budget}, "
+                    f"and no further one in {barren * _CHAINS} draws. Ask for fewer, or widen the "
+                    f"tolerance or the ratios. {self._range()}"
                 )
         return np.array([self._ready.popleft() for _ in range(count)]).reshape(count, -1)
 
@@ -116,8 +116,8 @@ class RandomSampler:
         full = self.cost.full
         return (
             f"The space reaches {ends.flops[0]:,} to {ends.flops[1]:,} multiply-adds "
-            f"({ends.flops[0] / full.flops:.3f} to {ends.flops[1] / full.flops:.3f} of the unpruned "
-            f"{full.flops:,}) and {ends.params[0]:,} to {ends.params[1]:,} weights "
+            f"({ends.flops[0] / full.flops:.3f} to {ends.flops[1] / full.flops:.3f} of the "
+            f"unpruned {full.flops:,}) and {ends.params[0]:,} to {ends.params[1]:,} weights "
             f"({ends.params[0] / full.params:.3f} to {ends.params[1] / full.params:.3f})."
         )
 

@@ -26,9 +26,9 @@ class RandomChannelSearch(keras_tuner.Tuner):
     """Random channel pruning of a trained model: tries random channel counts under a budget.
 
     Every trial keeps, in each group, the channels that the criterion scores highest, re-estimates
-    the batch norms' statistics with a few training images, and is scored on the holdout images. Nothing
-    is trained. A search that was interrupted goes on where it was when it is made again with the
-    same arguments.
+    the batch norms' statistics with a few training images, and is scored on the holdout images.
+    Nothing is trained. A search that was interrupted goes on where it was when it is made again
+    with the same arguments.
 
     Li et al., "Revisiting Random Channel Pruning for Neural Network Compression", CVPR 2022.
 
@@ -47,8 +47,8 @@ class RandomChannelSearch(keras_tuner.Tuner):
         max_ratio: Largest share.
         divisor: Channel counts are multiples of it.
         fixed: Names of groups to leave alone.
-        calibration_images: Number of training images that re-estimate the batch norms' statistics; 0
-            leaves them as they are.
+        calibration_images: Number of training images that re-estimate the batch norms'
+            statistics; 0 leaves them as they are.
         batch_size: Holdout images in a forward pass.
         directory: Folder of the project.
         project_name: Name of the project.
@@ -180,8 +180,8 @@ class RandomChannelSearch(keras_tuner.Tuner):
         """The best candidates, best first: plain pruned models with the weights that were scored.
 
         Raises:
-            ValueError: If `search` has not been called in this process. (It returns at once when all
-                trials are done.)
+            ValueError: If `search` has not been called in this process. (It returns at once
+                when all trials are done.)
         """
         return [self.load_model(trial) for trial in self._best(num_models)]
 
@@ -189,8 +189,8 @@ class RandomChannelSearch(keras_tuner.Tuner):
         """The pruned model of a trial, as it was scored."""
         if self._scores is None:
             raise ValueError(
-                "Pruned models are made from the data that the search is given: call `search` first. It "
-                "returns at once when all trials are done."
+                "Pruned models are made from the data that the search is given: call `search` "
+                "first. It returns at once when all trials are done."
             )
         masks = select(self.graph, self._scores, self.channels_of(trial))
         pruned = slice_model(self.model, self.graph, masks)

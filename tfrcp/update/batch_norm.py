@@ -26,8 +26,8 @@ def recalibrate_batch_norm(model: keras.Model, data: Any, *, count: int | None =
         count: How many images to use. Defaults to all.
 
     Raises:
-        ValueError: If there is no image, if images are not finite numbers, or if the model cannot be
-            traced.
+        ValueError: If there is no image, if images are not finite numbers, or if the model
+            cannot be traced.
     """
     x, _ = as_arrays(data, count=count)
     graph = trace(model)

@@ -107,8 +107,9 @@ def positions(call: Call, axis: int) -> int:
     sizes = [n for i, n in enumerate(shape) if i not in (0, axis % len(shape))]
     if None in sizes:
         raise ValueError(
-            f"The cost of `{call.path}` depends on the image size, which the model leaves open: output "
-            f"shape {shape}. Build the model with a fixed input shape, such as (224, 224, 3)."
+            f"The cost of `{call.path}` depends on the image size, which the model leaves open: "
+            f"output shape {shape}. Build the model with a fixed input shape, such as (224, 224, "
+            "3)."
         )
     return math.prod(sizes)
 

@@ -1,4 +1,4 @@
-"""Operations that act on each channel alone and have no weights: activations, dropout and their kin."""
+"""Operations on each channel alone, without weights: activations, dropout and their kin."""
 
 from __future__ import annotations
 

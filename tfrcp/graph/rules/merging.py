@@ -13,7 +13,7 @@ from tfrcp.graph.rules.base import Rule
 
 
 class MergeRule(Rule):
-    """`Add`, `Subtract`, `Multiply`, `Average`, `Maximum`, `Minimum`, and `+ - * /` between tensors.
+    """`Add`, `Subtract`, `Multiply`, `Average`, `Maximum`, `Minimum`; `+ - * /` between tensors.
 
     Channels at the same position become one channel. An operand of size 1 that is spread over all
     channels, as in spatial attention, is frozen instead.
@@ -49,7 +49,7 @@ def constants(call: Call) -> list[Any]:
 
 
 class ConcatenateRule(Rule):
-    """`Concatenate`: along the channels they stand side by side; along another axis they are united."""
+    """`Concatenate`: side by side along the channel axis; along another axis they are united."""
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Joins the labels."""

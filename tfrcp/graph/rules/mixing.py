@@ -1,4 +1,4 @@
-"""Layers that mix channels with weights, convolutions and dense layers; and depthwise convolution."""
+"""Layers with a kernel: convolutions and dense layers, which mix channels, and depthwise ones."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def compress(full: np.ndarray) -> np.ndarray:
 
 
 class MovingRule(Rule):
-    """`Flatten`, `Permute`, `transpose`, `x[key]` and others in which nothing depends on the channels.
+    """`Flatten`, `Permute`, `transpose`, `x[key]`: nothing in them depends on channel counts.
 
     A slice must leave the channels whole.
     """
@@ -61,7 +61,7 @@ class MovingRule(Rule):
 
 
 class ReshapeRule(MovingRule):
-    """`Reshape` and `keras.ops.reshape`: the size of the channel axis is part of the target shape."""
+    """`Reshape` and `keras.ops.reshape`: the channels' number is part of the target shape."""
 
     def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, np.ndarray]:
         """The target shape, without the batch, as it is after slicing."""
