@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfrcp import export as module
 from tfrcp.export import export
+
+module = sys.modules["tfrcp.export"]  # The package has a function of this name.
 
 
 def image_model():

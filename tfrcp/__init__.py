@@ -3,7 +3,7 @@
 from tfrcp import criteria, data, latency, models, search
 from tfrcp.cost import CostModel, Costs
 from tfrcp.export import export
-from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, trace
+from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
 from tfrcp.inheritance import select, slice_model
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import RandomChannelSearch, prune
@@ -29,6 +29,7 @@ __all__ = [
     "models",
     "prune",
     "recalibrate_batch_norm",
+    "register_rule",
     "search",
     "select",
     "slice_model",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.rules import KernelRule, find_rule
+from tfrcp.graph.rules import Axes, KernelRule, find_rule
 
 _CHUNK = 4096
 
@@ -49,34 +52,35 @@ class CostModel:
         self.graph = graph
         self.uncounted = tuple(graph.unknown)
         flops, activations = _Polynomial(graph), _Polynomial(graph)
+        axes: dict[str, dict[tuple[str, int], np.ndarray]] = defaultdict(dict)
+        for place in graph.places:
+            axes[place.path][place.weight, place.axis] = place.labels
         for call in graph.calls.calls:
             rule = find_rule(call.operation)
             if call.path in graph.unknown:
                 continue
-            for product in rule.products(call, graph.labels):
+            for product in rule.products(call, graph.labels, axes[call.path]):
                 flops.add(product.coefficient, product.factors)
             if isinstance(rule, KernelRule):
-                output = call.outputs[0]
-                labels = graph.labels[output]
-                elements = int(np.prod(output.shape[1:]))
-                activations.add(elements // labels.size, (labels,))
-        self._terms = Costs(flops.done(), self._params().done(), activations.done())
+                _, outputs = rule.ends(call, graph.labels)
+                activations.add(rule.output_positions(call), (outputs,))
+        self._terms = Costs(flops.done(), self._params(axes).done(), activations.done())
         self.full = Costs(*(int(n[0]) for n in self(graph.full[None])))
 
-    def _params(self) -> _Polynomial:
-        params = _Polynomial(self.graph)
-        axes: dict[tuple[str, str], dict[int, np.ndarray]] = {}
-        for place in self.graph.places:
-            axes.setdefault((place.path, place.weight), {})[place.axis] = place.labels
-        seen = set()
+    def _params(self, axes: Mapping[str, Axes]) -> _Polynomial:
+        params, seen = _Polynomial(self.graph), set()
         for call in self.graph.calls.calls:
             if call.path in seen:
                 continue
             seen.add(call.path)
-            for variable in getattr(call.operation, "weights", ()):
-                labelled = axes.get((call.path, variable.name), {})
-                rest = [n for axis, n in enumerate(variable.shape) if axis not in labelled]
-                params.add(int(np.prod(rest)), tuple(labelled.values()))
+            counted = {id(weight) for weight in getattr(call.operation, "weights", ())}
+            for name, variable in named_variables(call.operation):
+                if id(variable) in counted:
+                    rank = len(variable.shape)
+                    sliced = [axes[call.path].get((name, axis)) for axis in range(rank)]
+                    rest = [n for n, s in zip(variable.shape, sliced, strict=True) if s is None]
+                    factors = tuple(s for s in sliced if s is not None)
+                    params.add(int(np.prod(rest)), factors)
         return params
 
     def __call__(self, channels: np.ndarray) -> Costs:

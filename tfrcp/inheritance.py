@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import layer_at, read_weights, slice_weights
 from tfrcp.graph.rules import find_rule
@@ -85,8 +86,9 @@ def slice_model(
             Groups that are not named are kept whole.
 
     Returns:
-        A plain Functional `keras.Model` with the same layer names, not compiled. Nested models are
-        inlined; where two of their layers have the same name, the nested model's name precedes it.
+        A plain Functional `keras.Model` with the same layer names, compiled as `model` is, with a
+        new optimizer. Nested models are inlined; where two of their layers have the same name, the
+        nested model's name precedes it.
 
     Raises:
         ValueError: If a mask is unknown or has the wrong length, or `model` is not what was traced.
@@ -115,9 +117,12 @@ def slice_model(
     for call in calls.calls:
         if isinstance(call.operation, keras.layers.Layer):
             sliced = arrays.get(call.path, {})
-            old_variables = layer_at(model, call.path).variables
-            for old, new in zip(old_variables, rebuilt[call.operation].variables, strict=True):
-                new.assign(sliced.get(old.name, old))
+            old_variables = named_variables(layer_at(model, call.path))
+            new_variables = rebuilt[call.operation].variables
+            for (name, old), new in zip(old_variables, new_variables, strict=True):
+                new.assign(sliced.get(name, old))
+    if model.compiled and model.get_compile_config():
+        pruned.compile_from_config(model.get_compile_config())
     return pruned
 
 

@@ -198,8 +198,10 @@ def test_a_backup_of_another_training_is_refused(tmp_path):
     wider = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
     )
-    with pytest.raises(ValueError, match="another training: its weights differ"):
+    with pytest.raises(ValueError, match="another training: its weights have other shapes"):
         fit(wider, train, None, recipe, backup_dir=tmp_path)
+    with pytest.raises(ValueError, match="another training: it scored"):
+        fit(network(), train, holdout(), recipe, backup_dir=tmp_path)
 
 
 def test_what_is_not_finite_stops_and_says_when(tmp_path):

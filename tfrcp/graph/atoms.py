@@ -67,6 +67,7 @@ class Atoms:
         self._labels: dict[Value, np.ndarray] = {}
         self._places: dict[tuple[str, str, int], Place] = {}
         self.unknown: dict[str, str] = {}
+        self.normalized: list[tuple[str, np.ndarray]] = []
 
     # Labels of tensors.
 
@@ -126,6 +127,11 @@ class Atoms:
                 self._frozen.setdefault(max(a, b), self.reason(min(a, b)))
         return np.where(second < 0, second, first)
 
+    def unite_rows(self, rows: np.ndarray) -> None:
+        """States that the channels in each column of labels [n, m] are the same channel."""
+        for row in rows[1:]:
+            self.unite(rows[0], row)
+
     def freeze(self, labels: np.ndarray, reason: str) -> None:
         """States that these channels must not be pruned."""
         for atom in np.unique(labels).tolist():
@@ -145,6 +151,10 @@ class Atoms:
             self.freeze(self[value], reason)
         for value in call.outputs:
             self[value] = self.outside(len(value.shape), reason)
+
+    def normalize(self, call: Call, labels: np.ndarray) -> None:
+        """States that a call normalizes over these channels together: each depends on all."""
+        self.normalized.append((call.path, labels))
 
     # Weights.
 

@@ -8,6 +8,7 @@ replaced by a `Value` that knows its shape.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -57,12 +58,25 @@ class Call:
     @property
     def variables(self) -> Mapping[str, keras.Variable]:
         """The operation's own variables by name, if it is a layer."""
-        return {v.name: v for v in getattr(self.operation, "variables", ())}
+        return dict(named_variables(self.operation))
 
     def bind(self, tensors: Mapping[Value, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Arguments with every value replaced by the tensor that `tensors` holds for it."""
         fill = lambda x: tensors[x] if isinstance(x, Value) else x  # noqa: E731
         return keras.tree.map_structure(fill, (self.args, dict(self.kwargs)))
+
+
+def named_variables(operation: keras.Operation) -> list[tuple[str, keras.Variable]]:
+    """A layer's variables with their names.
+
+    Where a layer of layers has several of one name, the inner layer's precedes it, as in
+    "query/kernel".
+    """
+    variables = getattr(operation, "variables", ())
+    repeated = {name for name, n in Counter(v.name for v in variables).items() if n > 1}
+    return [
+        ("/".join(v.path.split("/")[-2:]) if v.name in repeated else v.name, v) for v in variables
+    ]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,6 +140,32 @@ def _functional(operation: keras.Operation) -> Functional | None:
     return None
 
 
+def _shapes(node: Any, values: dict[int, Value]) -> list[tuple[int | None, ...]]:
+    """Shapes of a node's outputs.
+
+    `EinsumDense` says `None` for sizes that it takes over from its input, so that all that follows
+    would be unknown; these are filled in here and followed on.
+    """
+    outputs, operation = node.outputs, node.operation
+    if any(values[id(x)].shape != tuple(x.shape) for x in node.input_tensors):
+        known = lambda x: _tensor(values[id(x)]) if id(x) in values else x  # noqa: E731
+        args, kwargs = keras.tree.map_structure(
+            known, (tuple(node.arguments.args), dict(node.arguments.kwargs))
+        )
+        outputs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
+    shapes = [list(x.shape) for x in outputs]
+    if isinstance(operation, keras.layers.EinsumDense) and "..." not in operation.equation:
+        letters, rest = operation.equation.replace(" ", "").split(",")
+        known = dict(zip(letters, values[id(node.input_tensors[0])].shape, strict=True))
+        for i, letter in enumerate(rest.split("->")[1]):
+            shapes[0][i] = known.get(letter) if shapes[0][i] is None else shapes[0][i]
+    return [tuple(shape) for shape in shapes]
+
+
+def _tensor(value: Value) -> keras.KerasTensor:
+    return keras.KerasTensor(value.shape, dtype=value.dtype)
+
+
 def _read(functional: Functional, values: dict[int, Value], scope: str) -> Iterator[Call]:
     """Yields the calls of one model; `values` maps id(KerasTensor) to `Value` and is filled."""
     for depth in sorted(functional._nodes_by_depth, reverse=True):
@@ -145,8 +185,8 @@ def _read(functional: Functional, values: dict[int, Value], scope: str) -> Itera
                 for x, y in zip(inner.outputs, node.outputs, strict=True):
                     values[id(y)] = inside[id(x)]
                 continue
-            for x in node.outputs:
-                values[id(x)] = Value(tuple(x.shape), str(x.dtype))
+            for x, shape in zip(node.outputs, _shapes(node, values), strict=True):
+                values[id(x)] = Value(shape, str(x.dtype))
             fill = lambda x: values.get(id(x), x)  # noqa: E731
             args, kwargs = keras.tree.map_structure(
                 fill, (tuple(node.arguments.args), dict(node.arguments.kwargs))

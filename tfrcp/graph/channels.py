@@ -43,6 +43,8 @@ class ChannelGroup:
         prunable: Whether channels can be removed.
         reason: Why not; empty if prunable.
         slices: Tuple of `WeightSlice`, in the order of the forward pass.
+        normalized: Paths of the layers that normalize over these channels together. Each channel
+            then depends on the others, so that masking one is not the same as removing it.
     """
 
     name: str
@@ -50,6 +52,7 @@ class ChannelGroup:
     prunable: bool
     reason: str
     slices: tuple[WeightSlice, ...]
+    normalized: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

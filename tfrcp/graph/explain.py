@@ -34,11 +34,17 @@ def explain(graph: ChannelGraph) -> str:
     for group in frozen:
         lines += _wrap(f"{group.name}: {_count(group.size, 'channel')}, {group.reason}", "  ")
     if graph.unknown:
-        lines += [
+        lines += ["", "No rule; what they touch is frozen, their multiply-adds are not counted:"]
+        for path, kind in graph.unknown.items():
+            # A group's reason names the first operation that froze it.
+            held = sum(group.size for group in frozen if group.reason.startswith(f"{path} ("))
+            lines.append(f"  {path} ({kind}): {_count(held, 'channel')} frozen")
+        lines += _wrap(
+            "For a layer of your own, `tfrcp.register_rule(LayerClass, rule)` teaches tfrcp how "
+            "channels pass; one that acts on each channel alone needs only "
+            "`tfrcp.graph.rules.ElementwiseRule()`. See examples/custom_layer.py.",
             "",
-            "No rule for these operations; what they touch is frozen, and their cost unknown:",
-        ]
-        lines += [f"  {path} ({kind})" for path, kind in graph.unknown.items()]
+        )
     return "\n".join(lines)
 
 
@@ -56,6 +62,9 @@ def _layers(group: ChannelGroup) -> list[str]:
             layers = [layer for layer in layers if layer not in makers]
         if layers:
             lines += _wrap(f"{words} {', '.join(layers)}", "    ")
+    if group.normalized:
+        norms = ", ".join(dict.fromkeys(group.normalized))
+        lines += _wrap(f"normalized together by {norms}: masking would not equal removing", "    ")
     return lines
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.calls import Call, Value, named_variables
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.rules import BatchNormalizationRule, KernelRule, find_rule
 
@@ -45,7 +45,7 @@ def variables_of(graph: ChannelGraph, model: keras.Model) -> dict[str, dict[str,
     found: dict[str, dict[str, keras.Variable]] = defaultdict(dict)
     for place in graph.places:
         layer = layer_at(model, place.path)
-        variable = next((v for v in layer.variables if v.name == place.weight), None)
+        variable = dict(named_variables(layer)).get(place.weight)
         if variable is None or variable.shape[place.axis] != len(place.labels):
             raise ValueError(
                 f"The weight '{place.weight}' of layer '{place.path}' in model '{model.name}' is "
@@ -177,7 +177,7 @@ class Program:
             rule = find_rule(kernel.operation)
             arrays[kernel.path] = {
                 **entry,
-                "kernel": rule.scaled(entry["kernel"], scale).astype("float32"),
+                rule.kernel: rule.scaled(entry[rule.kernel], scale).astype("float32"),
                 "bias": (entry.get("bias", 0.0) * scale + shift).astype("float32"),
             }
         return arrays
@@ -239,7 +239,7 @@ class Program:
                 and (call.path, "moving_mean") in labelled
                 and maker is not None
                 and isinstance(find_rule(maker.operation), KernelRule)
-                and (maker.path, "kernel") in labelled
+                and any(maker.path == path for path, _ in labelled)
                 and maker.operation.activation in (None, keras.activations.linear)
                 and called[call.path] == called[maker.path] == read[call.inputs[0]] == 1
             ):

@@ -62,7 +62,12 @@ def trace(model: keras.Model) -> ChannelGraph:
         name = _name(slices, names)
         names.add(name)
         size = len(groups[places, reason])
-        result.append(ChannelGroup(name, size, not reason, reason, tuple(slices)))
+        norms = tuple(
+            path
+            for path, labels in atoms.normalized
+            if (group_of[labels[labels >= 0]] == index).any()
+        )
+        result.append(ChannelGroup(name, size, not reason, reason, tuple(slices), norms))
     return ChannelGraph(
         name=model.name,
         groups=tuple(result),

@@ -3,31 +3,70 @@
 Every builder is found by its name: `getattr(tfrcp.models, "resnet20")`. Its `channels` holds one
 int per prunable channel group of the unpruned network, in forward order; `full_channels` names
 those groups and their widths without building anything.
+
+`resnet20` to `resnet110` (20, 32, 44, 56, 110) and `vgg16` are the forms for CIFAR; all others, such
+as `resnet18` to `resnet152` and `vgg16_imagenet`, those for ImageNet.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from tfrcp.models import densenet as _densenet
+from tfrcp.models import efficientnet as _efficientnet
+from tfrcp.models import imagenet_resnet as _imagenet_resnet
+from tfrcp.models import imagenet_vgg as _imagenet_vgg
+from tfrcp.models import mobilenet as _mobilenet
+from tfrcp.models import mobilenetv2 as _mobilenetv2
+from tfrcp.models import mobilenetv3 as _mobilenetv3
 from tfrcp.models import resnet as _resnet
 from tfrcp.models import vgg as _vgg
+from tfrcp.models.applications import load_keras_applications
+from tfrcp.models.densenet import densenet121
+from tfrcp.models.efficientnet import efficientnet_b0
+from tfrcp.models.imagenet_resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from tfrcp.models.imagenet_vgg import vgg16_imagenet, vgg19_imagenet
+from tfrcp.models.mobilenet import mobilenet_v1
+from tfrcp.models.mobilenetv2 import mobilenet_v2
+from tfrcp.models.mobilenetv3 import mobilenet_v3_large, mobilenet_v3_small
 from tfrcp.models.pretrained import load_pytorch_cifar_resnet
 from tfrcp.models.resnet import resnet20, resnet32, resnet44, resnet56, resnet110
 from tfrcp.models.vgg import vgg16
 
 __all__ = [
+    "densenet121",
+    "efficientnet_b0",
     "full_channels",
+    "load_keras_applications",
     "load_pytorch_cifar_resnet",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "resnet101",
     "resnet110",
+    "resnet152",
+    "resnet18",
     "resnet20",
     "resnet32",
+    "resnet34",
     "resnet44",
+    "resnet50",
     "resnet56",
     "vgg16",
+    "vgg16_imagenet",
+    "vgg19_imagenet",
 ]
 
 _FULL_CHANNELS = {
     **{f"resnet{n}": partial(_resnet.full_channels, n) for n in (20, 32, 44, 56, 110)},
+    **{f"resnet{n}": partial(_imagenet_resnet.full_channels, n) for n in (18, 34, 50, 101, 152)},
+    **{f"vgg{n}_imagenet": partial(_imagenet_vgg.full_channels, n) for n in (16, 19)},
+    **{f"mobilenet_v3_{s}": partial(_mobilenetv3.full_channels, s) for s in ("small", "large")},
+    "densenet121": _densenet.full_channels,
+    "efficientnet_b0": _efficientnet.full_channels,
+    "mobilenet_v1": _mobilenet.full_channels,
+    "mobilenet_v2": _mobilenetv2.full_channels,
     "vgg16": _vgg.full_channels,
 }
 
@@ -37,7 +76,7 @@ def full_channels(name: str, **options) -> dict[str, int]:
 
     Args:
         name: Name of a builder, such as "resnet20".
-        **options: The builder's own options that change its groups: `shortcut` of a ResNet.
+        **options: The builder's own options that change its groups: `shortcut` of a CIFAR ResNet.
 
     Returns:
         Widths by group name, in forward order: the order of the builder's `channels`. A group is

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import keras
 
-from tfrcp.models.blocks import Blocks, image_input
+from tfrcp.models.blocks import Blocks, Convolution, image_input
 from tfrcp.models.channels import check_channels
 
 _WIDTHS = (16, 32, 64)
@@ -161,12 +161,7 @@ def _resnet(depth, input_shape, classes, channels, shortcut, seed, name) -> kera
                 skip = blocks.convolution(
                     x, stream, f"{prefix}_projection_conv", kernel_size=1, strides=2
                 )
-        x = blocks.convolution(x, width[f"{prefix}_conv1"], f"{prefix}_conv1", strides=strides)
-        x = keras.layers.ReLU(name=f"{prefix}_relu1")(x)
-        x = blocks.convolution(x, stream, f"{prefix}_conv2")
-        # The shortcut first: Keras then runs conv2 before the projection, and the first layer of a
-        # stream is conv2 with either shortcut.
-        x = keras.layers.Add(name=f"{prefix}_add")([skip, x])
-        x = keras.layers.ReLU(name=f"{prefix}_relu2")(x)
+        inner = Convolution(width[f"{prefix}_conv1"], 3, strides)
+        x = blocks.residual(x, skip, prefix, (inner, Convolution(stream, 3)))
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(image, blocks.classifier(x, classes), name=name)

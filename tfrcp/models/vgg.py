@@ -51,12 +51,7 @@ def vgg16(
     """
     width = check_channels(channels, full_channels())
     blocks = Blocks(seed)
-    image = image_input(input_shape)
-    if None in image.shape[1:]:
-        raise ValueError(
-            "`input_shape` must state height and width: the classifier sees every pixel. "
-            f"Received: input_shape={input_shape!r}"
-        )
+    image = image_input(input_shape, sized=True)
     x = image
     for block, widths in enumerate(_BLOCKS, 1):
         for index in range(1, len(widths) + 1):

@@ -18,13 +18,13 @@ from tfrcp.report.summary import (
     budget_ratio,
     budget_window,
     candidate_score,
-    count,
     is_accuracy,
     is_number,
     scored_trials,
     section,
     winner,
 )
+from tfrcp.report.units import count
 
 
 def scores(metrics: Metrics) -> Figure | None:

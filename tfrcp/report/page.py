@@ -10,16 +10,15 @@ from html import escape
 from tfrcp.report.summary import (
     Metrics,
     candidate_score,
-    duration,
     headline,
     is_number,
     method,
-    percent,
     rows,
     section,
     trainings,
     winner,
 )
+from tfrcp.report.units import duration, percent
 
 STYLE = """
 :root { color-scheme: light; }

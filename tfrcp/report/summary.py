@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tfrcp.report.units import count, percent, plural, points, size
+
 Metrics = Mapping[str, Any]
 
 
@@ -36,43 +38,6 @@ def winner(metrics: Metrics) -> Mapping[str, Any] | None:
 def is_accuracy(metrics: Metrics) -> bool:
     """Whether the search's scores are fractions of right answers."""
     return (section(metrics, "search").get("objective") or "val_accuracy").endswith("accuracy")
-
-
-def percent(fraction: float) -> str:
-    """0.9812 -> `98.1 %`."""
-    return f"{100 * fraction:.1f} %"
-
-
-def points(difference: float) -> str:
-    """A difference of two accuracies in percentage points: -0.0034 -> `-0.3 points`."""
-    rounded = round(100 * difference, 1)
-    return f"{rounded:+.1f} points" if rounded else "0.0 points"
-
-
-def count(number: float) -> str:
-    """40813184 -> `40.8 M`; k, M, G and T are 1e3, 1e6, 1e9 and 1e12."""
-    return _scaled(number, ("", "k", "M", "G", "T"))
-
-
-def size(number: float) -> str:
-    """1234567 bytes -> `1.23 MB`; 1 kB is 1000 bytes."""
-    return _scaled(number, ("B", "kB", "MB", "GB", "TB"))
-
-
-def duration(seconds: float) -> str:
-    """71.2 -> `71.2 s`, 671.2 -> `11 min 11 s`, 7512 -> `2 h 5 min`."""
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds) // 60} min {int(seconds) % 60} s"
-    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60} min"
-
-
-def _scaled(number: float, units: tuple[str, ...]) -> str:
-    power = 0
-    while abs(number) >= 999.5 and power < len(units) - 1:
-        number, power = number / 1000, power + 1
-    return f"{number:.3g} {units[power]}".rstrip()
 
 
 def rows(metrics: Metrics) -> list[tuple[str, str, str, str]]:
@@ -130,43 +95,50 @@ def table(metrics: Metrics) -> str:
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(
-        [*lines, "", "One multiply-add is one FLOP. " + latency_verdict(metrics)]
-    ).rstrip()
+    lines += ["", f"One multiply-add is one FLOP. {latency_verdict(metrics)}".rstrip()]
+    return "\n".join(lines)
 
 
 def headline(metrics: Metrics) -> str:
     """The outcome in one to three sentences."""
     before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
-    best = winner(metrics)
     if is_number(after.get("test_accuracy")):
-        share = _share(after.get("flops"), before.get("flops"))
-        text = f"Pruned{' to ' + share if share else ''}"
-        text += _finetuned(metrics)
-        text += f", the network classifies {_right(metrics, after)}"
-        if is_number(before.get("test_accuracy")):
-            change = points(after["test_accuracy"] - before["test_accuracy"]).lstrip("+-")
-            gained = after["test_accuracy"] > before["test_accuracy"]
-            text += f"; unpruned it was {percent(before['test_accuracy'])}, "
-            text += (
-                "so nothing is lost"
-                if change.startswith("0.0")
-                else f"a {'gain' if gained else 'loss'} of {change}"
-            )
-        return f"{text}. {latency_verdict(metrics)}".rstrip()
-    if best:
-        trials = len(scored_trials(metrics))
-        share = _share(best.get("flops"), section(metrics, "budget").get("flops_full"))
-        text = f"The best of {trials} random candidates" if trials > 1 else "The one candidate"
-        text += f", at {share}," if share else ""
-        text += f" scores {candidate_score(metrics, best['score'])} on the holdout images"
-        baseline = section(metrics, "search").get("baseline_score")
-        if is_number(baseline):
-            text += f"; the unpruned network scores {candidate_score(metrics, baseline)}"
-        return f"{text}. It has not been fine-tuned and tested yet."
+        return f"{_outcome(metrics)} {latency_verdict(metrics)}".rstrip()
+    if winner(metrics):
+        return f"{_found(metrics)} It has not been fine-tuned and tested yet."
     if is_number(before.get("test_accuracy")):
         return f"The unpruned network classifies {_right(metrics, before)}. Nothing is pruned yet."
     return "Nothing has been pruned or measured yet."
+
+
+def _outcome(metrics: Metrics) -> str:
+    """What was pruned away, and what that did to the accuracy on the test images."""
+    before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
+    share = _share(after.get("flops"), before.get("flops"))
+    text = "Pruned" + (f" to {share}" if share else "")
+    if section(metrics, "training", "finetune"):
+        epochs = len(section(metrics, "training", "finetune", "history").get("loss") or [])
+        text += " and fine-tuned" + (f" for {plural(epochs, 'epoch')}" if epochs else "")
+    text += f", the network classifies {_right(metrics, after)}"
+    if is_number(before.get("test_accuracy")):
+        change = points(after["test_accuracy"] - before["test_accuracy"])
+        kind = {"+": "a gain of", "-": "a loss of"}.get(change[0])
+        text += f"; unpruned it was {percent(before['test_accuracy'])}, "
+        text += f"{kind} {change[1:]}" if kind else "the same within 0.1 points"
+    return f"{text}."
+
+
+def _found(metrics: Metrics) -> str:
+    """What the search has found, for a run that has come no further."""
+    best, trials = winner(metrics), len(scored_trials(metrics))
+    share = _share(best.get("flops"), section(metrics, "budget").get("flops_full"))
+    text = f"The best of {trials:,} random candidates" if trials > 1 else "The only candidate"
+    text += f", at {share}," if share else ""
+    text += f" scores {candidate_score(metrics, best['score'])} on the holdout images"
+    baseline = section(metrics, "search").get("baseline_score")
+    if is_number(baseline):
+        text += f"; the unpruned network scores {candidate_score(metrics, baseline)}"
+    return f"{text}."
 
 
 def candidate_score(metrics: Metrics, score: float) -> str:
@@ -187,7 +159,10 @@ def latency_verdict(metrics: Metrics) -> str:
         low = high = ratio
     verdict = "faster" if high < 1 else "slower" if low > 1 else "not measurably faster"
     brackets = f" ({'; '.join(details)})" if details else ""
-    return f"It is {verdict} here: an image takes {ratio:.2f} times as long{brackets}."
+    return (
+        f"The pruned network is {verdict} on this machine: an image takes {ratio:.2f} times as "
+        f"long{brackets}."
+    )
 
 
 def histories(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
@@ -212,7 +187,7 @@ def trainings(metrics: Metrics) -> list[str]:
             for key, split in (("accuracy", "training"), ("val_accuracy", "holdout"))
             if key in history and is_number(history[key][-1])
         ]
-        text = f"{title}: {_plural(epochs, 'epoch')}"
+        text = f"{title}: {plural(epochs, 'epoch')}"
         sentences.append(f"{text}, at the end {' and '.join(ends)}." if ends else f"{text}.")
     return sentences
 
@@ -227,9 +202,8 @@ def method(metrics: Metrics) -> list[str]:
     total = f", and the whole takes {window} of the unpruned network's multiply-adds"
     repair = ""
     if search.get("images_calibration"):
-        repair = (
-            f", only repaired with {search['images_calibration']:,} training images, unlabelled"
-        )
+        images = search["images_calibration"]
+        repair = f", only repaired with {images:,} training images without their labels"
     return [
         f"The widths of {f'{trials:,} candidates' if trials > 1 else 'a candidate'} are drawn at "
         f"random: each group of coupled channels gets one of its own{total if window else ''}.",
@@ -273,18 +247,6 @@ def _right(metrics: Metrics, results: Mapping[str, Any]) -> str:
     images = section(metrics, "data").get("test")
     subject = f"the {images:,} test images" if images else "the test images"
     return f"{percent(results['test_accuracy'])} of {subject} correctly"
-
-
-def _finetuned(metrics: Metrics) -> str:
-    if not section(metrics, "training", "finetune"):
-        return ""
-    history = section(metrics, "training", "finetune", "history")
-    epochs = len(history.get("loss") or [])
-    return " and fine-tuned" + (f" for {_plural(epochs, 'epoch')}" if epochs else "")
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _share(part: Any, whole: Any) -> str:

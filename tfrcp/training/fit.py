@@ -84,7 +84,7 @@ def fit(
     backup = None
     if backup_dir is not None:
         backup = _Backup(backup_dir, recipe, worker)
-        history = backup.restore() or history
+        history = backup.restore(history)
         backup.save(history)
     done = len(history["loss"])
     if done and verbose:
@@ -194,24 +194,29 @@ class _Backup:
             np.savez(file, header=header, **values)
         os.replace(f"{self.path}.tmp", self.path)
 
-    def restore(self) -> dict[str, list[float]] | None:
-        """Sets the variables and returns the history; `None` if there is no file.
+    def restore(self, history: dict[str, list[float]]) -> dict[str, list[float]]:
+        """Sets the variables and returns the stored history; `history` if there is no file.
 
         Raises:
-            ValueError: The file belongs to another recipe or model.
+            ValueError: The file belongs to another recipe or model, or has other scores.
         """
         if not os.path.exists(self.path):
-            return None
+            return history
         with np.load(self.path) as file:
             header = json.loads(str(file["header"]))
             values = [file[str(i)] for i in range(len(file.files) - 1)]
-        same_shapes = [v.shape for v in values] == [tuple(v.shape) for v in self._variables]
-        if header["recipe"] != self._recipe or not same_shapes:
+        if [value.shape for value in values] != [tuple(v.shape) for v in self._variables]:
+            other = "its weights have other shapes"
+        elif header["recipe"] != self._recipe:
+            other = f"its recipe is {header['recipe']}, not {self._recipe}"
+        elif header["history"].keys() != history.keys():
+            other = f"it scored {list(header['history'])}, not {list(history)}"
+        else:
+            other = None
+        if other:
             raise ValueError(
-                f"{self.path} belongs to another training: "
-                + (f"its recipe is {header['recipe']}" if same_shapes else "its weights differ")
-                + ". Remove it to start anew, or pass another `backup_dir`. "
-                f"Received: {self._recipe}"
+                f"{self.path} belongs to another training: {other}. Remove it to start anew, or "
+                "pass another `backup_dir`."
             )
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)

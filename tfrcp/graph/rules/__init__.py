@@ -5,34 +5,112 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tfrcp.graph.rules.base import Product, Rule, UnknownRule
+from tfrcp.graph.rules.attention import MultiHeadAttentionRule
+from tfrcp.graph.rules.base import Axes, Product, Rule, UnknownRule
+from tfrcp.graph.rules.convolution import (
+    ConvolutionRule,
+    DepthwiseRule,
+    SeparableRule,
+    TransposedRule,
+)
+from tfrcp.graph.rules.dense import DenseRule, EinsumDenseRule
 from tfrcp.graph.rules.elementwise import (
     ELEMENTWISE_LAYERS,
     ELEMENTWISE_OPERATIONS,
     ActivationRule,
+    ChannelScaleRule,
+    ConstantsRule,
     ElementwiseRule,
-    RescalingRule,
+    PReLURule,
 )
+from tfrcp.graph.rules.kernel import KernelRule
 from tfrcp.graph.rules.merging import ConcatenateRule, MergeRule
-from tfrcp.graph.rules.mixing import ConvolutionRule, DenseRule, DepthwiseRule, KernelRule
-from tfrcp.graph.rules.moving import MovingRule, PadRule, ReshapeRule
-from tfrcp.graph.rules.normalization import BatchNormalizationRule
-from tfrcp.graph.rules.spatial import SpatialRule
+from tfrcp.graph.rules.moving import MovingRule, ReshapeRule
+from tfrcp.graph.rules.normalization import (
+    BatchNormalizationRule,
+    ChannelNormalizationRule,
+    GroupNormalizationRule,
+)
+from tfrcp.graph.rules.spatial import ReductionRule, SpatialRule
+from tfrcp.graph.rules.taking import GetItemRule, PadRule, SplitRule
+from tfrcp.graph.rules.wrapping import TimeDistributedRule
 
-__all__ = ["BatchNormalizationRule", "KernelRule", "Product", "Rule", "find_rule"]
+__all__ = [
+    "Axes",
+    "BatchNormalizationRule",
+    "ElementwiseRule",
+    "KernelRule",
+    "Product",
+    "Rule",
+    "find_rule",
+    "register_rule",
+]
 
+
+def find_rule(operation: keras.Operation) -> Rule:
+    """The rule for an operation, of exactly its class: a subclass may do anything."""
+    kind = type(operation)
+    if kind in _LAYERS:
+        return _LAYERS[kind]
+    if kind.__module__.startswith(("keras.src.ops.", "keras.src.applications.")):
+        return _BY_NAME.get(kind.__name__, _UNKNOWN)
+    return _UNKNOWN
+
+
+def register_rule(layer_class: type[keras.Operation], rule: Rule) -> None:
+    """Teaches tfrcp a layer of one's own, or another rule for a known one.
+
+    Args:
+        layer_class: The layer's class. Subclasses of it are not meant: each needs its own rule.
+        rule: An instance of a subclass of `tfrcp.graph.rules.Rule`.
+
+    Raises:
+        ValueError: If either is something else.
+    """
+    if not (isinstance(layer_class, type) and issubclass(layer_class, keras.Operation)):
+        raise ValueError(
+            f"`layer_class` must be a class of Keras layers. Received: {layer_class!r}"
+        )
+    if not isinstance(rule, Rule):
+        raise ValueError(
+            "`rule` must be an instance of a subclass of `tfrcp.graph.rules.Rule`. "
+            f"Received: {rule!r}"
+        )
+    _LAYERS[layer_class] = rule
+
+
+_SPATIAL = [
+    *(f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
+    *(f"Global{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
+    *(f"Adaptive{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
+    *(f"{kind}{n}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for n in (1, 2, 3)),
+    "CenterCrop",
+    "Resizing",
+]
+_UNKNOWN = UnknownRule()
 _LAYERS: dict[type, Rule] = {
     layers.Activation: ActivationRule(),
-    layers.Rescaling: RescalingRule(),
     layers.BatchNormalization: BatchNormalizationRule(),
     layers.Concatenate: ConcatenateRule(),
     layers.Dense: DenseRule(),
-    layers.Flatten: MovingRule(),
-    layers.Permute: MovingRule(),
+    layers.EinsumDense: EinsumDenseRule(),
+    layers.GroupNormalization: GroupNormalizationRule(),
+    layers.LayerNormalization: ChannelNormalizationRule(),
+    layers.MultiHeadAttention: MultiHeadAttentionRule(),
+    layers.Normalization: ConstantsRule(),
+    layers.PReLU: PReLURule(),
+    layers.RMSNormalization: ChannelNormalizationRule(),
+    layers.Rescaling: ConstantsRule(),
     layers.Reshape: ReshapeRule(),
+    layers.TimeDistributed: TimeDistributedRule(find_rule),
     **dict.fromkeys(ELEMENTWISE_LAYERS, ElementwiseRule()),
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), ConvolutionRule()),
+    **dict.fromkeys(
+        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), TransposedRule()
+    ),
     **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), DepthwiseRule()),
+    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), SeparableRule()),
+    **dict.fromkeys((layers.Flatten, layers.Permute, layers.RepeatVector), MovingRule()),
     **dict.fromkeys(
         (
             layers.Add,
@@ -44,43 +122,26 @@ _LAYERS: dict[type, Rule] = {
         ),
         MergeRule(),
     ),
-    **dict.fromkeys(
-        (
-            *(
-                getattr(layers, f"{kind}Pooling{n}D")
-                for kind in ("Average", "Max")
-                for n in (1, 2, 3)
-            ),
-            *(
-                getattr(layers, f"Global{kind}Pooling{n}D")
-                for kind in ("Average", "Max")
-                for n in (1, 2, 3)
-            ),
-            layers.Cropping2D,
-            layers.UpSampling2D,
-            layers.ZeroPadding2D,
-        ),
-        SpatialRule(),
-    ),
+    **dict.fromkeys((getattr(layers, name) for name in _SPATIAL), SpatialRule()),
 }
-# Operations of `keras.ops` have no public classes: they are told by their names.
-_OPERATIONS: dict[str, Rule] = {
-    **dict.fromkeys(ELEMENTWISE_OPERATIONS, ElementwiseRule()),
-    **dict.fromkeys(
-        ("Add", "Divide", "Maximum", "Minimum", "Multiply", "Subtract", "TrueDivide"), MergeRule()
-    ),
-    **dict.fromkeys(("ExpandDims", "GetItem", "Squeeze", "Transpose"), MovingRule()),
+# Operations of `keras.ops` and the layers of `keras.applications` have no public classes: they are
+# told by their names.
+_BY_NAME: dict[str, Rule] = {
     "Concatenate": ConcatenateRule(),
+    "GetItem": GetItemRule(),
+    "LayerScale": ChannelScaleRule(),
     "Pad": PadRule(),
     "Reshape": ReshapeRule(),
+    "Split": SplitRule(),
+    **dict.fromkeys(ELEMENTWISE_OPERATIONS, ElementwiseRule()),
+    **dict.fromkeys(
+        "Add CustomScaleLayer Divide DivideNoNan Maximum Minimum Multiply Power Subtract "
+        "TrueDivide".split(),
+        MergeRule(),
+    ),
+    **dict.fromkeys(
+        "ExpandDims Flip Moveaxis Repeat Squeeze Swapaxes Transpose".split(), MovingRule()
+    ),
+    **dict.fromkeys("Amax Amin Max Mean Min Prod Std Sum Var".split(), ReductionRule()),
+    **dict.fromkeys("AveragePool MaxPool".split(), SpatialRule()),
 }
-_UNKNOWN = UnknownRule()
-
-
-def find_rule(operation: keras.Operation) -> Rule:
-    """The rule for an operation, of exactly its class: a subclass may do anything."""
-    if isinstance(operation, layers.Layer):
-        return _LAYERS.get(type(operation), _UNKNOWN)
-    if type(operation).__module__.startswith("keras.src.ops."):
-        return _OPERATIONS.get(type(operation).__name__, _UNKNOWN)
-    return _UNKNOWN

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.graph.atoms import Atoms
+from tfrcp.graph.atoms import Atoms, line
 from tfrcp.graph.calls import Call, Value
 
 Labels = Mapping[Value, np.ndarray]
+Axes = Mapping[tuple[str, int], np.ndarray]
 Keep = Callable[[np.ndarray], np.ndarray]
 Arrays = Mapping[str, Any]
 
@@ -46,12 +47,13 @@ class Rule:
         """
         raise NotImplementedError
 
-    def products(self, call: Call, labels: Labels) -> Sequence[Product]:
+    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
         """The multiply-adds of the call, per image.
 
         Args:
             call: The call.
             labels: Labels of all tensors.
+            axes: Labels along the axes of the layer's weights, by name and axis.
 
         Returns:
             Sequence of `Product`. Empty where the convention counts nothing.
@@ -92,23 +94,34 @@ class Rule:
         return call.operation(*args, **kwargs)
 
 
-def layer_like(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
+def layer_like(layer: keras.layers.Layer, /, **changes: Any) -> keras.layers.Layer:
     """A new layer with the same configuration but for the changes; without weights."""
     return type(layer).from_config({**layer.get_config(), **changes})
 
 
-def positions(call: Call, axis: int) -> int:
-    """Number of output positions of a call, all axes but the batch and the channel axis.
+def known_line(labels: Labels, value: Value, axis: int) -> np.ndarray:
+    """Labels of a tensor along one axis, int array; negative ones where that has no meaning."""
+    found = line(labels[value], value, axis)
+    return np.full(value.shape[axis], -1) if found is None else found
+
+
+def positions(call: Call, axis: int, value: Value | None = None) -> int:
+    """Number of positions of a tensor, all axes but the batch and the channel axis.
+
+    Args:
+        call: The call.
+        axis: The channel axis.
+        value: The tensor. Defaults to the call's output.
 
     Raises:
         ValueError: If a size is unknown.
     """
-    shape = call.outputs[0].shape
+    shape = (value or call.outputs[0]).shape
     sizes = [n for i, n in enumerate(shape) if i not in (0, axis % len(shape))]
     if None in sizes:
         raise ValueError(
             f"The cost of `{call.path}` depends on the image size, which the model leaves open: "
-            f"output shape {shape}. Build the model with a fixed input shape, such as (224, 224, "
+            f"shape {shape}. Build the model with a fixed input shape, such as (224, 224, "
             "3)."
         )
     return math.prod(sizes)

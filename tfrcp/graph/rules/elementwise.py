@@ -1,4 +1,4 @@
-"""Operations on each channel alone, without weights: activations, dropout and their kin."""
+"""Operations on each channel alone: activations, dropout and their kin; scales per channel."""
 
 from __future__ import annotations
 
@@ -6,81 +6,43 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import activations, layers
+from keras import activations, layers, ops
 
-from tfrcp.graph.atoms import Atoms
+from tfrcp.graph.atoms import Atoms, line
 from tfrcp.graph.calls import Call
-from tfrcp.graph.rules.base import Rule
+from tfrcp.graph.rules.base import Arrays, Rule
 
 ELEMENTWISE_LAYERS = (
-    layers.ReLU,
-    layers.LeakyReLU,
-    layers.ELU,
+    layers.ActivityRegularization,
+    layers.AlphaDropout,
     layers.Dropout,
+    layers.ELU,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.Identity,
+    layers.LeakyReLU,
+    layers.Masking,
+    layers.ReLU,
     layers.SpatialDropout1D,
     layers.SpatialDropout2D,
     layers.SpatialDropout3D,
-    layers.AlphaDropout,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.ActivityRegularization,
-    layers.Identity,
 )
 _ACTIVATIONS = frozenset(
     getattr(activations, name)
     for name in (
-        "celu",
-        "elu",
-        "exponential",
-        "gelu",
-        "hard_shrink",
-        "hard_sigmoid",
-        "hard_silu",
-        "hard_tanh",
-        "leaky_relu",
-        "linear",
-        "log_sigmoid",
-        "mish",
-        "relu",
-        "relu6",
-        "selu",
-        "sigmoid",
-        "silu",
-        "soft_shrink",
-        "softplus",
-        "softsign",
-        "tanh",
-        "tanh_shrink",
-        "threshold",
-    )
+        "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear "
+        "log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus "
+        "sparse_sigmoid squareplus tanh tanh_shrink threshold"
+    ).split()
 )
+#: Class names of the operations of `keras.ops` that act on each number alone.
 ELEMENTWISE_OPERATIONS = (
-    "Abs",
-    "Celu",
-    "Clip",
-    "Elu",
-    "Exp",
-    "Gelu",
-    "HardSigmoid",
-    "HardSilu",
-    "HardTanh",
-    "Identity",
-    "LeakyRelu",
-    "LogSigmoid",
-    "Negative",
-    "Relu",
-    "Relu6",
-    "Selu",
-    "Sigmoid",
-    "Silu",
-    "SoftShrink",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Square",
-    "Tanh",
-    "TanhShrink",
-)
+    "Absolute Arctan Cast Ceil Celu Clip Copy Cos Cosh Elu Erf Exp Exp2 Expm1 Floor Gelu "
+    "HardShrink HardSigmoid HardSilu HardTanh Identity LeakyRelu Log Log10 Log1p Log2 "
+    "LogSigmoid NanToNum Negative Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu "
+    "Sin Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square Squareplus "
+    "StopGradient Tan Tanh TanhShrink Threshold Trunc"
+).split()
 
 
 def is_elementwise(activation: Any) -> bool:
@@ -113,12 +75,65 @@ class ActivationRule(ElementwiseRule):
             atoms.give_up(call, f"the activation {name} may mix channels")
 
 
-class RescalingRule(ElementwiseRule):
-    """`keras.layers.Rescaling` with one number for all channels."""
+class ConstantsRule(ElementwiseRule):
+    """`Rescaling`, `Normalization`: numbers in the configuration, one for all channels.
+
+    With numbers of its own for each channel such a layer passes model inputs only.
+    """
 
     def trace(self, call: Call, atoms: Atoms) -> None:
-        """The output's labels are the input's, if scale and offset are single numbers."""
-        if np.ndim(call.operation.scale) or np.ndim(call.operation.offset):
-            atoms.give_up(call, "has a scale or offset of its own for each channel")
+        """The output's labels are the input's, if there is one number for all channels."""
+        names = ("scale", "offset", "mean", "variance")
+        numbers = [getattr(call.operation, name, 0) for name in names]
+        if atoms[call.inputs[0]].max() >= 0 and any(np.size(n) > 1 for n in numbers):
+            atoms.give_up(call, "has numbers of its own for each channel in its configuration")
         else:
             super().trace(call, atoms)
+
+
+class ChannelScaleRule(ElementwiseRule):
+    """A layer that multiplies channels by its only weight, [channels], as ConvNeXt's LayerScale."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Labels the weight."""
+        value = call.inputs[0]
+        channels = line(atoms[value], value, -1)
+        if channels is None:
+            atoms.give_up(call, "channels do not lie along the last axis")
+            return
+        for name in call.variables:
+            atoms.weight(call, name, {0: ("channelwise", channels)})
+        super().trace(call, atoms)
+
+    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
+        """The same layer for fewer channels."""
+        config = call.operation.get_config()
+        for array in arrays.values():
+            config["projection_dim"] = len(array)
+        return type(call.operation).from_config(config)
+
+    def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Multiplies by the weight."""
+        (scale,) = arrays.values()
+        return args[0] * ops.cast(scale, args[0].dtype)
+
+
+class PReLURule(ElementwiseRule):
+    """`PReLU`: slopes for each position and channel, those of shared axes being one."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Labels the slopes along the channel axis."""
+        labels = atoms[call.inputs[0]]
+        for axis in range(1, labels.ndim):
+            size = call.operation.alpha.shape[axis - 1]
+            if labels.shape[axis] > 1 and size > 1:
+                if labels.size != size:
+                    atoms.give_up(call, "channels lie along several axes")
+                    return
+                atoms.weight(call, "alpha", {axis - 1: ("channelwise", labels.ravel())})
+        super().trace(call, atoms)
+
+    def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The negative part times the slopes."""
+        x = args[0]
+        return ops.relu(x) - ops.cast(arrays["alpha"], x.dtype) * ops.relu(-x)

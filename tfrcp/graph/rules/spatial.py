@@ -1,6 +1,8 @@
-"""Operations on the spatial axes alone: pooling, padding, cropping, upsampling."""
+"""Operations on the spatial axes alone: pooling, padding, cropping, upsampling, means."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from tfrcp.graph.atoms import Atoms, along, line
 from tfrcp.graph.calls import Call
@@ -13,7 +15,9 @@ class SpatialRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """The same channels along the channel axis of the output."""
         source, target = call.inputs[0], call.outputs[0]
-        axis = 1 if call.operation.data_format == "channels_first" else -1
+        # One-dimensional layers such as Cropping1D have no data format: channels come last.
+        first = getattr(call.operation, "data_format", None) == "channels_first"
+        axis = 1 if first else -1
         channels = line(atoms[source], source, axis)
         if channels is None:
             atoms.give_up(call, "acts on the axis along which channels lie")
@@ -21,3 +25,22 @@ class SpatialRule(Rule):
         # A global pooling that drops the spatial axes leaves [batch, channels].
         rank = len(target.shape)
         atoms[target] = along(channels, axis if rank == len(source.shape) else -1, rank)
+
+
+class ReductionRule(Rule):
+    """`keras.ops.mean`, `max`, `sum`, ... over axes that are neither the batch nor the channels."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Drops the reduced axes."""
+        source, target, axis = call.inputs[0], call.outputs[0], call.operation.axis
+        labels = atoms[source]
+        axes = range(labels.ndim) if axis is None else np.atleast_1d(axis) % labels.ndim
+        if 0 in axes:
+            atoms.give_up(call, "reduces over the batch")
+        elif any(labels.shape[k] > 1 for k in axes) or source.shape[-1] is None:
+            atoms.give_up(call, "reduces over the channels, so that each result depends on all")
+        elif labels.size == 1 and labels.min() >= 0:
+            atoms.give_up(call, "reduces a single channel")
+        else:
+            keep = len(target.shape) == labels.ndim
+            atoms[target] = labels if keep else labels.squeeze(tuple(int(k) for k in axes))

@@ -1,0 +1,196 @@
+"""Independent references: what the results of tfrcp are held against."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfrcp import slice_model, trace
+from tfrcp.cost import CostModel
+from tfrcp.graph.program import Program, read_weights, slice_weights
+
+
+def to_float(tensor):
+    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
+
+
+def flat(outputs):
+    """The outputs of a model as a list of float32 arrays."""
+    return [to_float(x) for x in keras.tree.flatten(outputs)]
+
+
+def randomize(model, seed=0):
+    """Sets all weights, batch norm statistics included, to random numbers of a sane size."""
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        shape = variable.shape
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(rng.uniform(0.5, 1.5, shape))
+        elif variable.name in ("beta", "bias", "moving_mean"):
+            variable.assign(rng.normal(0, 0.3, shape))
+        elif variable.name.endswith("kernel"):
+            variable.assign(rng.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape))
+
+
+def images_for(model, count=3, seed=1):
+    """Random images in the structure of the model's inputs."""
+    rng = np.random.default_rng(seed)
+
+    def draw(tensor):
+        shape = [8 if n is None else n for n in tensor.shape[1:]]
+        return rng.normal(size=(count, *shape)).astype("float32")
+
+    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.tree.map_structure(draw, structure)
+
+
+def full_masks(graph):
+    return {group.name: np.ones(group.size, dtype=bool) for group in graph.prunable}
+
+
+def random_masks(graph, seed):
+    """Keeps a random number of random channels of every group."""
+    rng = np.random.default_rng(seed)
+    masks = {}
+    for group in graph.prunable:
+        kept = rng.permutation(group.size)[: rng.integers(1, group.size + 1)]
+        masks[group.name] = np.isin(np.arange(group.size), kept)
+    return masks
+
+
+def one_channel_masks(graph):
+    """Keeps the last channel of every group."""
+    return {group.name: np.arange(group.size) == group.size - 1 for group in graph.prunable}
+
+
+def counts_of(graph, masks):
+    return np.array([masks[group.name].sum() for group in graph.prunable])
+
+
+def variable_at(model, piece):
+    """The variable that a `WeightSlice` is about."""
+    layer = model
+    for name in piece.layer.split("/"):
+        layer = layer.get_layer(name)
+    return next(v for v in layer.variables if v.name == piece.weight)
+
+
+def zero(model, graph, masks, roles, spared=()):
+    """Sets the weights of the removed channels to zero, where their role is among `roles`."""
+    for group in graph.prunable:
+        for piece in group.slices:
+            if piece.role not in roles or piece.weight in spared:
+                continue
+            variable = variable_at(model, piece)
+            values = np.moveaxis(keras.ops.convert_to_numpy(variable).copy(), piece.axis, 0)
+            values[(piece.channel_of >= 0) & ~masks[group.name][piece.channel_of]] = 0
+            variable.assign(np.moveaxis(values, 0, piece.axis))
+
+
+def masked_outputs(model, graph, masks, images):
+    """Outputs of the original with the removed channels masked where they are consumed.
+
+    The input axes of the consumers' kernels are zeroed. The model is as before in the end.
+    """
+    weights = model.get_weights()
+    zero(model, graph, masks, ("input",))
+    outputs = flat(model(images))
+    model.set_weights(weights)
+    return outputs
+
+
+def plant_dead(model, graph, masks):
+    """Zeroes all that makes the removed channels, so that their value is zero everywhere."""
+    zero(model, graph, masks, ("output", "channelwise"), spared=("moving_variance",))
+
+
+def permute(model, graph, orders):
+    """Puts the channels of every group into another order; the model's outputs stay.
+
+    Args:
+        orders: Maps group names to permutations: the new channel j is the old one `order[j]`.
+    """
+    for group in graph.prunable:
+        for piece in group.slices:
+            variable = variable_at(model, piece)
+            old = np.moveaxis(keras.ops.convert_to_numpy(variable), piece.axis, 0)
+            new = old.copy()
+            for channel, source in enumerate(orders[group.name]):
+                here = np.flatnonzero(piece.channel_of == channel)
+                new[here] = old[piece.channel_of == source]
+            variable.assign(np.moveaxis(new, 0, piece.axis))
+
+
+def assert_close(outputs, expected, tolerance=1e-4):
+    """Holds lists of arrays against each other: difference relative to 1 + the largest entry."""
+    assert [x.shape for x in outputs] == [x.shape for x in expected]
+    for output, wanted in zip(outputs, expected, strict=True):
+        assert np.abs(output - wanted).max() < tolerance * (1 + np.abs(wanted).max())
+
+
+def count_cost(model):
+    """Multiply-adds, weights and activations of a model, layer by layer in closed form.
+
+    Channels come last. Nested models are looked into; unknown layers count nothing but weights.
+    """
+    flops = activations = 0
+    for layer in _layers(model):
+        for source, target in _calls(layer):
+            if type(layer) in (layers.Conv1D, layers.Conv2D, layers.Conv3D):
+                work = np.prod(layer.kernel_size) * source[-1] // layer.groups
+            elif type(layer) in (layers.DepthwiseConv1D, layers.DepthwiseConv2D):
+                work = np.prod(layer.kernel_size)
+            elif type(layer) is layers.Dense:
+                work = source[-1]
+            else:
+                continue
+            flops += int(work) * int(np.prod(target[1:]))
+            activations += int(np.prod(target[1:]))
+    return flops, model.count_params(), activations
+
+
+def _layers(model):
+    for layer in model.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
+
+
+def _calls(layer):
+    """Shapes of input and output of every call of a layer."""
+    nodes = [node for node in layer._inbound_nodes if node.input_tensors]
+    return [(node.input_tensors[0].shape, node.outputs[0].shape) for node in nodes]
+
+
+def assert_consistent(model, masks=None, *, images=None, tolerance=1e-4, sized=True):
+    """Prunes a model at random and holds all that tfrcp says of the result against each other.
+
+    Args:
+        model: The model; gets random weights.
+        masks: Seeds of random masks, or functions from a graph to masks.
+        images: Its inputs; random by default.
+        tolerance: See `assert_close`.
+        sized: Whether the image size is fixed, so that the cost is known.
+    """
+    randomize(model)
+    images = images_for(model) if images is None else images
+    graph, before = trace(model), model.get_weights()
+    program, weights = Program(graph), read_weights(graph, model)
+    run = program.compile(program.run, program.fold(slice_weights(graph, weights, {})))
+    cost = CostModel(graph) if sized else None
+    expected = flat(model(images))
+    for choose in (full_masks, one_channel_masks, 1, 2, 3) if masks is None else masks:
+        kept = choose(graph) if callable(choose) else random_masks(graph, choose)
+        reference = masked_outputs(model, graph, kept, images)
+        if choose is full_masks:
+            assert_close(reference, expected, 1e-6)
+        pruned = slice_model(model, graph, kept)
+        assert_close(flat(pruned(images)), reference, tolerance)
+        arrays = slice_weights(graph, weights, kept)
+        assert_close(flat(program.run(arrays, images)), reference, tolerance)
+        assert_close(flat(run(program.fold(arrays), images)), reference, tolerance)
+        if sized:
+            found = cost(counts_of(graph, kept))
+            assert tuple(int(n[0]) for n in found) == count_cost(pruned)
+    assert run.experimental_get_tracing_count() == 1
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)

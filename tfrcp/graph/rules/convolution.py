@@ -1,0 +1,285 @@
+"""Convolutions of all kinds: plain, grouped, depthwise, separable, transposed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrcp.graph.atoms import Atoms
+from tfrcp.graph.calls import Call
+from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like, positions
+from tfrcp.graph.rules.kernel import KernelRule, Placement
+
+
+class ConvolutionRule(KernelRule):
+    """`Conv1D`, `Conv2D`, `Conv3D`; kernel [*window, in / groups, out].
+
+    In a grouped convolution either whole groups are pruned or the same channels of every group,
+    whichever leaves the finer choice.
+    """
+
+    def axis(self, call: Call) -> int:
+        """The channel axis, from the layer's data format."""
+        return 1 if call.operation.data_format == "channels_first" else -1
+
+    def refusal(self, call: Call) -> str | None:
+        """Refuses grouped convolution with channels first."""
+        layer = call.operation
+        if layer.groups > 1 and layer.data_format == "channels_first":
+            return "grouped convolution with channels first is not supported"
+        return super().refusal(call)
+
+    def place(
+        self, inputs: np.ndarray, atoms: Atoms, layer: Any
+    ) -> tuple[dict[str, Placement], Any]:
+        """Input channels on the kernel's last axis but one, new ones on the last."""
+        outputs, rank, groups = atoms.new(layer.filters), layer.rank, layer.groups
+        if groups == 1:
+            axes = {rank: ("input", inputs), rank + 1: ("output", outputs)}
+        elif _whole_groups(layer, len(inputs)):
+            atoms.unite_rows(
+                np.concatenate([_rows(inputs, groups), _rows(outputs, groups)], axis=1).T
+            )
+            axes = {rank + 1: ("output", outputs)}
+        else:
+            atoms.unite_rows(_rows(inputs, groups))
+            atoms.unite_rows(_rows(outputs, groups))
+            axes = {
+                rank: ("input", inputs[: len(inputs) // groups]),
+                rank + 1: ("output", outputs),
+            }
+        return {"kernel": axes}, outputs
+
+    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
+        """Window size x output positions x inputs of a group x outputs."""
+        layer = call.operation
+        inputs, outputs = self.ends(call, labels)
+        window = math.prod(layer.kernel_size) * self.output_positions(call)
+        share = len(inputs) // layer.groups
+        if layer.groups > 1 and _whole_groups(layer, len(inputs)):
+            return (Product(window * share, (outputs,)),)
+        return (Product(window, (inputs[:share], outputs)),)
+
+    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
+        """The same layer with fewer filters, and fewer groups where whole ones are pruned."""
+        layer = call.operation
+        if "kernel" not in arrays:
+            return layer_like(layer)
+        filters, groups = arrays["kernel"].shape[-1], layer.groups
+        if groups > 1 and _whole_groups(layer, call.inputs[0].shape[-1]):
+            groups = filters // (layer.filters // groups)
+        return layer_like(layer, filters=filters, groups=groups)
+
+    def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
+        """Convolution with the layer's own stride, padding and dilation."""
+        layer, kernel = call.operation, arrays["kernel"]
+        options = {
+            "strides": layer.strides,
+            "padding": layer.padding,
+            "data_format": layer.data_format,
+            "dilation_rate": layer.dilation_rate,
+        }
+        if layer.padding == "causal":
+            before = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
+            time = 2 if layer.data_format == "channels_first" else 1
+            x = ops.pad(x, [(before, 0) if axis == time else (0, 0) for axis in range(3)])
+            options["padding"] = "valid"
+        if layer.groups == 1:
+            return ops.conv(x, kernel, **options)
+        return _grouped(x, kernel, layer, options)
+
+
+def _whole_groups(layer: Any, inputs: int) -> bool:
+    """Whether a grouped convolution loses whole groups: where they are more than their channels."""
+    return layer.groups > inputs // layer.groups
+
+
+def _rows(labels: np.ndarray, groups: int) -> np.ndarray:
+    """Labels [channels] as [groups, channels of a group]."""
+    return labels.reshape(groups, -1)
+
+
+def _grouped(x: Any, kernel: Any, layer: Any, options: dict[str, Any]) -> Any:
+    """Grouped convolution by one convolution a group, for sizes known at run time only.
+
+    TensorFlow's own needs static sizes on CPUs.
+    """
+    *positions, channels = list(ops.shape(x))
+    share = kernel.shape[-2] if kernel.shape[-2] is not None else ops.shape(kernel)[-2]
+    groups = channels // share
+    rank = len(positions)
+    x = ops.reshape(x, [*positions, groups, share])
+    x = ops.transpose(x, [rank, *range(rank), rank + 1])
+    *window, _, filters = list(ops.shape(kernel))
+    kernel = ops.reshape(kernel, [*window, share, groups, filters // groups])
+    window = len(window)
+    kernel = ops.transpose(kernel, [window + 1, *range(window), window, window + 2])
+    y = ops.map(lambda pair: ops.conv(*pair, **options), (x, kernel))
+    y = ops.transpose(y, [*range(1, rank + 1), 0, rank + 1])
+    *positions, groups, share = list(ops.shape(y))
+    return ops.reshape(y, [*positions, groups * share])
+
+
+class DepthwiseRule(ConvolutionRule):
+    """`DepthwiseConv1D`, `DepthwiseConv2D`; kernel [*window, in, multiplier].
+
+    The outputs of one input channel stand side by side and stay or go with it.
+    """
+
+    def refusal(self, call: Call) -> str | None:
+        """Refuses what every layer with a kernel refuses."""
+        return KernelRule.refusal(self, call)
+
+    def place(
+        self, inputs: np.ndarray, atoms: Atoms, layer: Any
+    ) -> tuple[dict[str, Placement], Any]:
+        """The same channels in and out, each output `depth_multiplier` times."""
+        outputs = np.repeat(inputs, layer.depth_multiplier)
+        return {"kernel": {layer.rank: ("output", inputs)}}, outputs
+
+    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
+        """Window size x output positions x outputs."""
+        _, outputs = self.ends(call, labels)
+        window = math.prod(call.operation.kernel_size)
+        return (Product(window * self.output_positions(call), (outputs,)),)
+
+    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
+        """The same layer: its filters follow the input."""
+        return layer_like(call.operation)
+
+    def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
+        """Depthwise convolution with the layer's own stride, padding and dilation."""
+        layer = call.operation
+        return ops.depthwise_conv(
+            x,
+            arrays["kernel"],
+            strides=layer.strides,
+            padding=layer.padding,
+            data_format=layer.data_format,
+            dilation_rate=layer.dilation_rate,
+        )
+
+    def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """The kernel that makes every output `scale` [out] times as large."""
+        return kernel * scale.reshape(kernel.shape[-2:])
+
+
+class SeparableRule(ConvolutionRule):
+    """`SeparableConv1D`, `SeparableConv2D`; kernels [*window, in, m] and [*1, in m, out]."""
+
+    kernel = "pointwise_kernel"
+
+    def refusal(self, call: Call) -> str | None:
+        """Refuses what every layer with a kernel refuses."""
+        return KernelRule.refusal(self, call)
+
+    def place(
+        self, inputs: np.ndarray, atoms: Atoms, layer: Any
+    ) -> tuple[dict[str, Placement], Any]:
+        """Input channels on both kernels, new ones on the pointwise one's last axis."""
+        outputs, rank = atoms.new(layer.filters), layer.rank
+        between = np.repeat(inputs, layer.depth_multiplier)
+        return {
+            "depthwise_kernel": {rank: ("channelwise", inputs)},
+            "pointwise_kernel": {rank: ("input", between), rank + 1: ("output", outputs)},
+        }, outputs
+
+    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
+        """Depthwise: window x positions x inputs m. Pointwise: positions x inputs m x outputs."""
+        layer, count = call.operation, self.output_positions(call)
+        inputs, outputs = self.ends(call, labels)
+        between = np.repeat(inputs, layer.depth_multiplier)
+        window = math.prod(layer.kernel_size)
+        return Product(window * count, (between,)), Product(count, (between, outputs))
+
+    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
+        """The same layer with fewer filters."""
+        if self.kernel not in arrays:
+            return layer_like(call.operation)
+        return layer_like(call.operation, filters=arrays[self.kernel].shape[-1])
+
+    def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
+        """A depthwise convolution as the layer has it, then a pointwise one."""
+        layer = call.operation
+        options = {"data_format": layer.data_format}
+        x = ops.depthwise_conv(
+            x,
+            arrays["depthwise_kernel"],
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            **options,
+        )
+        return ops.conv(x, arrays["pointwise_kernel"], strides=1, padding="valid", **options)
+
+
+class TransposedRule(ConvolutionRule):
+    """`Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`; kernel [*window, out, in]."""
+
+    def refusal(self, call: Call) -> str | None:
+        """Refuses what every layer with a kernel refuses."""
+        return KernelRule.refusal(self, call)
+
+    def place(
+        self, inputs: np.ndarray, atoms: Atoms, layer: Any
+    ) -> tuple[dict[str, Placement], Any]:
+        """Input channels on the last axis, new ones on the last but one."""
+        outputs, rank = atoms.new(layer.filters), layer.rank
+        return {"kernel": {rank + 1: ("input", inputs), rank: ("output", outputs)}}, outputs
+
+    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
+        """Window size x input positions x inputs x outputs."""
+        count = positions(call, self.axis(call), call.inputs[0])
+        window = math.prod(call.operation.kernel_size)
+        return (Product(window * count, self.ends(call, labels)),)
+
+    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
+        """The same layer with fewer filters."""
+        if "kernel" not in arrays:
+            return layer_like(call.operation)
+        return layer_like(call.operation, filters=arrays["kernel"].shape[-2])
+
+    def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
+        """Transposed convolution with the layer's own stride, padding and dilation."""
+        layer, kernel = call.operation, arrays["kernel"]
+        if kernel.shape[-2] is None:
+            return self._dynamic(call, x, kernel)
+        return ops.conv_transpose(
+            x,
+            kernel,
+            strides=list(layer.strides),
+            padding=layer.padding,
+            output_padding=layer.output_padding,
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+
+    def _dynamic(self, call: Call, x: Any, kernel: Any) -> Any:
+        """The same in TensorFlow, for a number of outputs that is known at run time only."""
+        import tensorflow as tf
+
+        layer, target = call.operation, call.outputs[0]
+        axis, rank = self.axis(call) % len(target.shape), layer.rank
+        positions(call, axis)  # Refuses an open image size.
+        shape = [tf.shape(x)[0], *target.shape[1:]]
+        shape[axis] = tf.shape(kernel)[-2]
+        return tf.nn.conv_transpose(
+            x,
+            kernel,
+            tf.stack(shape),
+            list(layer.strides),
+            padding=layer.padding.upper(),
+            data_format=("NWC", "NHWC", "NDHWC")[rank - 1]
+            if axis == rank + 1
+            else ("NCW", "NCHW", "NCDHW")[rank - 1],
+            dilations=list(layer.dilation_rate),
+        )
+
+    def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """The kernel that makes every output `scale` [out] times as large."""
+        return kernel * scale[:, None]

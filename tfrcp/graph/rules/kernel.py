@@ -1,0 +1,105 @@
+"""What all layers with a kernel, an optional bias and an activation share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from tfrcp.graph.atoms import Atoms, along, line
+from tfrcp.graph.calls import Call
+from tfrcp.graph.rules.base import Arrays, Labels, Rule, known_line, positions
+from tfrcp.graph.rules.elementwise import is_elementwise
+
+Placement = Mapping[int, tuple[str, np.ndarray]]
+
+
+class KernelRule(Rule):
+    """A layer that computes activation(linear(x) + bias), with one channel axis.
+
+    Attributes:
+        kernel: Name of the weight whose scale scales the outputs.
+    """
+
+    kernel = "kernel"
+
+    def axis(self, call: Call) -> int:
+        """The channel axis of input and output."""
+        raise NotImplementedError
+
+    def refusal(self, call: Call) -> str | None:
+        """Why the layer cannot be pruned in the form in which it is used, if so."""
+        layer = call.operation
+        if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
+            return "is quantized or carries LoRA weights; prune first"
+        return None
+
+    def place(
+        self, inputs: np.ndarray, atoms: Atoms, layer: Any
+    ) -> tuple[dict[str, Placement], Any]:
+        """Where channels live in the kernels.
+
+        Args:
+            inputs: Labels of the input, int array [in].
+            atoms: Makes new channels.
+            layer: The layer.
+
+        Returns:
+            Tuple of a dict from a weight's name to the role and labels along its axes, and the
+            labels of the output, int array [out].
+        """
+        raise NotImplementedError
+
+    def has_bias(self, layer: Any) -> bool:
+        """Whether the layer adds a bias."""
+        return layer.use_bias
+
+    def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
+        """The layer without bias and activation."""
+        raise NotImplementedError
+
+    def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """The kernel that makes every output `scale` [out] times as large."""
+        return kernel * scale
+
+    def output_positions(self, call: Call) -> int:
+        """Number of output positions, per image."""
+        return positions(call, self.axis(call))
+
+    def ends(self, call: Call, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of input and output along the channel axis, int arrays [in] and [out]."""
+        source, target, axis = call.inputs[0], call.outputs[0], self.axis(call)
+        return known_line(labels, source, axis), known_line(labels, target, axis)
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Labels kernels, bias and output."""
+        layer, axis = call.operation, self.axis(call)
+        refusal = self.refusal(call)
+        inputs = line(atoms[call.inputs[0]], call.inputs[0], axis)
+        if refusal or inputs is None:
+            atoms.give_up(call, refusal or "channels lie along an axis that the layer does not mix")
+            return
+        weights, outputs = self.place(inputs, atoms, layer)
+        for name, axes in weights.items():
+            atoms.weight(call, name, axes)
+        if self.has_bias(layer):
+            atoms.weight(call, "bias", {0: ("channelwise", outputs)})
+        atoms[call.outputs[0]] = along(outputs, axis, len(call.outputs[0].shape))
+        if not is_elementwise(layer.activation):
+            name = getattr(layer.activation, "__name__", layer.activation)
+            atoms.freeze(
+                outputs, f"{call.path} ({call.kind}): the activation {name} may mix channels"
+            )
+
+    def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Kernel, bias (the layer's own or one of a folded batch norm), activation."""
+        layer = call.operation
+        arrays = {name: ops.cast(array, layer.compute_dtype) for name, array in arrays.items()}
+        y = self.linear(call, ops.cast(args[0], layer.compute_dtype), arrays)
+        if "bias" in arrays:
+            shape = [1] * len(y.shape)
+            shape[self.axis(call)] = -1
+            y = y + ops.reshape(arrays["bias"], shape)
+        return y if layer.activation is None else layer.activation(y)

@@ -1,0 +1,96 @@
+"""EfficientNet-B0 (Tan and Le 2019, "EfficientNet: Rethinking Model Scaling", table 1).
+
+A 3x3 stem, sixteen inverted residual blocks with swish and squeeze-and-excite, a 1x1 head of 1,280
+channels, global average pool, dropout of 0.2, logits: 5,288,548 trainable parameters (paper: 5.3e6)
+and 386e6 multiply-adds at 224x224 (paper: 0.39e9). Training leaves out whole blocks for some images,
+from none of them at the first block up to nearly a fifth at the last.
+
+Squeeze-and-excite has a quarter of the channels that come into the block, before the expansion, as in
+the authors' code.
+
+Groups: the stem, the expanded and the squeezed channels of every block, and one stream for every run
+of blocks that are added to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from tfrcp.models import inverted_residual
+from tfrcp.models.blocks import Blocks, image_input
+from tfrcp.models.channels import check_channels
+from tfrcp.models.inverted_residual import InvertedResidual, SqueezeExcite
+
+_STEM, _HEAD = 32, 1280
+# Expansion, window, channels, number of blocks, stride of the first of them.
+_STAGES = (
+    (1, 3, 16, 1, 1),
+    (6, 3, 24, 2, 2),
+    (6, 5, 40, 2, 2),
+    (6, 3, 80, 3, 2),
+    (6, 5, 112, 3, 1),
+    (6, 5, 192, 4, 2),
+    (6, 3, 320, 1, 1),
+)
+_DROPOUT = _DROP_BLOCKS = 0.2
+
+
+def full_channels() -> dict[str, int]:
+    """Returns the width of every channel group of the unpruned network, in forward order."""
+    return inverted_residual.full_channels(_STEM, _rows(), _HEAD)
+
+
+def efficientnet_b0(
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
+    classes: int = 1000,
+    channels: Sequence[int] | None = None,
+    *,
+    seed: int = 0,
+    name: str = "efficientnet_b0",
+) -> keras.Model:
+    """EfficientNet-B0.
+
+    Args:
+        input_shape: (height, width, channels) of the images; height and width may be `None`.
+        classes: Number of classes.
+        channels: One int per channel group of the unpruned network, in forward order (see
+            `tfrcp.models.full_channels`); `None` builds the unpruned network.
+        seed: Seed of the initial weights and of dropout.
+        name: Name of the model.
+
+    Returns:
+        A model from images [batch, height, width, channels] to logits [batch, classes].
+
+    Raises:
+        ValueError: An argument is out of range; the message names the group where it is a width.
+    """
+    width = check_channels(channels, full_channels())
+    blocks = Blocks(seed, padding="same", epsilon=1e-3, momentum=0.99)
+    image = image_input(input_shape)
+    x = inverted_residual.trunk(blocks, image, _rows(), width, "silu")
+    x = blocks.dropout(x, _DROPOUT, "dropout")
+    return keras.Model(image, blocks.classifier(x, classes), name=name)
+
+
+def _rows() -> list[InvertedResidual]:
+    rows, inputs = [], _STEM
+    total = sum(count for _, _, _, count, _ in _STAGES)
+    for expansion, kernel_size, outputs, count, strides in _STAGES:
+        for index in range(count):
+            rows.append(
+                InvertedResidual(
+                    prefix=f"block{len(rows) + 1}",
+                    inputs=inputs,
+                    expanded=expansion * inputs,
+                    outputs=outputs,
+                    kernel_size=kernel_size,
+                    strides=strides if index == 0 else 1,
+                    activation="silu",
+                    squeeze=SqueezeExcite(inputs // 4, "silu", "sigmoid"),
+                    drop=_DROP_BLOCKS * len(rows) / total,
+                )
+            )
+            inputs = outputs
+    return rows

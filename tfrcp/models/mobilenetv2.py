@@ -1,0 +1,87 @@
+"""MobileNetV2 (Sandler et al. 2018, "Inverted Residuals and Linear Bottlenecks", table 2).
+
+A 3x3 stem, seventeen inverted residual blocks with ReLU6, a 1x1 head of 1,280 channels, global
+average pool, logits: 3,504,872 trainable parameters (paper: 3.4e6) and 301e6 multiply-adds at 224x224
+(paper: 300e6).
+
+Groups: the stem, the expanded channels of every block, and one stream for every run of blocks that
+are added to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from tfrcp.models import inverted_residual
+from tfrcp.models.blocks import Blocks, image_input
+from tfrcp.models.channels import check_channels
+from tfrcp.models.inverted_residual import InvertedResidual
+
+_STEM, _HEAD = 32, 1280
+# Expansion, channels, number of blocks, stride of the first of them.
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+def full_channels() -> dict[str, int]:
+    """Returns the width of every channel group of the unpruned network, in forward order."""
+    return inverted_residual.full_channels(_STEM, _rows(), _HEAD)
+
+
+def mobilenet_v2(
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
+    classes: int = 1000,
+    channels: Sequence[int] | None = None,
+    *,
+    seed: int = 0,
+    name: str = "mobilenet_v2",
+) -> keras.Model:
+    """MobileNetV2 of full width.
+
+    Args:
+        input_shape: (height, width, channels) of the images; height and width may be `None`.
+        classes: Number of classes.
+        channels: One int per channel group of the unpruned network, in forward order (see
+            `tfrcp.models.full_channels`); `None` builds the unpruned network.
+        seed: Seed of the initial weights.
+        name: Name of the model.
+
+    Returns:
+        A model from images [batch, height, width, channels] to logits [batch, classes].
+
+    Raises:
+        ValueError: An argument is out of range; the message names the group where it is a width.
+    """
+    width = check_channels(channels, full_channels())
+    blocks = Blocks(seed, padding="same", epsilon=1e-3, momentum=0.99)
+    image = image_input(input_shape)
+    x = inverted_residual.trunk(blocks, image, _rows(), width, "relu6")
+    return keras.Model(image, blocks.classifier(x, classes), name=name)
+
+
+def _rows() -> list[InvertedResidual]:
+    rows, inputs = [], _STEM
+    for expansion, outputs, count, strides in _STAGES:
+        for index in range(count):
+            rows.append(
+                InvertedResidual(
+                    prefix=f"block{len(rows) + 1}",
+                    inputs=inputs,
+                    expanded=expansion * inputs,
+                    outputs=outputs,
+                    kernel_size=3,
+                    strides=strides if index == 0 else 1,
+                    activation="relu6",
+                )
+            )
+            inputs = outputs
+    return rows
