@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
     config.search.objective = "val_accuracy"
     config.search.max_trials = 100
     config.search.calibration_images = 256
+    config.search.racing = True
 
     config.finetune = recipe(epochs=40, learning_rate=0.01)
 

@@ -237,7 +237,7 @@ def residual_a():
     return keras.Model(inputs, head(layers.Add(name="add2")([x, y])), name="residual_a")
 
 
-@network({"stem_conv": 4, "one_conv": 5, "two": 6})
+@network({"stem_conv": 4, "one_conv": 5, "project": 6})
 def residual_b():
     """
     image - stem -+- one - two - bn ----- add - relu - pool - head
@@ -295,7 +295,7 @@ def depthwise_of_input():
     return keras.Model(inputs, head(x), name="depthwise_of_input")
 
 
-@network({"a": 4})
+@network({"b": 4})
 def add_three():
     """
     image -+- a -+
@@ -425,7 +425,7 @@ def spatial_attention():
     return keras.Model(inputs, head(conv(4, "c")(x)), name="spatial_attention")
 
 
-@network({"a": 4})
+@network({"b": 4})
 def operators():
     """
     image -+- a -+- (a + 2 b) a / 3 - negative - maximum with 0 - leaky ReLU - pool - head
@@ -533,7 +533,7 @@ def siamese():
     return keras.Model([left, right], x, name="siamese")
 
 
-@network({"a": 4, "b": 4})
+@network({"b": 4})
 def norm_of_two():
     """
     image -+- a - bn -+

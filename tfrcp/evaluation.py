@@ -1,12 +1,13 @@
 """Scores candidates: inherits, repairs and evaluates a pruned network for a channel vector.
 
-`ProgramEvaluator` runs the traced graph as one program, compiled once, on sliced weights.
-`SlicedEvaluator` builds the pruned Keras model for each candidate: slower, and just as right. Both
-are functions from a channel vector to metrics.
+`ProgramEvaluator` runs the traced graph as one program, compiled once, on sliced weights, so that a
+candidate costs what its own multiply-adds cost. `SlicedEvaluator` builds the pruned Keras model for
+each candidate: slower, and just as right.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,48 +16,60 @@ import keras
 import numpy as np
 
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Program, read_weights, slice_weights
-from tfrcp.inheritance import select, slice_model
-from tfrcp.update import recalibrate_batch_norm
+from tfrcp.graph.program import Program, Weights, read_weights, slice_weights
+from tfrcp.inheritance import build_model, select
 
-Metric = Callable[[np.ndarray, np.ndarray], float]
+_SURE = 3.5  # standard errors
+_LEAST_IMAGES = 100
 
 
-def accuracy(y: np.ndarray, outputs: np.ndarray) -> float:
-    """Share of the images whose largest output is the label's.
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A figure that is a mean over images.
 
-    Args:
-        y: Labels, int array [N] or [N, 1], or one-hot [N, classes].
-        outputs: Logits or probabilities [N, classes].
+    Attributes:
+        values: Function of labels [N, ...] and outputs [N, ...] to a float array [N].
+        higher_is_better: Bool.
     """
-    labels = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-    return float((outputs.argmax(axis=1) == labels).mean())
+
+    values: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    higher_is_better: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What a candidate reached.
+
+    Attributes:
+        value: Mean over the holdout images; estimated if the candidate was stopped.
+        images: Number of holdout images that it saw before it was clear that it is not the best.
+    """
+
+    value: float
+    images: int
 
 
 def metric_for(model: keras.Model, objective: str) -> Metric:
-    """The function behind the name of an objective.
+    """The metric behind the name of an objective.
 
     Args:
         model: The unpruned model.
         objective: "val_accuracy", or "val_loss" for the loss that the model is compiled with.
 
     Returns:
-        A function of labels and outputs.
+        `Metric`.
 
     Raises:
         ValueError: If the name is unknown, or the model does not fit it.
     """
     if objective == "val_accuracy":
-        if (
-            len(model.outputs) != 1
-            or len(model.outputs[0].shape) != 2
-            or model.outputs[0].shape[1] < 2
-        ):
+        shapes = [tuple(x.shape) for x in model.outputs]
+        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] < 2:
             raise ValueError(
                 "The objective 'val_accuracy' needs one output of shape [batch, classes] with at "
-                f"least two classes. Received: outputs {[tuple(x.shape) for x in model.outputs]}"
+                f"least two classes. Received: outputs {shapes}"
             )
-        return accuracy
+        return Metric(_correct, higher_is_better=True)
     if objective == "val_loss":
         loss = getattr(model, "loss", None)
         if loss is None or isinstance(loss, list | dict):
@@ -65,24 +78,36 @@ def metric_for(model: keras.Model, objective: str) -> Metric:
                 f"Received: loss={loss!r}. Call `model.compile(loss=...)` first."
             )
         function = keras.losses.get(loss)
-        return lambda y, outputs: float(np.mean(keras.ops.convert_to_numpy(function(y, outputs))))
+        per_image = getattr(function, "call", function)
+        return Metric(
+            lambda y, outputs: keras.ops.convert_to_numpy(per_image(y, outputs)).reshape(-1),
+            higher_is_better=False,
+        )
     raise ValueError(
         f"`objective` must be 'val_accuracy' or 'val_loss'. Received: objective={objective!r}"
     )
 
 
-class ProgramEvaluator:
-    """Scores channel vectors with one compiled program.
+def _correct(y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """1 where the largest output is the label's, else 0; labels [N], [N, 1] or one-hot."""
+    labels = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
+    return (outputs.argmax(axis=1) == labels).astype(float)
+
+
+class SlicedEvaluator:
+    """Scores channel vectors by building the pruned Keras model each time.
 
     Args:
         model: The unpruned model.
         graph: Its trace.
         scores: Maps group names to float arrays [size], from a criterion.
         holdout: Tuple of arrays (x, y): the images that score, and their labels.
+        metric: What is scored.
         calibration: Images that re-estimate the batch norms' statistics, or `None` to keep what the
             unpruned model has.
-        metrics: Maps names to functions of labels and outputs.
         batch_size: Images in a forward pass.
+        racing: Whether to stop a candidate that is surely worse than the best so far: by more than
+            3.5 standard errors of the paired difference on the images that both have seen.
     """
 
     def __init__(
@@ -91,22 +116,40 @@ class ProgramEvaluator:
         graph: ChannelGraph,
         scores: Mapping[str, np.ndarray],
         holdout: tuple[Any, np.ndarray],
+        metric: Metric,
         calibration: Any = None,
         *,
-        metrics: Mapping[str, Metric],
         batch_size: int = 250,
+        racing: bool = False,
     ) -> None:
-        self._graph, self._scores, self._metrics = graph, scores, metrics
-        self._batch_size = batch_size
+        self._model, self._graph, self._scores = model, graph, scores
         (self._x, self._y), self._calibration = holdout, calibration
+        self._metric, self._batch_size, self._racing = metric, batch_size, racing
         self._weights = read_weights(graph, model)
         self._program = Program(graph)
-        arrays = slice_weights(graph, self._weights, {})
-        self._run = self._program.compile(self._program.run, self._program.fold(arrays))
-        self._statistics = self._program.compile(self._program.run_on_batch_statistics, arrays)
+        self._full = slice_weights(graph, self._weights, {})
+        self._statistics = self._program.compile(self._program.run_on_batch_statistics, self._full)
+        self._best: np.ndarray | None = None
 
-    def __call__(self, channels: np.ndarray) -> dict[str, float]:
-        """Metrics of the network with these channel counts, int array [prunable groups]."""
+    def score(self, channels: np.ndarray) -> Score:
+        """Scores the network with these channel counts, int array [prunable groups]."""
+        sign = 1 if self._metric.higher_is_better else -1
+        seen = np.empty(0)
+        for outputs in self._outputs(self.prepare(channels)):
+            y = self._y[len(seen) : len(seen) + len(outputs)]
+            seen = np.append(seen, self._metric.values(y, outputs))
+            if self._racing and self._best is not None and len(seen) < len(self._y):
+                behind = sign * (self._best[: len(seen)] - seen)
+                if _surely_positive(behind, len(self._y)):
+                    # The mean of its own images alone would also tell how easy they are.
+                    value = self._best.mean() - sign * behind.mean()
+                    return Score(float(value), len(seen))
+        if self._best is None or sign * (seen.mean() - self._best.mean()) > 0:
+            self._best = seen
+        return Score(float(seen.mean()), len(seen))
+
+    def prepare(self, channels: np.ndarray) -> Weights:
+        """Weights and sizes of a candidate: inherited and repaired."""
         masks = select(self._graph, self._scores, channels)
         arrays = slice_weights(self._graph, self._weights, masks)
         if self._calibration is not None:
@@ -114,11 +157,17 @@ class ProgramEvaluator:
             for path, (mean, variance) in statistics.items():
                 arrays[path]["moving_mean"] = np.asarray(mean)
                 arrays[path]["moving_variance"] = np.asarray(variance)
-        folded = self._program.fold(arrays)
-        outputs = np.concatenate(
-            [np.asarray(self._run(folded, batch)) for batch in self._batches()]
-        )
-        return {name: metric(self._y, outputs) for name, metric in self._metrics.items()}
+        return arrays
+
+    def build(self, channels: np.ndarray) -> keras.Model:
+        """The candidate as a plain Keras model, with the weights that are scored."""
+        return build_model(self._model, self._graph, self.prepare(channels))
+
+    def _outputs(self, arrays: Weights) -> Iterator[np.ndarray]:
+        """Outputs on the holdout images, batch by batch."""
+        pruned = build_model(self._model, self._graph, arrays)
+        for batch in self._batches():
+            yield pruned.predict_on_batch(batch)
 
     def _batches(self) -> Iterator[Any]:
         for start in range(0, len(self._y), self._batch_size):
@@ -126,29 +175,38 @@ class ProgramEvaluator:
             yield keras.tree.map_structure(operator.itemgetter(part), self._x)
 
 
-class SlicedEvaluator:
-    """Scores channel vectors by building the pruned model each time. Arguments as before."""
+class ProgramEvaluator(SlicedEvaluator):
+    """Scores channel vectors with one compiled program. Arguments as before.
 
-    def __init__(
-        self,
-        model: keras.Model,
-        graph: ChannelGraph,
-        scores: Mapping[str, np.ndarray],
-        holdout: tuple[Any, np.ndarray],
-        calibration: Any = None,
-        *,
-        metrics: Mapping[str, Metric],
-        batch_size: int = 250,
-    ) -> None:
-        self._model, self._graph, self._scores = model, graph, scores
-        (self._x, self._y), self._calibration = holdout, calibration
-        self._metrics, self._batch_size = metrics, batch_size
+    Raises:
+        ValueError: If the program does not give the unpruned model's outputs.
+    """
 
-    def __call__(self, channels: np.ndarray) -> dict[str, float]:
-        """Metrics of the network with these channel counts, int array [prunable groups]."""
-        masks = select(self._graph, self._scores, channels)
-        pruned = slice_model(self._model, self._graph, masks)
-        if self._calibration is not None:
-            recalibrate_batch_norm(pruned, self._calibration)
-        outputs = pruned.predict(self._x, batch_size=self._batch_size, verbose=0)
-        return {name: metric(self._y, outputs) for name, metric in self._metrics.items()}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._run = self._program.compile(self._program.run, self._program.fold(self._full))
+        batch = next(self._batches())
+        expected = np.asarray(self._model(batch, training=False))
+        received = next(self._outputs(self._full))
+        scale = 1 + np.abs(expected).max()
+        if not np.abs(received - expected).max() < 1e-2 * scale:
+            raise ValueError(
+                f"The program of '{self._graph.name}' does not give the model's outputs: a rule "
+                "for one of its layers is wrong, or a layer is random in inference."
+            )
+
+    def _outputs(self, arrays: Weights) -> Iterator[np.ndarray]:
+        """Outputs on the holdout images, batch by batch."""
+        folded = self._program.fold(arrays)
+        for batch in self._batches():
+            yield np.asarray(self._run(folded, batch))
+
+
+def _surely_positive(differences: np.ndarray, total: int) -> bool:
+    """Whether the mean over all `total` images is surely above 0, given the first ones."""
+    count = len(differences)
+    if count < _LEAST_IMAGES:
+        return False
+    left = 1 - count / total  # drawn from a finite set
+    error = np.sqrt(differences.var(ddof=1) / count * left)
+    return bool(differences.mean() > _SURE * error + 1 / count)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import layer_at, read_weights, slice_weights
+from tfrcp.graph.program import Weights, layer_at, read_weights, slice_weights
 from tfrcp.graph.rules import find_rule
 
 
@@ -93,7 +93,17 @@ def slice_model(
     Raises:
         ValueError: If a mask is unknown or has the wrong length, or `model` is not what was traced.
     """
-    arrays = slice_weights(graph, read_weights(graph, model), masks)
+    return build_model(model, graph, slice_weights(graph, read_weights(graph, model), masks))
+
+
+def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> keras.Model:
+    """Builds the model that holds sliced weights, as `slice_model` does.
+
+    Args:
+        model: The model that was traced, or one with equally named layers.
+        graph: Its trace.
+        arrays: Sliced weights and sizes, as `tfrcp.graph.program.slice_weights` returns them.
+    """
     calls = graph.calls
     names = _layer_names([call.path for call in calls.calls])
     tensors = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import Any
 
 import keras
@@ -102,7 +103,7 @@ class Pipeline:
         with self._stage("train", _BEFORE) as needed:
             if needed:
                 history = self._fit(self.model, "train", "base")
-                self.workdir.save_model(_BEFORE, self.model)
+                self._save(_BEFORE, self.model, "base")
                 self._merge("training", base={"history": history})
 
     def search(self) -> None:
@@ -117,7 +118,7 @@ class Pipeline:
             if needed:
                 model = self.workdir.load_model(_SEARCHED, "search")
                 history = self._fit(model, "finetune", "finetune")
-                self.workdir.save_model(_AFTER, model)
+                self._save(_AFTER, model, "finetune")
                 self._merge("training", finetune={"history": history})
 
     def evaluate(self) -> None:
@@ -226,6 +227,11 @@ class Pipeline:
             backup_dir=self.workdir / "backup" / folder,
         )
 
+    def _save(self, name: str, model: keras.Model, folder: str) -> None:
+        """Saves a trained model; its backup has done its duty."""
+        self.workdir.save_model(name, model)
+        shutil.rmtree(self.workdir / "backup" / folder, ignore_errors=True)
+
     def _search(self, model: keras.Model) -> None:
         options = self.config["search"]
         tuner = RandomChannelSearch(
@@ -258,11 +264,17 @@ class Pipeline:
                 "criterion": options["criterion"],
                 "objective": options["objective"],
                 "trials": [
-                    {"id": t.trial_id, "score": t.score, "flops": int(f), "params": int(p)}
+                    {
+                        "id": t.trial_id,
+                        "score": t.score,
+                        "flops": int(f),
+                        "params": int(p),
+                        "stopped": bool(t.message),
+                    }
                     for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
                 ],
                 "best": best.trial_id,
-                "baseline_score": metric_for(model, options["objective"])(holdout[1], outputs),
+                "baseline_score": float(tuner.metric.values(holdout[1], outputs).mean()),
                 "acceptance": tuner.oracle.sampler.acceptance,
                 "images_holdout": self.data.holdout.size,
                 "images_calibration": min(options["calibration_images"], self.data.train.size),

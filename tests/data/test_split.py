@@ -2,7 +2,6 @@
 
 import itertools
 
-import keras
 import numpy as np
 import pytest
 
@@ -38,23 +37,9 @@ class TestDataset:
         whole = dataset(seed=5)
         epochs = [epoch_of(whole)[0] for _ in range(3)]
         resumed = dataset(seed=5, epoch=2)
-        np.testing.assert_array_equal(epoch_of(resumed)[0], epochs[2])
+        for _ in range(2):
+            np.testing.assert_array_equal(epoch_of(resumed)[0], epochs[2])
         assert not np.array_equal(epoch_of(dataset(seed=6))[0], epochs[0])
-
-    def test_resumed_fit_ends_at_the_same_weights(self, digits):
-        def fit(*parts):
-            keras.utils.set_random_seed(0)
-            model = keras.Sequential(
-                [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
-            )
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile("sgd", loss)
-            for start, end in parts:
-                dataset = digits.holdout.dataset(32, shuffle=True, augment="shift", epoch=start)
-                model.fit(dataset, initial_epoch=start, epochs=end, shuffle=False, verbose=0)
-            return model.get_weights()[0]
-
-        np.testing.assert_array_equal(fit((0, 3)), fit((0, 1), (1, 3)))
 
     @pytest.mark.parametrize(
         ("augment", "reach", "flips"), [("cifar", 4, True), ("shift", 1, False)]
@@ -93,7 +78,7 @@ class TestDataset:
             ({"batch_size": 0}, "`batch_size` must be an int of at least 1"),
             ({"batch_size": 2.0}, "`batch_size` must be an int"),
             ({"seed": -1}, "`seed` must be an int of at least 0"),
-            ({"epoch": None}, "`epoch` must be an int of at least 0"),
+            ({"epoch": -1}, "`epoch` must be an int of at least 0"),
         ],
     )
     def test_bad_arguments(self, digits, arguments, message):

@@ -5,31 +5,7 @@ import numpy as np
 import pytest
 
 import tfrcp.models as models
-
-SMALL = (8, 8, 1)
-
-
-def convolutions(model):
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-
-
-def flops(model):
-    """Multiply-adds of the convolutions and dense layers, written out."""
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            total += layer.kernel.shape.num_elements() * np.prod(layer.output.shape[1:3])
-        elif isinstance(layer, keras.layers.Dense):
-            total += layer.kernel.shape.num_elements()
-    return int(total)
-
-
-def trainable(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
-def images(shape=SMALL, count=2):
-    return np.random.default_rng(0).normal(size=(count, *shape)).astype("float32")
+from tests.models.counting import SMALL, convolutions, flops, images, trainable
 
 
 @pytest.mark.parametrize(
@@ -249,5 +225,5 @@ def test_vgg16_needs_an_image_size():
 
 
 def test_unknown_network():
-    with pytest.raises(ValueError, match="must be one of.*'resnet20'.*Received: name='resnet18'"):
-        models.full_channels("resnet18")
+    with pytest.raises(ValueError, match="must be one of.*'resnet20'.*Received: name='resnet19'"):
+        models.full_channels("resnet19")

@@ -55,15 +55,12 @@ class Split:
         shuffle: bool = False,
         augment: str | None = None,
         seed: int = 0,
-        epoch: int = 0,
+        epoch: int | None = None,
     ):
         """Makes a finite `tf.data.Dataset` of batches (images, labels).
 
-        Order and augmentation are a function of `seed` and the epoch alone. The first iteration
-        over the data set is `epoch`, the next one `epoch + 1` and so on: training that stopped
-        after E epochs goes on exactly with a data set made with `epoch=E` and
-        `fit(initial_epoch=E)`. Under a `tf.distribute` strategy Keras looks at one batch before the
-        first epoch of a `fit`, which counts as an iteration.
+        Order and augmentation are a function of `seed` and the epoch alone, so that training which
+        was stopped can go on exactly.
 
         Args:
             batch_size: Images in a batch; the last batch holds the rest.
@@ -71,7 +68,8 @@ class Split:
             augment: `None`, "cifar" (pad 4 pixels, crop at random, flip at random) or "shift"
                 (pad 1 pixel, crop at random).
             seed: Non-negative int.
-            epoch: Epoch of the first iteration.
+            epoch: The epoch that every iteration over the data set gives. Without it the first
+                iteration gives epoch 0, the next one epoch 1, and so on.
 
         Returns:
             Batches of normalised images float32 [batch, height, width, channels] and labels
@@ -84,13 +82,14 @@ class Split:
 
         check_int("batch_size", batch_size, 1)
         check_int("seed", seed, 0)
-        check_int("epoch", epoch, 0)
+        if epoch is not None:
+            check_int("epoch", epoch, 0)
         if augment is not None and augment not in AUGMENTATIONS:
             raise ValueError(
                 f"`augment` must be None or one of {sorted(AUGMENTATIONS)}. "
                 f"Received: augment={augment!r}"
             )
-        epochs = itertools.count(epoch)
+        epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
 
         def stored_batches():
             rng = np.random.default_rng((seed, next(epochs)))

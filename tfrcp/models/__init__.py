@@ -4,8 +4,8 @@ Every builder is found by its name: `getattr(tfrcp.models, "resnet20")`. Its `ch
 int per prunable channel group of the unpruned network, in forward order; `full_channels` names
 those groups and their widths without building anything.
 
-`resnet20` to `resnet110` (20, 32, 44, 56, 110) and `vgg16` are the forms for CIFAR; all others, such
-as `resnet18` to `resnet152` and `vgg16_imagenet`, those for ImageNet.
+`resnet20`, `resnet32`, `resnet44`, `resnet56`, `resnet110` and `vgg16` are the forms for CIFAR; all
+others, `resnet50` and `vgg16_imagenet` among them, are those for ImageNet.
 """
 
 from __future__ import annotations

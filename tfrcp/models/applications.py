@@ -22,7 +22,7 @@ def load_keras_applications(model: keras.Model, application: keras.Model) -> Non
     | `vgg16_imagenet`, `vgg19_imagenet` | `VGG16`, `VGG19` | |
     | `mobilenet_v1` | `MobileNet` | |
     | `mobilenet_v2` | `MobileNetV2` | |
-    | `mobilenet_v3_small`, `..._large` | `MobileNetV3Small`, `...Large` | takes `image / 127.5 - 1` |
+    | `mobilenet_v3_small`, `..._large` | `MobileNetV3Small`, ... | takes `image / 127.5 - 1` |
     | `efficientnet_b0` | `EfficientNetB0` | takes `(image / 255 - mean) / std` |
     | `densenet121` | `DenseNet121` | |
 

@@ -62,9 +62,9 @@ class Blocks:
     Args:
         seed: Non-negative int; the same seed gives the same weights.
         padding: How the image is padded for a strided convolution. "symmetric": by the same number
-            of zeros on every side, as PyTorch and the papers from Facebook and Microsoft do. "same":
-            as Keras and the papers from Google do, by one pixel less on the near sides where the
-            size is even.
+            of zeros on every side, as ResNet, DenseNet and RegNet have it. "same": as in Keras, by
+            one zero less on the near sides where the size is even, as MobileNet and EfficientNet
+            have it.
         epsilon: Added to the variance in batch norm.
         momentum: Of the moving statistics of batch norm.
     """

@@ -1,12 +1,13 @@
 """DenseNet-121 (Huang et al. 2017, "Densely Connected Convolutional Networks", table 1).
 
-A 7x7 stem and a max pool, four dense blocks of 6, 12, 24 and 16 layers, between them transitions that
-halve width and size, batch norm, global average pool, logits: 7,978,856 trainable parameters and
-2.83e9 multiply-adds at 224x224 (as torchvision states them; the paper plots its own). A layer is batch norm, ReLU, a 1x1 convolution to 128
-channels, batch norm, ReLU and a 3x3 one to 32, which join all the channels before them.
+A 7x7 stem and a max pool, four dense blocks of 6, 12, 24 and 16 layers, between them transitions
+that halve width and size, batch norm, global average pool, logits: 7,978,856 trainable parameters
+and 2.83e9 multiply-adds at 224x224 (as torchvision states them; the paper plots its own). A layer
+is batch norm, ReLU, a 1x1 convolution to 128 channels, batch norm, ReLU and a 3x3 one to 32, which
+join all the channels before them.
 
-Every convolution is a channel group; whatever joins it later lives in many layers and goes in all of
-them at once.
+Every convolution is a channel group. Its channels are read by every later layer of the block, and
+leave all of them at once.
 """
 
 from __future__ import annotations

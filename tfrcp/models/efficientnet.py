@@ -2,14 +2,14 @@
 
 A 3x3 stem, sixteen inverted residual blocks with swish and squeeze-and-excite, a 1x1 head of 1,280
 channels, global average pool, dropout of 0.2, logits: 5,288,548 trainable parameters (paper: 5.3e6)
-and 386e6 multiply-adds at 224x224 (paper: 0.39e9). Training leaves out whole blocks for some images,
-from none of them at the first block up to nearly a fifth at the last.
+and 386e6 multiply-adds at 224x224 (paper: 0.39e9). Training leaves out whole blocks for some
+images, for none of them at the first block and for nearly a fifth at the last.
 
-Squeeze-and-excite has a quarter of the channels that come into the block, before the expansion, as in
-the authors' code.
+Squeeze-and-excite has a quarter of the channels that come into the block, before the expansion, as
+in the authors' code.
 
-Groups: the stem, the expanded and the squeezed channels of every block, and one stream for every run
-of blocks that are added to each other.
+Groups: the stem, the expanded and the squeezed channels of every block, and one stream for every
+run of blocks that are added to each other.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A 7x7 stem and a max pool, four stages of residual blocks at 1/4 to 1/32 of the image size, global
 average pool, logits. ResNet-18 and 34 have basic blocks of two 3x3 convolutions, 50, 101 and 152
 bottlenecks of 1x1, 3x3 and 1x1. A block that changes size or width has a projection as shortcut
-(option B). Bottlenecks are the "v1.5" that most frameworks train: the 3x3 convolution has the stride,
-not the first 1x1, for 6 % more multiply-adds at 50 layers than the paper's.
+(option B). Bottlenecks are the "v1.5" that most frameworks train: the 3x3 convolution has the
+stride, where the paper's first 1x1 convolution has it.
 
 | network | parameters | multiply-adds at 224x224 | paper |
 |---|---|---|---|

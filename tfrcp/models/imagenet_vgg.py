@@ -8,8 +8,8 @@ layers of 4,096 units with dropout of one half, logits.
 | vgg16_imagenet | 138,357,544 | 15.47e9 | 138e6 |
 | vgg19_imagenet | 143,667,240 | 19.63e9 | 144e6 |
 
-Every convolution and each of the two dense layers is a channel group. The form for CIFAR, with batch
-norm and a single dense layer, is `tfrcp.models.vgg16`.
+Every convolution and each of the two dense layers is a channel group. The form for CIFAR, with
+batch norm and a single dense layer, is `tfrcp.models.vgg16`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A block expands its input by a 1x1 convolution, filters every channel alone by a depthwise one,
 weighs the channels by squeeze-and-excite where it has that, and projects them to few channels by
-another 1x1 convolution without activation. Where neither size nor width changes, the input is added.
+another 1x1 convolution without activation. Where neither size nor width changes, the input is
+added.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MobileNetV3 (Howard et al. 2019, "Searching for MobileNetV3", tables 1 and 2).
 
-A 3x3 stem, inverted residual blocks with ReLU and then hard swish, squeeze-and-excite in many of them,
-a 1x1 head, global average pool, a dense layer, dropout of 0.2, logits.
+A 3x3 stem, inverted residual blocks with ReLU and then hard swish, many of them with
+squeeze-and-excite, a 1x1 head, global average pool, a dense layer, dropout of 0.2, logits.
 
 | network | parameters | multiply-adds at 224x224 | paper |
 |---|---|---|---|

@@ -15,11 +15,9 @@ from tfrcp.cost import CostModel
 from tfrcp.data import as_arrays, check_labels
 from tfrcp.evaluation import ProgramEvaluator, metric_for
 from tfrcp.graph.trace import trace
-from tfrcp.inheritance import select, slice_model
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.progress import Progress
 from tfrcp.space import Budget, SearchSpace
-from tfrcp.update import recalibrate_batch_norm
 
 
 class RandomChannelSearch(keras_tuner.Tuner):
@@ -49,6 +47,8 @@ class RandomChannelSearch(keras_tuner.Tuner):
         fixed: Names of groups to leave alone.
         calibration_images: Number of training images that re-estimate the batch norms'
             statistics; 0 leaves them as they are.
+        racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
+            trial's message says so, and its score is an estimate.
         batch_size: Holdout images in a forward pass.
         directory: Folder of the project.
         project_name: Name of the project.
@@ -74,6 +74,7 @@ class RandomChannelSearch(keras_tuner.Tuner):
         divisor: int = 1,
         fixed: Sequence[str] = (),
         calibration_images: int = 256,
+        racing: bool = True,
         batch_size: int = 250,
         directory: str | None = None,
         project_name: str | None = None,
@@ -83,7 +84,7 @@ class RandomChannelSearch(keras_tuner.Tuner):
         self.cost = CostModel(self.graph)
         self.model = model
         self.criterion = criteria.get(criterion)
-        self._metric = metric_for(model, objective)
+        self.metric = metric_for(model, objective)
         for name, value, least in (
             ("calibration_images", calibration_images, 0),
             ("batch_size", batch_size, 1),
@@ -92,9 +93,8 @@ class RandomChannelSearch(keras_tuner.Tuner):
                 raise ValueError(
                     f"`{name}` must be an int of at least {least}. Received: {value!r}"
                 )
-        self._calibration_images, self._batch_size = calibration_images, batch_size
-        self._scores: dict[str, np.ndarray] | None = None
-        self._calibration: np.ndarray | None = None
+        self._calibration_images = calibration_images
+        self._options = {"batch_size": batch_size, "racing": racing}
         self._evaluator: ProgramEvaluator | None = None
         oracle = RandomChannelOracle(
             SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed),
@@ -128,36 +128,44 @@ class RandomChannelSearch(keras_tuner.Tuner):
         classes = self.model.outputs[0].shape[-1]
         if self.oracle.objective.name == "val_accuracy":
             check_labels(holdout[1], classes)
+        calibration = None
         if self._calibration_images:
-            self._calibration, _ = as_arrays(data, count=self._calibration_images)
-            self._check(self._calibration, "x")
-        self._scores = self.criterion(self.model, self.graph, data)
+            calibration, _ = as_arrays(data, count=self._calibration_images)
+            self._check(calibration, "x")
+        scores = self.criterion(self.model, self.graph, data)
+        self._holdout_images = len(holdout[1])
+        self._evaluator = ProgramEvaluator(
+            self.model,
+            self.graph,
+            scores,
+            holdout,
+            self.metric,
+            calibration,
+            **self._options,
+        )
         done = len(self.oracle.end_order)
         if done < self.oracle.max_trials:
-            name = self.oracle.objective.name
-            self._evaluator = ProgramEvaluator(
-                self.model,
-                self.graph,
-                self._scores,
-                holdout,
-                self._calibration,
-                metrics={name: self._metric},
-                batch_size=self._batch_size,
-            )
+            if done and self._options["racing"]:
+                # The one to beat is known again.
+                self._evaluator.score(self.channels_of(self._best(1)[0]))
             self._progress = Progress(self.oracle, verbose=verbose)
             super().search()
-        self._evaluator = None
 
     def run_trial(self, trial: Any) -> dict[str, float]:
         """Scores one candidate."""
         try:
-            metrics = self._evaluator(self.channels_of(trial))
+            score = self._evaluator.score(self.channels_of(trial))
         except Exception as error:
             # Scoring is deterministic: what failed once fails again, and keras-tuner would hide it.
             raise keras_tuner.errors.FatalError(
                 f"Trial {trial.trial_id} failed: {error}"
             ) from error
-        return metrics
+        if score.images < self._holdout_images:
+            trial.message = (
+                f"stopped after {score.images} of {self._holdout_images} holdout images: surely "
+                "worse than the best; the score is an estimate"
+            )
+        return {self.oracle.objective.name: score.value}
 
     def on_trial_end(self, trial: Any) -> None:
         """Stores the trial and shows progress."""
@@ -187,16 +195,12 @@ class RandomChannelSearch(keras_tuner.Tuner):
 
     def load_model(self, trial: Any) -> keras.Model:
         """The pruned model of a trial, as it was scored."""
-        if self._scores is None:
+        if self._evaluator is None:
             raise ValueError(
                 "Pruned models are made from the data that the search is given: call `search` "
                 "first. It returns at once when all trials are done."
             )
-        masks = select(self.graph, self._scores, self.channels_of(trial))
-        pruned = slice_model(self.model, self.graph, masks)
-        if self._calibration is not None:
-            recalibrate_batch_norm(pruned, self._calibration)
-        return pruned
+        return self._evaluator.build(self.channels_of(trial))
 
     def save(self) -> None:
         """Does nothing: the oracle stores each trial."""

@@ -1,0 +1,64 @@
+"""What the benchmarks share: arguments for the network and its images, and where results go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Arguments that every benchmark takes."""
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--network", default="resnet56", help="a CIFAR ResNet in tfrcp.models")
+    arguments.add_argument("--weights", help="PyTorch arrays (.npz); without, random weights")
+    arguments.add_argument("--data_dir", help="tfds folder; without, made-up images")
+    arguments.add_argument("--data", default="cifar10", help="tfds name")
+    arguments.add_argument("--out", default="runs/benchmarks", help="folder of the results")
+    arguments.add_argument("--seed", type=int, default=0)
+    return arguments
+
+
+def network(arguments: argparse.Namespace) -> Any:
+    """The network, with published or random weights."""
+    from tfrcp import models
+
+    model = getattr(models, arguments.network)(seed=arguments.seed)
+    if arguments.weights:
+        models.load_pytorch_cifar_resnet(model, arguments.weights)
+    return model
+
+
+def images(arguments: argparse.Namespace, calibration: int, holdout: int) -> tuple[Any, Any]:
+    """Calibration images, and holdout images with labels."""
+    if arguments.data_dir:
+        from tfrcp.data import load
+
+        splits = load(arguments.data, data_dir=arguments.data_dir, mean=MEAN, std=STD)
+        return splits.train.arrays(calibration)[0], splits.holdout.arrays(holdout)
+    random = np.random.default_rng(arguments.seed)
+    x = random.normal(size=(calibration + holdout, 32, 32, 3)).astype("float32")
+    return x[:calibration], (x[calibration:], random.integers(0, 10, holdout))
+
+
+def write(arguments: argparse.Namespace, name: str, results: dict[str, Any]) -> Path:
+    """Writes the results, with how they were made, as JSON."""
+    folder = Path(arguments.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"arguments": vars(arguments), "machine": platform.machine(), "cpus": _cpus()}
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps({**about, **results}, indent=1))
+    print(f"results: {file}")
+    return file
+
+
+def _cpus() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,130 @@
+"""Every small network, pruned at random: the sliced model, the masked original and the program agree.
+
+The reference is the original model in which the input axes of the consumers' kernels are zeroed for
+the removed channels.
+"""
+
+import types
+
+import numpy as np
+import pytest
+
+import tfrcp
+from tests.networks import NETWORKS
+from tests.references import (
+    assert_close,
+    count_cost,
+    counts_of,
+    flat,
+    full_masks,
+    images_for,
+    masked_outputs,
+    one_channel_masks,
+    plant_dead,
+    random_masks,
+    randomize,
+)
+from tfrcp.graph.program import Program, read_weights, slice_weights
+
+NARROW = [6, 8, 10, 7, 9, 12, 8, 11, 6, 10, 5, 9, 8]
+BUILDERS = {
+    "resnet20_a": lambda: tfrcp.models.resnet20((8, 8, 1)),
+    "resnet20_b": lambda: tfrcp.models.resnet20((8, 8, 1), shortcut="B"),
+    "vgg16": lambda: tfrcp.models.vgg16((8, 8, 3), channels=NARROW),
+}
+ALL = [*NETWORKS, *BUILDERS]
+
+
+@pytest.fixture(scope="module", params=ALL)
+def case(request):
+    """A traced model with random weights, masks, and the outputs of the masked original."""
+    network = NETWORKS.get(request.param)
+    model = network.build() if network else BUILDERS[request.param]()
+    randomize(model)
+    graph, images = tfrcp.trace(model), images_for(model)
+    masks = [one_channel_masks(graph), random_masks(graph, seed=1)]
+    return types.SimpleNamespace(
+        model=model,
+        graph=graph,
+        images=images,
+        outputs=flat(model(images)),
+        masks=masks,
+        references=[masked_outputs(model, graph, kept, images) for kept in masks],
+        pruned=[tfrcp.slice_model(model, graph, kept) for kept in masks],
+        tolerance=network.tolerance if network else 1e-4,
+        keeps_zero=network.keeps_zero if network else True,
+        sized=network.sized if network else True,
+    )
+
+
+def test_sliced_model_equals_masked_original(case):
+    for pruned, reference in zip(case.pruned, case.references, strict=True):
+        assert_close(flat(pruned(case.images)), reference, case.tolerance)
+
+
+def test_program_equals_masked_original(case):
+    program, weights = Program(case.graph), read_weights(case.graph, case.model)
+    full = slice_weights(case.graph, weights, {})
+    run = program.compile(program.run, program.fold(full))
+    assert_close(flat(program.run(full, case.images)), case.outputs, case.tolerance)
+    assert_close(flat(run(program.fold(full), case.images)), case.outputs, case.tolerance)
+    for masks, reference in zip(case.masks, case.references, strict=True):
+        arrays = slice_weights(case.graph, weights, masks)
+        assert_close(flat(program.run(arrays, case.images)), reference, case.tolerance)
+        assert_close(flat(run(program.fold(arrays), case.images)), reference, case.tolerance)
+    assert run.experimental_get_tracing_count() == 1
+
+
+def test_keeping_everything_changes_nothing(case):
+    pruned = tfrcp.slice_model(case.model, case.graph, full_masks(case.graph))
+    assert_close(flat(pruned(case.images)), case.outputs, 1e-6)
+    assert pruned.count_params() == case.model.count_params()
+    assert_close(
+        masked_outputs(case.model, case.graph, full_masks(case.graph), case.images), case.outputs
+    )
+
+
+def test_removing_dead_channels_changes_nothing(case):
+    if not case.keeps_zero:
+        pytest.skip("channels of weight zero are not zero here")
+    weights = case.model.get_weights()
+    plant_dead(case.model, case.graph, case.masks[1])
+    outputs = flat(case.model(case.images))
+    pruned = tfrcp.slice_model(case.model, case.graph, case.masks[1])
+    case.model.set_weights(weights)
+    assert_close(flat(pruned(case.images)), outputs, case.tolerance)
+
+
+def test_original_is_untouched(case):
+    nodes = [len(layer._inbound_nodes) for layer in case.model.layers]
+    weights = [value.copy() for value in case.model.get_weights()]
+    pruned = tfrcp.slice_model(case.model, case.graph, case.masks[1])
+    for variable in pruned.variables:
+        variable.assign(np.zeros(variable.shape))
+    assert nodes == [len(layer._inbound_nodes) for layer in case.model.layers]
+    for old, new in zip(weights, case.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_sliced_model_has_groups_of_the_kept_sizes(case):
+    for pruned, masks in zip(case.pruned, case.masks, strict=True):
+        found = {group.name: group.size for group in tfrcp.trace(pruned).prunable}
+        # Nested models are inlined: "inner/conv" is "conv", or "inner_conv" where that is taken.
+        last = [name.split("/")[-1] for name in masks]
+        expected = {
+            (tail if last.count(tail) == 1 else name.replace("/", "_")): masks[name].sum()
+            for name, tail in zip(masks, last, strict=True)
+        }
+        assert found == expected
+
+
+def test_cost_equals_count_on_sliced_model(case):
+    if not case.sized:
+        pytest.skip("the image size is open")
+    cost = tfrcp.CostModel(case.graph)
+    assert cost.uncounted == tuple(case.graph.unknown)
+    whole = tfrcp.slice_model(case.model, case.graph, {})
+    assert tuple(cost.full) == count_cost(whole)
+    costs = cost(np.stack([counts_of(case.graph, masks) for masks in case.masks]))
+    for index, pruned in enumerate(case.pruned):
+        assert tuple(int(n[index]) for n in costs) == count_cost(pruned)
