@@ -25,32 +25,29 @@ class Network:
         tolerance: How far outputs may be apart, relative to 1 + the largest output.
         keeps_zero: Whether a channel that is made as zero arrives as zero at its consumers.
         sized: Whether the image size is fixed, so that the cost is known.
+        maskable: Whether masking a channel is the same as removing it.
+        regroups: Whether the pruned network has other groups, those of grouped layers.
     """
 
     build: Callable[[], keras.Model]
     prunable: Mapping[str, int]
     frozen: Mapping[str, tuple[int, str]]
-    unknown: Mapping[str, str]
-    tolerance: float
-    keeps_zero: bool
-    sized: bool
+    unknown: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tolerance: float = 1e-4
+    keeps_zero: bool = True
+    sized: bool = True
+    maskable: bool = True
+    regroups: bool = False
 
 
 NETWORKS: dict[str, Network] = {}
 HEAD = {"head": (3, "model output")}
 
 
-def network(prunable, frozen=None, *, unknown=None, tolerance=1e-4, keeps_zero=True, sized=True):
+def network(prunable, frozen=None, **options):
     def register(build):
-        NETWORKS[build.__name__] = Network(
-            build,
-            prunable,
-            HEAD if frozen is None else frozen,
-            unknown or {},
-            tolerance,
-            keeps_zero,
-            sized,
-        )
+        groups = HEAD if frozen is None else frozen
+        NETWORKS[build.__name__] = Network(build, prunable, groups, **options)
         return build
 
     return register
@@ -501,6 +498,129 @@ def whole_slices():
     x = layers.GlobalAveragePooling2D(name="pool")(conv(4, "b")(x)[..., -4:])
     x = ops.squeeze(x[:, None, :], axis=-2)
     return keras.Model(inputs, layers.Dense(3, name="head")(x), name="whole_slices")
+
+
+@network({"a": 2, "a:2": 1, "a:3": 2, "b": 4, "c": 4})
+def overlapping_slices():
+    """
+    image - a -+- the first three channels - b -+
+               +- the last three channels -- c -+- [b c] - pool - head
+
+    The one of a's five channels that both see is a group of its own.
+    """
+    inputs = image()
+    x = conv(5, "a")(inputs)
+    b, c = conv(4, "b")(x[..., :3]), conv(4, "c")(x[..., 2:])
+    return keras.Model(inputs, head(layers.Concatenate(name="bc")([b, c])), name="overlapping")
+
+
+@network({"a": 2, "a:2": 2, "b": 3})
+def split():
+    """
+    image - a - split -+- b ---+
+                       +-------+- concatenate - pool - head
+    """
+    inputs = image()
+    left, right = ops.split(conv(4, "a")(inputs), 2, axis=-1)
+    x = layers.Concatenate(name="join")([conv(3, "b")(left), right])
+    return keras.Model(inputs, head(x), name="split")
+
+
+@network({"a": 3, "b": 4}, regroups=True)
+def shuffled():
+    """
+    image - a - channels 0 1 2 3 4 5 to 0 3 1 4 2 5 - b - pool - head
+
+    The shuffle lays six channels out as 2 x 3, so two by two they stay or go.
+    """
+    inputs = image()
+    x = layers.Reshape((6, 6, 2, 3), name="rows")(conv(6, "a")(inputs))
+    x = layers.Reshape((6, 6, 6), name="flat")(layers.Permute((1, 2, 4, 3), name="swap")(x))
+    return keras.Model(inputs, head(conv(4, "b")(x)), name="shuffled")
+
+
+# Other convolutions, and layers that see all channels.
+
+
+@network({"a": 3, "grouped": 2}, regroups=True)
+def grouped():
+    """
+    image - a - grouped, two groups of three to two channels - bn - pool - head
+
+    The same channels of every group stay or go.
+    """
+    inputs = image()
+    x = norm("bn")(conv(4, "grouped", groups=2)(conv(6, "a")(inputs)))
+    return keras.Model(inputs, head(x), name="grouped")
+
+
+@network({"a": 3}, regroups=True)
+def grouped_whole():
+    """
+    image - a - grouped, three groups of two to two channels - bn - pool - head
+
+    Whole groups stay or go.
+    """
+    inputs = image()
+    x = norm("bn")(conv(6, "grouped", groups=3)(conv(6, "a")(inputs)))
+    return keras.Model(inputs, head(x), name="grouped_whole")
+
+
+@network({"a": 3, "separable": 5, "transposed": 4})
+def other_convolutions():
+    """
+    image - a - separable x2 - bn - transposed, stride 2 - bn - pool - head
+    """
+    inputs = image()
+    x = layers.SeparableConv2D(5, 3, depth_multiplier=2, name="separable")(conv(3, "a")(inputs))
+    x = layers.Conv2DTranspose(4, 3, strides=2, padding="same", name="transposed")(norm("a_bn")(x))
+    return keras.Model(inputs, head(norm("b_bn")(x)), name="other_convolutions")
+
+
+@network({"a": 6, "b": 4}, maskable=False)
+def layer_norm():
+    """
+    image - a - layer normalization - b - root mean square normalization - pool - head
+    """
+    inputs = image()
+    x = layers.LayerNormalization(name="layer_norm")(conv(6, "a")(inputs))
+    x = layers.RMSNormalization(name="rms_norm")(conv(4, "b")(x))
+    return keras.Model(inputs, head(x), name="layer_norm")
+
+
+@network({"a": 3, "b": 4}, maskable=False, regroups=True)
+def group_norm():
+    """
+    image - a - two groups normalized - b - every channel normalized - pool - head
+    """
+    inputs = image()
+    x = layers.GroupNormalization(2, name="group_norm")(conv(6, "a")(inputs))
+    x = layers.GroupNormalization(-1, name="instance_norm")(conv(4, "b")(x))
+    return keras.Model(inputs, head(x), name="group_norm")
+
+
+@network({"a": 6, "attention": 2})
+def attention():
+    """
+    series [5, 4] - a -+- attention, two heads - add - head
+                       +--------------------------+
+    """
+    inputs = keras.Input((5, 4), name="series")
+    x = layers.Dense(6, activation="relu", name="a")(inputs)
+    y = layers.MultiHeadAttention(2, 3, name="attention")(x, x)
+    x = layers.Add(name="add")([x, y])
+    return keras.Model(inputs, layers.Dense(3, name="head")(x), name="attention")
+
+
+@network({"a": 4, "b": 5})
+def slopes():
+    """
+    image - a - PReLU, slopes for each position - b - PReLU, slopes for each channel - pool - head
+    """
+    inputs = image()
+    x = layers.PReLU(name="a_prelu")(conv(4, "a")(inputs))
+    x = layers.PReLU(shared_axes=(1, 2), name="b_prelu")(conv(5, "b")(x))
+    return keras.Model(inputs, head(x), name="slopes")
 
 
 # Shared and nested layers, several inputs and outputs.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from keras import layers
 
 from tfrcp import slice_model, trace
 from tfrcp.cost import CostModel
@@ -29,6 +28,8 @@ def randomize(model, seed=0):
             variable.assign(rng.uniform(0.5, 1.5, shape))
         elif variable.name in ("beta", "bias", "moving_mean"):
             variable.assign(rng.normal(0, 0.3, shape))
+        elif variable.name in ("alpha", "scale"):
+            variable.assign(rng.uniform(-0.5, 0.5, shape))
         elif variable.name.endswith("kernel"):
             variable.assign(rng.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape))
 
@@ -73,7 +74,7 @@ def variable_at(model, piece):
     layer = model
     for name in piece.layer.split("/"):
         layer = layer.get_layer(name)
-    return next(v for v in layer.variables if v.name == piece.weight)
+    return next(v for v in layer.variables if v.path.endswith(f"/{piece.weight}"))
 
 
 def zero(model, graph, masks, roles, spared=()):
@@ -137,17 +138,31 @@ def count_cost(model):
     flops = activations = 0
     for layer in _layers(model):
         for source, target in _calls(layer):
-            if type(layer) in (layers.Conv1D, layers.Conv2D, layers.Conv3D):
-                work = np.prod(layer.kernel_size) * source[-1] // layer.groups
-            elif type(layer) in (layers.DepthwiseConv1D, layers.DepthwiseConv2D):
-                work = np.prod(layer.kernel_size)
-            elif type(layer) is layers.Dense:
-                work = source[-1]
-            else:
-                continue
-            flops += int(work) * int(np.prod(target[1:]))
-            activations += int(np.prod(target[1:]))
+            work = _work(layer, source, target)
+            if work is not None:
+                flops += int(work)
+                activations += int(np.prod(target[1:]))
     return flops, model.count_params(), activations
+
+
+def _work(layer, source, target):
+    """Multiply-adds of one call, `None` if the layer is not of those that are counted."""
+    inputs, outputs, positions = source[-1], target[-1], np.prod(target[1:-1], dtype=int)
+    window = np.prod(getattr(layer, "kernel_size", 1))
+    match type(layer).__name__:
+        case "Conv1D" | "Conv2D" | "Conv3D":
+            return window * inputs // layer.groups * outputs * positions
+        case "DepthwiseConv1D" | "DepthwiseConv2D":
+            return window * outputs * positions
+        case "SeparableConv2D":
+            return (window + outputs) * inputs * layer.depth_multiplier * positions
+        case "Conv2DTranspose":
+            return window * inputs * outputs * np.prod(source[1:-1])
+        case "Dense":
+            return inputs * outputs * positions
+        case "MultiHeadAttention":
+            projections = 4 * inputs * layer.num_heads * layer.key_dim * positions
+            return projections + 2 * positions**2 * layer.num_heads * layer.key_dim
 
 
 def _layers(model):
