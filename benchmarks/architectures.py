@@ -153,8 +153,8 @@ def page(rows: dict) -> str:
         "the largest output, between the model sliced to about half its multiply-adds and the "
         "compiled program, and the original with the removed channels masked where they are "
         "consumed; masking is not exact where a layer normalizes over channels. *Cost* says "
-        "whether the predicted multiply-adds and weights are those of the sliced model. In all networks the classifier's "
-        "outputs are frozen: they are the model's.",
+        "whether the predicted multiply-adds and weights are those of the sliced model. In all "
+        "networks the classifier's outputs are frozen: they are the model's.",
         "",
         "| network | input | multiply-adds | weights | groups | prunable | trace | program | "
         "masked | cost |",

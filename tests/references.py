@@ -134,6 +134,7 @@ def count_cost(model):
     """Multiply-adds, weights and activations of a model, layer by layer in closed form.
 
     Channels come last. Nested models are looked into; unknown layers count nothing but weights.
+    Activations are the outputs of convolutions and dense layers alone.
     """
     flops = activations = 0
     for layer in _layers(model):
@@ -141,7 +142,8 @@ def count_cost(model):
             work = _work(layer, source, target)
             if work is not None:
                 flops += int(work)
-                activations += int(np.prod(target[1:]))
+                if not isinstance(layer, keras.layers.MultiHeadAttention):
+                    activations += int(np.prod(target[1:]))
     return flops, model.count_params(), activations
 
 

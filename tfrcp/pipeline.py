@@ -52,8 +52,12 @@ class Pipeline:
         criteria.get(config["search"]["criterion"])
         self._builder()
         self.workdir = Workdir(workdir)
+        for stage in STAGES:
+            self.workdir.check(stage, self._parts(stage))
         self.data = self._load_data()
         self.model = self._initial_model()
+        if config["search"]["objective"] == "val_loss":
+            self.model.compile(loss=self.recipes["train"].loss(self.model))
         metric_for(self.model, config["search"]["objective"])
         graph = trace(self.model)
         self.cost, search = CostModel(graph), config["search"]
@@ -157,7 +161,10 @@ class Pipeline:
     # The work behind the stages.
 
     def _stage(self, name: str, *outputs: str) -> Any:
-        """The stage, with the part of the configuration that its result depends on."""
+        return self.workdir.stage(name, self._parts(name), *outputs)
+
+    def _parts(self, name: str) -> dict[str, Any]:
+        """The part of the configuration that the result of a stage depends on."""
         parts = {key: self.config[key] for key in ("seed", "data", "model")}
         parts["data"] = {
             key: value
@@ -166,7 +173,7 @@ class Pipeline:
         }
         for stage in STAGES[: STAGES.index(name) + 1]:
             parts[stage] = self.config[stage]
-        return self.workdir.stage(name, parts, *outputs)
+        return parts
 
     def _builder(self) -> Any:
         name = self.config["model"]["name"]
@@ -234,6 +241,8 @@ class Pipeline:
 
     def _search(self, model: keras.Model) -> None:
         options = self.config["search"]
+        if options["objective"] == "val_loss":
+            model.compile(loss=self.recipes["train"].loss(model))
         tuner = RandomChannelSearch(
             model,
             self.budget.flops,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,16 @@ class Workdir:
             Whether the stage has to be run.
 
         Raises:
-            ValueError: If the stage was begun with another configuration.
+            ValueError: If the stage was begun with another configuration, or another process is
+                running a stage.
         """
-        config = json.loads(json.dumps(config))
-        before = next((s for s in self.metrics["stages"] if s["name"] == name), None)
-        if before is not None and before["config"] != config:
-            raise ValueError(
-                f"The stage '{name}' in {self.path} was made with another configuration: "
-                f"{'; '.join(_differences(before['config'], config))}. Choose another --workdir."
-            )
+        with self._alone():
+            yield from self._stage(name, config, outputs)
+
+    def _stage(
+        self, name: str, config: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Iterator[bool]:
+        before = self.check(name, config)
         if before and before["seconds"] is not None and all((self / o).exists() for o in outputs):
             print(f"{name}: done before", flush=True)
             yield False
@@ -109,6 +111,34 @@ class Workdir:
         seconds = time.monotonic() - start
         self._record(name, config, round(seconds, 1))
         print(f"{name}: done in {seconds:.1f} s", flush=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps other processes out; the system lets go of the lock if this one is killed."""
+        with open(self.path / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(
+                    f"Another run is at work in {self.path}. Wait for it, or choose another "
+                    "--workdir."
+                ) from None
+            yield
+
+    def check(self, name: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What is recorded of a stage, `None` if it was never begun.
+
+        Raises:
+            ValueError: If it was begun with another configuration.
+        """
+        config = json.loads(json.dumps(config))
+        before = next((s for s in self.metrics["stages"] if s["name"] == name), None)
+        if before is not None and before["config"] != config:
+            raise ValueError(
+                f"The stage '{name}' in {self.path} was made with another configuration: "
+                f"{'; '.join(_differences(before['config'], config))}. Choose another --workdir."
+            )
+        return before
 
     def _record(self, name: str, config: Mapping[str, Any], seconds: float | None) -> None:
         stages = [stage for stage in self.metrics["stages"] if stage["name"] != name]

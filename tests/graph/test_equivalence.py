@@ -38,21 +38,25 @@ ALL = [*NETWORKS, *BUILDERS]
 
 @pytest.fixture(scope="module", params=ALL)
 def case(request):
-    """A traced model with random weights, masks, and the outputs of the masked original."""
+    """A traced model with random weights, its outputs, masks, and the models sliced by them."""
     network = NETWORKS.get(request.param) or Network(BUILDERS[request.param], {}, {})
     model = network.build()
     randomize(model)
+    nodes = [len(layer._inbound_nodes) for layer in model.layers]
+    weights = [value.copy() for value in model.get_weights()]
     graph, images = tfrcp.trace(model), images_for(model)
-    masks = [one_channel_masks(graph), random_masks(graph, seed=1)]
+    masks = [full_masks(graph), one_channel_masks(graph), random_masks(graph, seed=1)]
     return types.SimpleNamespace(
+        network=network,
+        tolerance=network.tolerance,
         model=model,
+        nodes=nodes,
+        weights=weights,
         graph=graph,
         images=images,
         outputs=flat(model(images)),
         masks=masks,
         pruned=[tfrcp.slice_model(model, graph, kept) for kept in masks],
-        network=network,
-        tolerance=network.tolerance,
     )
 
 
@@ -66,10 +70,7 @@ def test_sliced_model_equals_masked_original(case):
 
 def test_program_equals_sliced_model(case):
     program, weights = Program(case.graph), read_weights(case.graph, case.model)
-    full = slice_weights(case.graph, weights, {})
-    run = program.compile(program.run, program.fold(full))
-    assert_close(flat(program.run(full, case.images)), case.outputs, case.tolerance)
-    assert_close(flat(run(program.fold(full), case.images)), case.outputs, case.tolerance)
+    run = program.compile(program.run, program.fold(slice_weights(case.graph, weights, {})))
     for masks, pruned in zip(case.masks, case.pruned, strict=True):
         arrays, expected = slice_weights(case.graph, weights, masks), flat(pruned(case.images))
         assert_close(flat(program.run(arrays, case.images)), expected, case.tolerance)
@@ -78,34 +79,30 @@ def test_program_equals_sliced_model(case):
 
 
 def test_keeping_everything_changes_nothing(case):
-    pruned = tfrcp.slice_model(case.model, case.graph, full_masks(case.graph))
-    assert_close(flat(pruned(case.images)), case.outputs, 1e-6)
-    assert pruned.count_params() == case.model.count_params()
-    assert_close(
-        masked_outputs(case.model, case.graph, full_masks(case.graph), case.images), case.outputs
-    )
+    whole, masks = case.pruned[0], case.masks[0]
+    assert_close(flat(whole(case.images)), case.outputs, 1e-6)
+    assert whole.count_params() == case.model.count_params()
+    assert_close(masked_outputs(case.model, case.graph, masks, case.images), case.outputs, 1e-6)
 
 
 def test_removing_dead_channels_changes_nothing(case):
     if not (case.network.keeps_zero and case.network.maskable):
-        pytest.skip("channels of weight zero change the others, or are not zero where they are consumed")
-    weights = case.model.get_weights()
-    plant_dead(case.model, case.graph, case.masks[1])
+        pytest.skip("dead channels change the others, or are not zero where they are consumed")
+    masks = case.masks[2]
+    plant_dead(case.model, case.graph, masks)
     outputs = flat(case.model(case.images))
-    pruned = tfrcp.slice_model(case.model, case.graph, case.masks[1])
-    case.model.set_weights(weights)
-    assert_close(flat(pruned(case.images)), outputs, case.tolerance)
+    arrays = slice_weights(case.graph, read_weights(case.graph, case.model), masks)
+    case.model.set_weights(case.weights)
+    assert_close(flat(Program(case.graph).run(arrays, case.images)), outputs, case.tolerance)
 
 
 def test_original_is_untouched(case):
-    nodes = [len(layer._inbound_nodes) for layer in case.model.layers]
-    weights = [value.copy() for value in case.model.get_weights()]
-    pruned = tfrcp.slice_model(case.model, case.graph, case.masks[1])
-    for variable in pruned.variables:
-        variable.assign(np.zeros(variable.shape))
-    assert nodes == [len(layer._inbound_nodes) for layer in case.model.layers]
-    for old, new in zip(weights, case.model.get_weights(), strict=True):
+    assert case.nodes == [len(layer._inbound_nodes) for layer in case.model.layers]
+    for old, new in zip(case.weights, case.model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+    own = {id(variable) for variable in case.model.variables}
+    for pruned in case.pruned:
+        assert own.isdisjoint(id(variable) for variable in pruned.variables)
 
 
 def test_sliced_model_has_groups_of_the_kept_sizes(case):
@@ -127,8 +124,7 @@ def test_cost_equals_count_on_sliced_model(case):
         pytest.skip("the image size is open")
     cost = tfrcp.CostModel(case.graph)
     assert cost.uncounted == tuple(case.graph.unknown)
-    whole = tfrcp.slice_model(case.model, case.graph, {})
-    assert tuple(cost.full) == count_cost(whole)
     costs = cost(np.stack([counts_of(case.graph, masks) for masks in case.masks]))
     for index, pruned in enumerate(case.pruned):
         assert tuple(int(n[index]) for n in costs) == count_cost(pruned)
+    assert tuple(cost.full) == count_cost(case.pruned[0])

@@ -57,3 +57,41 @@ def test_outputs_are_equal(name):
     scale = np.abs(expected).max()
     assert np.abs(expected[0] - expected[1]).max() > 1e-3 * scale  # the images tell
     np.testing.assert_allclose(np.asarray(model(x)) / scale, expected / scale, atol=1e-4)
+
+
+def network(*layers):
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers])
+
+
+def conv(filters=4, **options):
+    return keras.layers.Conv2D(filters, 1, name="a_conv", **options)
+
+
+def bn():
+    return keras.layers.BatchNormalization(name="a_bn")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        ([conv()], [conv(), bn()], "2 layers with weights.*3.*`include_top=True`"),
+        ([conv(5)], [conv()], r"loaded:\s*a_conv: \{'kernel': \(1, 1, 3, 5\)"),
+        ([conv(strides=2)], [conv()], r"a_conv: strides \(2, 2\), but a_conv has \(1, 1\)"),
+        ([conv(use_bias=False)], [conv()], r"a_conv: .*but a_conv has .*'bias': \(4,\)"),
+        ([bn()], [keras.layers.Dense(3, name="b")], "a_bn: BatchNormalization, but b is Dense"),
+        (
+            [keras.layers.Dense(4, name="b")],
+            [keras.layers.Conv2D(4, 3, name="c")],
+            r"b: \{'kernel': \(3, 4\).*but c has \{'kernel': \(3, 3, 3, 4\)",
+        ),
+    ],
+)
+def test_networks_that_differ_load_nothing(ours, theirs, message):
+    # A first layer that fits: it must not be loaded either.
+    model, application = (
+        network(keras.layers.Conv2D(3, 1, name="first"), *layers) for layers in (ours, theirs)
+    )
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        models.load_keras_applications(model, application)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

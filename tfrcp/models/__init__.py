@@ -19,6 +19,7 @@ from tfrcp.models import imagenet_vgg as _imagenet_vgg
 from tfrcp.models import mobilenet as _mobilenet
 from tfrcp.models import mobilenetv2 as _mobilenetv2
 from tfrcp.models import mobilenetv3 as _mobilenetv3
+from tfrcp.models import regnet as _regnet
 from tfrcp.models import resnet as _resnet
 from tfrcp.models import vgg as _vgg
 from tfrcp.models.applications import load_keras_applications
@@ -30,6 +31,7 @@ from tfrcp.models.mobilenet import mobilenet_v1
 from tfrcp.models.mobilenetv2 import mobilenet_v2
 from tfrcp.models.mobilenetv3 import mobilenet_v3_large, mobilenet_v3_small
 from tfrcp.models.pretrained import load_pytorch_cifar_resnet
+from tfrcp.models.regnet import regnet_x_400mf
 from tfrcp.models.resnet import resnet20, resnet32, resnet44, resnet56, resnet110
 from tfrcp.models.vgg import vgg16
 
@@ -43,6 +45,7 @@ __all__ = [
     "mobilenet_v2",
     "mobilenet_v3_large",
     "mobilenet_v3_small",
+    "regnet_x_400mf",
     "resnet101",
     "resnet110",
     "resnet152",
@@ -67,6 +70,7 @@ _FULL_CHANNELS = {
     "efficientnet_b0": _efficientnet.full_channels,
     "mobilenet_v1": _mobilenet.full_channels,
     "mobilenet_v2": _mobilenetv2.full_channels,
+    "regnet_x_400mf": _regnet.full_channels,
     "vgg16": _vgg.full_channels,
 }
 

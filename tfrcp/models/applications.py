@@ -49,6 +49,7 @@ def load_keras_applications(model: keras.Model, application: keras.Model) -> Non
             f"{application.name!r} {len(theirs)}: they are not the same network. Build the "
             "application with `include_top=True`."
         )
+    names = {layer.name for layer in ours}
     problems: list[str] = []
     values: dict[str, dict[str, np.ndarray]] = {}
     for mine, other in zip(ours, theirs, strict=True):
@@ -61,7 +62,7 @@ def load_keras_applications(model: keras.Model, application: keras.Model) -> Non
             continue
         if isinstance(mine, keras.layers.BatchNormalization):
             arrays["moving_variance"] += other.epsilon - mine.epsilon
-        elif "bias" in arrays and getattr(mine, "use_bias", True) is False:
+        elif not mine.use_bias and mine.name.replace("conv", "bn") in names and other.use_bias:
             values[mine.name.replace("conv", "bn")] = {"bias": arrays.pop("bias")}
         values.setdefault(mine.name, {}).update(arrays)
         problems += _differences(mine, other, arrays)
