@@ -125,9 +125,13 @@ def permute(model, graph, orders):
 
 def assert_close(outputs, expected, tolerance=1e-4):
     """Holds lists of arrays against each other: difference relative to 1 + the largest entry."""
-    assert [x.shape for x in outputs] == [x.shape for x in expected]
-    for output, wanted in zip(outputs, expected, strict=True):
-        assert np.abs(output - wanted).max() < tolerance * (1 + np.abs(wanted).max())
+    shapes, wanted_shapes = [x.shape for x in outputs], [x.shape for x in expected]
+    if shapes != wanted_shapes:
+        raise AssertionError(f"shapes {shapes}, expected {wanted_shapes}")
+    for index, (output, wanted) in enumerate(zip(outputs, expected, strict=True)):
+        error = np.abs(output - wanted).max() / (1 + np.abs(wanted).max())
+        if not error < tolerance:
+            raise AssertionError(f"output {index} is off by {error:.2g}, allowed {tolerance:.2g}")
 
 
 def count_cost(model):
@@ -206,8 +210,9 @@ def assert_consistent(model, masks=None, *, images=None, tolerance=1e-4, sized=T
         assert_close(flat(program.run(arrays, images)), reference, tolerance)
         assert_close(flat(run(program.fold(arrays), images)), reference, tolerance)
         if sized:
-            found = cost(counts_of(graph, kept))
-            assert tuple(int(n[0]) for n in found) == count_cost(pruned)
+            found = tuple(int(n[0]) for n in cost(counts_of(graph, kept)))
+            if found != count_cost(pruned):
+                raise AssertionError(f"cost {found}, counted {count_cost(pruned)}")
     assert run.experimental_get_tracing_count() == 1
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)

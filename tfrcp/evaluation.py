@@ -18,6 +18,7 @@ import numpy as np
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program, Weights, read_weights, slice_weights
 from tfrcp.inheritance import build_model, select
+from tfrcp.losses import crossentropy
 
 _SURE = 3.5  # standard errors
 _LEAST_IMAGES = 100
@@ -54,7 +55,8 @@ def metric_for(model: keras.Model, objective: str) -> Metric:
 
     Args:
         model: The unpruned model.
-        objective: "val_accuracy", or "val_loss" for the loss that the model is compiled with.
+        objective: "val_accuracy", or "val_loss": the loss that the model is compiled with, or else
+            the cross-entropy of integer labels.
 
     Returns:
         `Metric`.
@@ -72,12 +74,12 @@ def metric_for(model: keras.Model, objective: str) -> Metric:
         return Metric(_correct, higher_is_better=True)
     if objective == "val_loss":
         loss = getattr(model, "loss", None)
-        if loss is None or isinstance(loss, list | dict):
+        if isinstance(loss, list | dict):
             raise ValueError(
                 "The objective 'val_loss' needs a model that is compiled with one loss. "
-                f"Received: loss={loss!r}. Call `model.compile(loss=...)` first."
+                f"Received: loss={loss!r}"
             )
-        function = keras.losses.get(loss)
+        function = crossentropy(model) if loss is None else keras.losses.get(loss)
         per_image = getattr(function, "call", function)
         return Metric(
             lambda y, outputs: keras.ops.convert_to_numpy(per_image(y, outputs)).reshape(-1),

@@ -6,6 +6,7 @@ where it was.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -56,8 +57,6 @@ class Pipeline:
             self.workdir.check(stage, self._parts(stage))
         self.data = self._load_data()
         self.model = self._initial_model()
-        if config["search"]["objective"] == "val_loss":
-            self.model.compile(loss=self.recipes["train"].loss(self.model))
         metric_for(self.model, config["search"]["objective"])
         graph = trace(self.model)
         self.cost, search = CostModel(graph), config["search"]
@@ -176,11 +175,17 @@ class Pipeline:
         return parts
 
     def _builder(self) -> Any:
-        name = self.config["model"]["name"]
-        if name not in models.__all__ or not name.startswith(("resnet", "vgg")):
-            names = [n for n in models.__all__ if n.startswith(("resnet", "vgg"))]
-            raise ValueError(f"`config.model.name` must be one of {names}. Received: {name!r}")
-        return getattr(models, name)
+        name, options = self.config["model"]["name"], self.config["model"]["options"]
+        models.full_channels(name)  # Refuses an unknown name.
+        builder = getattr(models, name)
+        known = inspect.signature(builder).parameters
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise ValueError(
+                f"`config.model.options` must be among {sorted(known)}, as `tfrcp.models.{name}` "
+                f"takes them. Received: {unknown}"
+            )
+        return builder
 
     def _load_data(self) -> Splits:
         data = self.config["data"]
@@ -241,8 +246,6 @@ class Pipeline:
 
     def _search(self, model: keras.Model) -> None:
         options = self.config["search"]
-        if options["objective"] == "val_loss":
-            model.compile(loss=self.recipes["train"].loss(model))
         tuner = RandomChannelSearch(
             model,
             self.budget.flops,

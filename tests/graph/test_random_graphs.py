@@ -35,7 +35,7 @@ PIECES = {
     "gate": lambda x, y, n, name: x * _gate(y, x.shape[-1], name),
     "pad": lambda x, y, n, name: ops.pad(x, [[0, 0], [0, 0], [0, 0], [n % 2, 1]]),
     "mirror": lambda x, y, n, name: x[..., ::-1],
-    "run": lambda x, y, n, name: x[..., n % 2 :],
+    "run": lambda x, y, n, name: x[..., min(n % 2, x.shape[-1] - 1) :],
     "steps": lambda x, y, n, name: _steps(x, n, name),
     "permute": lambda x, y, n, name: layers.Permute((2, 1, 3), name=name)(x),
 }

@@ -4,32 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfrcp.criteria.base import Criterion, WeightCriterion
+from tfrcp.criteria.base import CoupledCriterion, Criterion, WeightCriterion
 from tfrcp.criteria.batch_norm_scale import BatchNormScale
+from tfrcp.criteria.empirical_sensitivity import EmpiricalSensitivity
+from tfrcp.criteria.geometric_median import GeometricMedian
+from tfrcp.criteria.kl_divergence import KLDivergence
 from tfrcp.criteria.norm import L1, L2
 from tfrcp.criteria.random import Random
+from tfrcp.criteria.taylor import Taylor
 
 __all__ = [
     "L1",
     "L2",
     "BatchNormScale",
+    "CoupledCriterion",
     "Criterion",
+    "EmpiricalSensitivity",
+    "GeometricMedian",
+    "KLDivergence",
     "Random",
+    "Taylor",
     "WeightCriterion",
     "deserialize",
     "get",
     "serialize",
 ]
 
-_CRITERIA = {"batch_norm_scale": BatchNormScale, "l1": L1, "l2": L2, "random": Random}
+_CRITERIA = {
+    "batch_norm_scale": BatchNormScale,
+    "empirical_sensitivity": EmpiricalSensitivity,
+    "geometric_median": GeometricMedian,
+    "kl_divergence": KLDivergence,
+    "l1": L1,
+    "l2": L2,
+    "random": Random,
+    "taylor": Taylor,
+}
 
 
 def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
     """A criterion by name, by config, or as it is.
 
     Args:
-        identifier: A name ("batch_norm_scale", "l1", "l2", "random"), a dict as `serialize` returns
-            it, or a callable with the signature of `Criterion`.
+        identifier: A name ("batch_norm_scale", "empirical_sensitivity", "geometric_median",
+            "kl_divergence", "l1", "l2", "random", "taylor"), a dict as `serialize` returns it, or a
+            callable with the signature of `Criterion`.
 
     Returns:
         The criterion.

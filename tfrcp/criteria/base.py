@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -10,6 +10,11 @@ import numpy as np
 
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.program import Weights, read_weights
+
+LayerScores = tuple[np.ndarray, np.ndarray]
+"""The group's channel at each position of a layer (-1 where it is another's), and the scores."""
+
+_REDUCTIONS = {"mean": np.mean, "sum": np.sum, "max": np.max}
 
 
 class Criterion:
@@ -45,15 +50,71 @@ class Criterion:
         return cls(**config)
 
 
-class WeightCriterion(Criterion):
-    """A score read off the weights of the layers that a channel lives in.
+class CoupledCriterion(Criterion):
+    """A score that is read in every layer that a channel lives in, then reduced to one.
 
-    A coupled channel lives in several layers. The scores of each layer are divided by their mean
-    over all channels of that layer, so that layers are comparable; then they are averaged.
+    Args:
+        reduction: "mean", "sum" or "max" over those layers.
+        normalize: Whether the scores of a layer are first divided by their mean over all its
+            channels, so that layers are comparable.
     """
 
     #: What a place is called in messages.
     place = "layer that makes the channels"
+    #: What `reduction` may be.
+    reductions: tuple[str, ...] = tuple(_REDUCTIONS)
+
+    def __init__(self, *, reduction: str = "mean", normalize: bool = True) -> None:
+        if reduction not in self.reductions:
+            raise ValueError(
+                f"`reduction` must be one of {list(self.reductions)}. "
+                f"Received: reduction={reduction!r}"
+            )
+        if not isinstance(normalize, bool):
+            raise ValueError(f"`normalize` must be a bool. Received: normalize={normalize!r}")
+        self.reduction, self.normalize = reduction, normalize
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__`."""
+        return {"reduction": self.reduction, "normalize": self.normalize}
+
+    def reduce(self, group: ChannelGroup, places: Iterable[LayerScores]) -> np.ndarray:
+        """Reduces the scores of the layers in which a group's channels live.
+
+        A channel that takes several positions of a layer has their mean there.
+
+        Args:
+            group: The group.
+            places: One pair per layer: int array [positions] with the group's channel at each
+                position, -1 where it is another group's, and float64 array [positions] of scores.
+
+        Returns:
+            float64 array [size].
+
+        Raises:
+            ValueError: If there is no place.
+        """
+        scores = []
+        for channel_of, score in places:
+            if self.normalize:
+                score = score / (score.mean() or 1.0)
+            here = channel_of >= 0
+            total = np.bincount(channel_of[here], score[here], minlength=group.size)
+            scores.append(total / np.bincount(channel_of[here], minlength=group.size))
+        if not scores:
+            raise self.refusal(group)
+        return _REDUCTIONS[self.reduction](scores, axis=0)
+
+    def refusal(self, group: ChannelGroup) -> ValueError:
+        """The error for a group that has no place at which the score could be read."""
+        return ValueError(
+            f"The criterion {type(self).__name__} does not apply to group '{group.name}': it has "
+            f"no {self.place}. Use another criterion."
+        )
+
+
+class WeightCriterion(CoupledCriterion):
+    """A score read off the weights of the layers that a channel lives in."""
 
     def applies(self, piece: WeightSlice) -> bool:
         """Whether the score is read at this place."""
@@ -75,18 +136,11 @@ class WeightCriterion(Criterion):
     ) -> dict[str, np.ndarray]:
         """Scores every channel of every prunable group; `data` is not used."""
         weights = read_weights(graph, model)
-        return {group.name: self._group(group, weights) for group in graph.prunable}
+        return {
+            group.name: self.reduce(group, self._places(group, weights)) for group in graph.prunable
+        }
 
-    def _group(self, group: ChannelGroup, weights: Weights) -> np.ndarray:
-        scores = list(self._places(group, weights))
-        if not scores:
-            raise ValueError(
-                f"The criterion {type(self).__name__} does not apply to group '{group.name}': it "
-                f"has no {self.place}. Use another criterion, or leave the group alone (`fixed`)."
-            )
-        return np.mean(scores, axis=0)
-
-    def _places(self, group: ChannelGroup, weights: Weights) -> Iterator[np.ndarray]:
+    def _places(self, group: ChannelGroup, weights: Weights) -> Iterator[LayerScores]:
         for piece in group.slices:
             if not self.applies(piece):
                 continue
@@ -97,7 +151,4 @@ class WeightCriterion(Criterion):
                 raise ValueError(
                     f"The weights of layer '{piece.layer}' are not all finite numbers."
                 )
-            score = score / (score.mean() or 1.0)
-            here = piece.channel_of >= 0
-            total = np.bincount(piece.channel_of[here], score[here], minlength=group.size)
-            yield total / np.bincount(piece.channel_of[here], minlength=group.size)
+            yield piece.channel_of, score

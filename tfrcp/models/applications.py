@@ -60,10 +60,12 @@ def load_keras_applications(model: keras.Model, application: keras.Model) -> Non
         elif _kind(mine) != _kind(other):
             problems.append(f"{mine.name}: {_kind(mine)}, but {other.name} is {_kind(other)}")
             continue
+        norm = mine.name.replace("conv", "bn")
         if isinstance(mine, keras.layers.BatchNormalization):
-            arrays["moving_variance"] += other.epsilon - mine.epsilon
-        elif not mine.use_bias and mine.name.replace("conv", "bn") in names and other.use_bias:
-            values[mine.name.replace("conv", "bn")] = {"bias": arrays.pop("bias")}
+            shift = other.epsilon - mine.epsilon
+            arrays["moving_variance"] = arrays["moving_variance"] + shift
+        elif "bias" in arrays and not getattr(mine, "use_bias", True) and norm in names:
+            values[norm] = {"bias": arrays.pop("bias")}
         values.setdefault(mine.name, {}).update(arrays)
         problems += _differences(mine, other, arrays)
     if problems:

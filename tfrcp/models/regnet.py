@@ -1,16 +1,16 @@
-"""RegNetX-400MF (Radosavovic et al. 2020, "Designing Network Design Spaces", figure 16).
+"""RegNetX-400MF (Radosavovic et al. 2020, "Designing Network Design Spaces").
 
-A 3x3 stem of 32 channels, four stages of 1, 2, 7 and 12 bottlenecks of 32, 64, 160 and 384 channels,
-each at half the size of the one before, global average pool, logits: 5,157,512 trainable parameters
-(paper: 5.2e6) and 400e6 multiply-adds at 224x224 (paper: 400e6). (torchvision rounds the last width
-up to 400 channels and has 5.5e6 parameters.) A bottleneck has as many channels inside as outside, and
-its 3x3 convolution is grouped: every 16 channels are convolved alone.
+A 3x3 stem of 32 channels, four stages of 1, 2, 7 and 12 bottlenecks of 32, 64, 160 and 384
+channels, each at half the size of the one before, global average pool, logits: 5,157,512 trainable
+parameters (paper: 5.2e6) and 398e6 multiply-adds at 224x224 (paper: 400e6). A bottleneck has as
+many channels inside as outside, and its 3x3 convolution is grouped: every 16 channels are convolved
+alone. (torchvision rounds the last width up, to 400 channels, and has 5.5e6 parameters.)
 
 Groups: the stem, one stream for every stage, and the inner channels of every block. Stages 1 to 3
-have 2, 4 and 10 parts of 16 channels: there the same channels are pruned in every part, those before
-the 3x3 convolution and those after it each for themselves, so that both widths are at most 16. Stage
-4 has 24 parts: whole parts are pruned, before and after the convolution at once, and the width is a
-number of parts.
+have 2, 4 and 10 parts of 16 channels: there the same channels are pruned in every part, those
+before the 3x3 convolution and those after it each for themselves, and a width is a number of
+channels of a part. Stage 4 has 24 parts: there whole parts are pruned, before and after the
+convolution at once, and a width is a number of parts.
 """
 
 from __future__ import annotations

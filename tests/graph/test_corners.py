@@ -1,0 +1,366 @@
+"""Unusual models: whatever cannot be followed is frozen; nothing is ever pruned wrongly."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import tfrcp
+from tests.networks import conv, head, image, norm
+from tests.references import (
+    assert_close,
+    assert_consistent,
+    flat,
+    full_masks,
+    images_for,
+    one_channel_masks,
+    random_masks,
+    randomize,
+)
+
+
+def outputs_of(x):
+    return layers.Dense(3, name="head")(layers.Flatten(name="flatten")(x))
+
+
+# Positions that move.
+
+
+def test_stride_over_repeated_channels():
+    # Fails: every second of [c0 c1 c2] * 4 is not every second of what is left, [c0 c2] * 4.
+    inputs = image(2, 2, 2)
+    x = layers.Flatten()(conv(3, "a", 1)(inputs))[:, ::2]
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    outer = [{name: mask & (np.arange(3) != 1)} for name, mask in full_masks(tfrcp.trace(model)).items()]
+    assert_consistent(model, [lambda graph: outer[0] if outer else {}])
+
+
+def test_stride_over_depthwise_channels():
+    # Fails: as above, with [c0 c0 c0 c1 c1 c1 ...].
+    inputs = image()
+    x = layers.DepthwiseConv2D(3, depth_multiplier=3)(conv(4, "a")(inputs))
+    assert_consistent(keras.Model(inputs, head(x[..., ::2])))
+
+
+def test_run_of_flattened_channels():
+    inputs = image(2, 2, 2)
+    x = layers.Flatten()(conv(3, "a", 1)(inputs))[:, 2:7]
+    assert_consistent(keras.Model(inputs, layers.Dense(3)(x)))
+
+
+def test_run_of_channels_before_a_cut_of_the_image():
+    # Fails: the run is taken on the last axis that the key cuts, here the height.
+    inputs = image()
+    x = layers.Permute((3, 1, 2))(conv(5, "a")(inputs))
+    x = layers.Permute((2, 3, 1))(x[:, :3, 1:, :])
+    assert_consistent(keras.Model(inputs, head(x)))
+
+
+def test_part_of_a_group_may_become_empty():
+    # Fails: the pruned model cannot be traced: "cannot do a non-empty take from an empty axes".
+    inputs = image()
+    x = conv(4, "a")(inputs)
+    parts = [layers.MaxPooling2D(2)(x[..., :2]), layers.AveragePooling2D(2)(x[..., 2:])]
+    model = keras.Model(inputs, head(layers.Concatenate()(parts)))
+    assert_consistent(model)
+    graph = tfrcp.trace(model)
+    tfrcp.trace(tfrcp.slice_model(model, graph, one_channel_masks(graph)))
+
+
+def test_slice_of_an_image_of_open_size():
+    # Fails: IndexError in `compress`: an open axis counts as one position, and 1: leaves none.
+    inputs = image(None, None, 2)
+    x = conv(5, "b")(conv(4, "a")(inputs)[:, 1:, 1:, :])
+    assert_consistent(keras.Model(inputs, head(x)), sized=False)
+
+
+def test_reshape_that_merges_the_batch():
+    # Fails: TensorFlow's error from `Reshape.call`: the labels have one image, the way back needs
+    # whole ones.
+    inputs = image(4, 4, 2)
+    x = ops.reshape(conv(3, "a")(inputs), (-1, 3))
+    x = ops.reshape(layers.Dense(5, name="b")(x), (-1, 4, 4, 5))
+    assert_consistent(keras.Model(inputs, head(x)))
+
+
+def test_transposed_batch():
+    inputs = image()
+    x = ops.transpose(ops.transpose(conv(3, "a")(inputs), (3, 1, 2, 0)), (3, 1, 2, 0))
+    assert_consistent(keras.Model(inputs, head(conv(4, "b")(x))))
+
+
+# Tensors that are joined.
+
+
+def test_outer_product():
+    # Fails: AttributeError: every operand is spread over the other's channels, so none is left.
+    inputs = image()
+    a, b = (layers.GlobalAveragePooling2D()(conv(n, name)(inputs)) for n, name in ((3, "a"), (4, "b")))
+    x = layers.Reshape((3, 1))(a) * layers.Reshape((1, 4))(b)
+    assert_consistent(keras.Model(inputs, outputs_of(x)))
+
+
+def test_channels_along_different_axes():
+    left, right = keras.Input((4, 2), name="left"), keras.Input((5, 2), name="right")
+    a = layers.Permute((2, 1))(layers.Conv1D(5, 1, name="a")(left))
+    x = layers.Add()([a, layers.Conv1D(4, 1, name="b")(right)])
+    assert_consistent(keras.Model([left, right], outputs_of(x)))
+
+
+def test_crossed_concatenations():
+    inputs = image()
+    a, b = conv(3, "a")(inputs), conv(4, "b")(inputs)
+    x = layers.Add()([layers.Concatenate()([a, b]), layers.Concatenate()([b, a])])
+    assert_consistent(keras.Model(inputs, head(x)))
+
+
+@pytest.mark.parametrize("height", [6, None])
+def test_inputs_concatenated_in_height(height):
+    # Fails for an open height: TypeError in `ConcatenateRule`.
+    inputs = [keras.Input((height, 6, 2), name=name) for name in ("left", "right")]
+    x = conv(4, "a")(layers.Concatenate(axis=1)(inputs))
+    model = keras.Model(inputs, head(x))
+    assert [group.name for group in tfrcp.trace(model).prunable] == ["a"]
+    assert_consistent(model, sized=height is not None)
+
+
+def test_padded_constant_channels():
+    inputs = image()
+    x = ops.pad(conv(4, "a")(inputs), [[0, 0], [0, 0], [0, 0], [2, 1]], constant_values=0.7)
+    model = keras.Model(inputs, head(conv(5, "b")(x)))
+    assert_consistent(model)
+    # Fails: the constant channels, which b reads, take its name; its own become "b:2".
+    assert [group.name for group in tfrcp.trace(model).prunable] == ["a", "b"]
+
+
+def test_clip_with_a_limit_for_each_channel():
+    # Fails: `Clip` counts as elementwise whatever its limits; slicing raises NotImplementedError.
+    inputs = image()
+    x = ops.clip(conv(4, "a")(inputs), -1.0, np.arange(4, dtype="float32"))
+    graph = tfrcp.trace(keras.Model(inputs, head(x)))
+    assert graph.prunable == ()
+    assert "Clip" in graph.groups[0].reason
+
+
+# Single channels.
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_single_channel_normalized_along_another_axis(axis):
+    # Fails: the label of a single channel fits every axis, so that the norm counts as foldable.
+    inputs = image()
+    x = norm("bn", axis=axis)(conv(1, "a")(inputs))
+    assert_consistent(keras.Model(inputs, head(conv(4, "b")(x))))
+
+
+def test_single_channel_is_padded():
+    # Fails: a single channel that is padded is frozen, so that a network pruned to one channel in a
+    # padded stream has other groups than before.
+    inputs = image()
+    x = ops.pad(conv(1, "a")(inputs), [[0, 0], [0, 0], [0, 0], [1, 2]])
+    model = keras.Model(inputs, head(x + conv(4, "b")(inputs)))
+    assert_consistent(model)
+    assert sum(group.size for group in tfrcp.trace(model).prunable) == 4
+
+
+def test_single_channel_is_averaged_over_the_image():
+    # Fails: "reduces a single channel".
+    inputs = image()
+    x = ops.mean(conv(1, "a")(inputs), axis=(1, 2))
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    assert_consistent(model)
+    assert [group.name for group in tfrcp.trace(model).prunable] == ["a"]
+
+
+# Shared and nested layers.
+
+
+@pytest.mark.parametrize("permuted_first", [False, True])
+def test_layer_called_along_channels_and_along_steps(permuted_first):
+    # Fails: the call that is given up leaves the other call's labels on the kernel, which is sliced.
+    inputs = keras.Input((8, 2), name="series")
+    a, b = (layers.Conv1D(8, 1, name=name)(inputs) for name in "ab")
+    dense = layers.Dense(5, name="dense")
+    if permuted_first:
+        y = dense(layers.Permute((2, 1))(b))
+        x = dense(a)
+    else:
+        x = dense(a)
+        y = dense(layers.Permute((2, 1))(b))
+    assert_consistent(keras.Model(inputs, outputs_of(layers.Concatenate()([x, y]))))
+
+
+def test_layer_in_two_models():
+    # Fails: weights are told apart by path, not by layer: sliced in two ways, counted twice.
+    shared = conv(4, "shared")
+    start = keras.Input((6, 6, 4), name="start")
+    inner = keras.Model(start, shared(start), name="inner")
+    inputs = image()
+    x = inner(layers.ReLU(name="relu")(shared(conv(4, "a")(inputs))))
+    assert_consistent(keras.Model(inputs, head(x)))
+
+
+def test_feature_extractor_beside_its_model():
+    # Fails: as above; the sliced model gives wrong outputs without any error.
+    start = keras.Input((6, 6, 2), name="start")
+    features = conv(4, "a")(start)
+    whole = keras.Model(start, conv(5, "b")(features), name="whole")
+    part = keras.Model(start, features, name="part")
+    inputs = image()
+    x = layers.Concatenate()([head_of(whole(inputs)), head_of(part(inputs))])
+    assert_consistent(keras.Model(inputs, layers.Dense(3, name="head")(x)))
+
+
+def head_of(x):
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def test_nested_model_of_open_size():
+    start = keras.Input((None, None, 2), name="start")
+    inner = keras.Model(start, norm("bn")(conv(4, "a", strides=2)(start)), name="inner")
+    inputs = image()
+    assert_consistent(keras.Model(inputs, outputs_of(inner(inputs))))
+
+
+def test_joined_name_is_taken():
+    # Fails: "a_conv" is used 2 times in the model.
+    def inner(name):
+        start = keras.Input((6, 6, 4), name="start")
+        return keras.Model(start, conv(4, "conv")(start), name=name)
+
+    inputs = image()
+    x = inner("b")(inner("a")(conv(4, "a_conv")(inputs)))
+    assert_consistent(keras.Model(inputs, head(x)))
+
+
+def test_operations_of_one_name_in_two_nested_models():
+    # Fails: "multiply" is used 2 times in the model. Only layers get names of their own; loading two
+    # saved models and nesting both leads here.
+    def inner(name):
+        keras.utils.clear_session()
+        start = keras.Input((6, 6, 4), name="start")
+        return keras.Model(start, start * 2.0, name=name)
+
+    inputs = image()
+    x = inner("second")(inner("first")(conv(4, "a")(inputs)))
+    assert_consistent(keras.Model(inputs, head(x)))
+
+
+@keras.saving.register_keras_serializable("tfrcp_tests")
+class Doubled(keras.Sequential):
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+def test_sequential_model_with_a_call_of_its_own():
+    # Fails: it is traced as if it were a plain Sequential; the sliced model gives wrong outputs.
+    model = Doubled([image(), conv(4, "a"), layers.Flatten(), layers.Dense(3)])
+    with pytest.raises(ValueError, match="subclassed model"):
+        tfrcp.trace(model)
+
+
+# Layers of all kinds.
+
+
+def test_lambda_is_frozen_and_rebuilt():
+    # Fails: Keras refuses to rebuild a Python lambda from its config outside `safe_mode=False`.
+    inputs = image()
+    double = layers.Lambda(lambda x: 2 * x, output_shape=lambda shape: shape, name="double")
+    model = keras.Model(inputs, head(conv(5, "b")(double(conv(4, "a")(inputs)))))
+    graph = tfrcp.trace(model)
+    assert [group.name for group in graph.prunable] == ["b"]
+    assert graph.groups[0].reason.startswith("double (Lambda): no rule")
+    assert_consistent(model)
+
+
+def test_activation_functions_called_on_tensors():
+    # Fails: `keras.activations.relu(x)` is an operation of class ReLU in keras.src.activations.
+    inputs = image()
+    x = keras.activations.silu(keras.activations.relu(conv(4, "a")(inputs)))
+    model = keras.Model(inputs, head(abs(ops.clip(x, 0.0, 6.0))))
+    assert_consistent(model)
+    assert [group.name for group in tfrcp.trace(model).prunable] == ["a"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "mixed_float16"])
+def test_precision(dtype):
+    # Fails for float16: batch norm in the program multiplies float32 by float16.
+    options = {"dtype": dtype}
+    inputs = keras.Input((6, 6, 2), dtype=keras.DTypePolicy(dtype).compute_dtype)
+    x = norm("bn", **options)(conv(4, "a", **options)(inputs))
+    x = layers.DepthwiseConv2D(3, name="depthwise", **options)(x)
+    x = layers.GlobalAveragePooling2D(**options)(conv(5, "b", **options)(x))
+    model = keras.Model(inputs, layers.Dense(3, **options)(x))
+    images = images_for(model).astype(inputs.dtype)
+    assert_consistent(model, images=images, tolerance=1e-4 if dtype == "float64" else 3e-2)
+
+
+def test_mask_reaches_its_layer():
+    inputs = keras.Input((5, 4), name="series")
+    x = layers.Dense(6, activation="relu", name="a")(layers.Masking()(inputs))
+    x = layers.GlobalAveragePooling1D()(norm("bn")(layers.Dense(4, name="b")(x)))
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    images = images_for(model)
+    images[:, 3:] = 0
+    assert_consistent(model, images=images)
+
+
+def test_list_of_one_input_and_one_output():
+    inputs = image()
+    model = keras.Model([inputs], [head(norm("bn")(conv(4, "a")(inputs)))])
+    assert_consistent(model)
+    # Fails in `Program.compile`'s function if the image is not in a list, which Keras allows.
+    graph = tfrcp.trace(model)
+    pruned = tfrcp.slice_model(model, graph, full_masks(graph))
+    tfrcp.recalibrate_batch_norm(pruned, np.ones((4, 6, 6, 2), "float32"))
+
+
+def test_fixed_batch_size():
+    inputs = keras.Input(batch_shape=(3, 4, 4, 2), name="image")
+    x = ops.reshape(layers.Reshape((16, 3))(conv(3, "a")(inputs)), (3, 48))
+    assert_consistent(keras.Model(inputs, layers.Dense(3)(x)))
+
+
+def test_frozen_model():
+    inputs = image()
+    model = keras.Model(inputs, head(norm("bn")(conv(4, "a")(inputs))))
+    model.trainable = False
+    assert_consistent(model)
+    graph = tfrcp.trace(model)
+    pruned = tfrcp.slice_model(model, graph, full_masks(graph))
+    assert not pruned.get_layer("a").trainable
+
+
+def test_normalization_over_channels_is_over_those_that_are_left():
+    def build(filters):
+        inputs = image()
+        x = layers.LayerNormalization(name="norm")(conv(filters, "a")(inputs))
+        return keras.Model(inputs, head(x))
+
+    model, graph = build(6), tfrcp.trace(build(6))
+    randomize(model)
+    kept = np.array([0, 2, 3, 5])
+    by_hand = build(4)
+    a, bias, gamma, beta, kernel, last = model.get_weights()
+    by_hand.set_weights([a[..., kept], bias[kept], gamma[kept], beta[kept], kernel[kept], last])
+    pruned = tfrcp.slice_model(model, graph, {"a": np.isin(np.arange(6), kept)})
+    images = images_for(model)
+    assert_close(flat(pruned(images)), flat(by_hand(images)))
+    assert graph.groups[0].normalized == ("norm",)
+
+
+def test_sliced_twice_is_sliced_once():
+    inputs = image()
+    x = layers.Flatten()(norm("bn")(conv(6, "a")(inputs)))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Dense(5, name="b")(x)))
+    randomize(model)
+    graph = tfrcp.trace(model)
+    masks = {"a": np.arange(6) != 2, "b": np.arange(5) > 0}
+    first = tfrcp.slice_model(model, graph, masks)
+    again = random_masks(tfrcp.trace(first), 3)
+    second = tfrcp.slice_model(first, tfrcp.trace(first), again)
+    for name, mask in masks.items():
+        mask[np.flatnonzero(mask)[~again[name]]] = False
+    images = images_for(model)
+    at_once = tfrcp.slice_model(model, graph, masks)
+    assert_close(flat(second(images)), flat(at_once(images)), 1e-6)

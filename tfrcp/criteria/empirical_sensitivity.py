@@ -1,0 +1,241 @@
+"""The largest share that a channel has in what the layers that read it compute."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrcp.criteria.base import CoupledCriterion
+from tfrcp.criteria.compiling import compiled
+from tfrcp.criteria.images import batches, check_count, check_finite, read_images
+from tfrcp.criteria.progress import Progress
+from tfrcp.graph.atoms import Place
+from tfrcp.graph.calls import Call
+from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.program import Program, read_weights, slice_weights
+from tfrcp.graph.rules import KernelRule, find_rule
+from tfrcp.graph.rules.convolution import SeparableRule
+
+_TINY = float(np.finfo("float32").tiny)
+
+
+class EmpiricalSensitivity(CoupledCriterion):
+    r"""The largest share of a channel in the sums of the layers that read it.
+
+    \[\max_{x, i} \frac{w_{ij} a_j(x)}{\sum_k w_{ik} a_k(x)}\]
+
+    over images, positions and output filters i of a convolution or dense layer, \(a_j\) being its
+    input. Liebenwein et al., "Provable Filter Pruning for Efficient Neural Networks", ICLR 2020.
+    The positive and the negative parts of w and of a are treated apart, so that shares are from 0
+    to 1; biases are left out.
+
+    In a convolution \(w_{ij} a_j\) is the sum of channel j's products over the window, and in a
+    dense layer behind `Flatten` their sum over the channel's positions: what the layer loses if the
+    channel goes. (The code that the authors published takes the largest product of the window
+    instead.) A depthwise convolution only passes its channels on to the layer that mixes them.
+    Where activations cannot be seen (attention, wrappers, layers with a rule of one's own), they
+    are taken as all alike, so that the weights decide.
+
+    Needs images without labels, and memory for some ten copies of the largest activations of
+    `batch_size` images.
+
+    Args:
+        images: Images to look at, the first ones; fewer where the data hold fewer.
+        batch_size: Images at a time; of no influence but for rounding.
+        reduction: "mean", "sum" or "max" over the layers that read a channel.
+        normalize: Whether the scores of a layer are first divided by their mean over its inputs.
+        verbose: Whether to show progress.
+    """
+
+    place = "layer that reads it"
+
+    def __init__(
+        self,
+        *,
+        images: int = 160,
+        batch_size: int = 32,
+        reduction: str = "mean",
+        normalize: bool = True,
+        verbose: bool = True,
+    ) -> None:
+        super().__init__(reduction=reduction, normalize=normalize)
+        self.images = check_count("images", images, 2)
+        self.batch_size = check_count("batch_size", batch_size, 1)
+        self.verbose = verbose
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__`."""
+        return {
+            "images": self.images,
+            "batch_size": self.batch_size,
+            **super().get_config(),
+            "verbose": self.verbose,
+        }
+
+    def __call__(
+        self, model: keras.Model, graph: ChannelGraph, data: Any = None
+    ) -> dict[str, np.ndarray]:
+        """Scores every channel of every prunable group; of `data` only the images are used."""
+        x, _ = read_images(graph, data, images=self.images)
+        shares = _Shares(model, graph)
+        count = len(keras.tree.flatten(x)[0])
+        progress = Progress("empirical_sensitivity", count, "images", verbose=self.verbose)
+        for batch in batches(x, self.batch_size):
+            shares.observe(batch)
+            progress.advance(len(keras.tree.flatten(batch)[0]))
+        return {
+            group.name: self.reduce(
+                group,
+                [
+                    (piece.channel_of, shares.largest[piece.layer, piece.weight, piece.axis])
+                    for piece in group.slices
+                    if piece.role == "input"
+                ],
+            )
+            for group in graph.prunable
+        }
+
+
+class _Shares:
+    """Watches the layers of a network and keeps the largest share of each of their inputs.
+
+    Attributes:
+        largest: Maps layer, weight and axis to a float64 array [length of the axis].
+    """
+
+    def __init__(self, model: keras.Model, graph: ChannelGraph) -> None:
+        weights = read_weights(graph, model)
+        arrays = slice_weights(graph, weights, {})
+        self._graph, self._program = graph, Program(graph)
+        self._arrays = keras.tree.map_structure(ops.convert_to_tensor, arrays)
+        rules = {call.path: find_rule(call.operation) for call in graph.calls.calls}
+        read = {
+            (piece.layer, piece.weight, piece.axis)
+            for group in graph.prunable
+            for piece in group.slices
+            if piece.role == "input"
+        }
+        self._seen: dict[str, Place] = {}
+        self.largest: dict[tuple[str, str, int], np.ndarray] = {}
+        for place in graph.places:
+            key, rule = (place.path, place.weight, place.axis), rules[place.path]
+            if key not in read:
+                continue
+            self.largest[key] = np.zeros(len(place.labels))
+            if isinstance(rule, KernelRule) and place.weight == rule.kernel:
+                self._seen[place.path] = place
+            else:
+                self._update(place, self._alike(weights[place.path][place.weight], place))
+        self._run = compiled(self._walk, self._arrays, graph.calls.inputs)
+
+    def observe(self, x: Any) -> None:
+        """Runs the network on a batch of images."""
+        for path, shares in self._run(self._arrays, x).items():
+            self._update(self._seen[path], check_finite(ops.convert_to_numpy(shares)))
+
+    def _update(self, place: Place, shares: np.ndarray) -> None:
+        """Takes account of the shares of the different channels at a place."""
+        key = place.path, place.weight, place.axis
+        _, channel = self._channels(place.labels)
+        self.largest[key] = np.maximum(self.largest[key], shares[channel])
+
+    def _walk(self, arrays: Any, x: Any) -> dict[str, Any]:
+        """The shares in each layer that is watched."""
+        found: dict[str, Any] = {}
+
+        def step(call: Call, entry: Any, args: tuple, kwargs: dict) -> Any:
+            if call.path in self._seen:
+                entry32 = {name: ops.cast(array, "float32") for name, array in entry.items()}
+                shares = self._shares(call, ops.cast(args[0], "float32"), entry32)
+                before = found.get(call.path)
+                found[call.path] = shares if before is None else ops.maximum(before, shares)
+            return self._program.step(call, entry, args, kwargs)
+
+        self._program.walk(arrays, x, step)
+        return found
+
+    def _shares(self, call: Call, x: Any, arrays: dict[str, Any]) -> Any:
+        """The largest share of each different channel of a layer, float32 tensor [channels]."""
+        rule, place = find_rule(call.operation), self._seen[call.path]
+        name, axis, kernel = place.weight, place.axis, arrays[place.weight]
+        in_x, in_kernel = rule.ends(call, self._graph.labels)[0], place.labels
+        linear = lambda a, w: rule.linear(call, a, {**arrays, name: w})  # noqa: E731
+        if isinstance(rule, SeparableRule):
+            # From here on a pointwise convolution of what the depthwise one makes.
+            size, rank = kernel.shape[axis], len(kernel.shape)
+            eye = ops.reshape(ops.eye(size), (1,) * (rank - 2) + (size, size))
+            x, in_x = linear(x, eye), in_kernel
+            kernel, axis = ops.reshape(kernel, kernel.shape[-2:]), 0
+            linear = lambda a, w: ops.tensordot(a, w, [[rule.axis(call)], [0]])  # noqa: E731
+
+        x = ops.cond(
+            ops.any(x < 0),
+            lambda: ops.concatenate([ops.maximum(x, 0), ops.maximum(-x, 0)]),
+            lambda: x,
+        )
+        kernels = ops.maximum(kernel, 0), ops.maximum(-kernel, 0)
+        sums = [ops.maximum(linear(x, w), _TINY) for w in kernels]
+
+        def share(in_x: Any, in_kernel: Any) -> Any:
+            alone = ops.take(x, in_x, axis=rule.axis(call))
+            parts = [linear(alone, ops.take(w, in_kernel, axis=axis)) for w in kernels]
+            return ops.maximum(*(ops.max(p / total) for p, total in zip(parts, sums, strict=True)))
+
+        return self._each(share, in_x, in_kernel)
+
+    def _each(self, share: Callable[..., Any], in_x: np.ndarray, in_kernel: np.ndarray) -> Any:
+        """A function of a channel's positions, in the input and in the kernel, for every channel.
+
+        Channels with as many positions go together.
+        """
+        numbers, _ = self._channels(in_kernel)
+        in_x, in_kernel = self._numbers(in_x), self._numbers(in_kernel)
+        where = [(np.flatnonzero(in_x == n), np.flatnonzero(in_kernel == n)) for n in numbers]
+        alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, (positions, rows) in enumerate(where):
+            alike[len(positions), len(rows)].append(index)
+        largest = ops.zeros(len(numbers))
+        for members in alike.values():
+            positions, rows = (
+                ops.convert_to_tensor(np.stack([where[i][k] for i in members])) for k in (0, 1)
+            )
+            these = ops.convert_to_tensor(np.array(members))
+
+            def body(i: Any, largest: Any, positions=positions, rows=rows, these=these) -> Any:
+                here = ops.equal(ops.arange(len(numbers)), these[i])
+                return ops.where(here, share(positions[i], rows[i]), largest)
+
+            largest = ops.fori_loop(0, len(members), body, largest)
+        return largest
+
+    def _alike(self, weight: np.ndarray, place: Place) -> np.ndarray:
+        """The largest share of each different channel, if all activations are alike.
+
+        Returns:
+            float64 array [channels].
+        """
+        numbers, channel = self._channels(place.labels)
+        rows = np.moveaxis(weight, place.axis, 0).reshape(len(channel), -1).astype("float64")
+        largest = np.zeros(len(numbers))
+        for part in (np.maximum(rows, 0), np.maximum(-rows, 0)):
+            sums = np.zeros((len(numbers), rows.shape[1]))
+            np.add.at(sums, channel, part)
+            total = sums.sum(axis=0)
+            share = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
+            largest = np.maximum(largest, share.max(axis=1))
+        return largest
+
+    def _channels(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The different channels among labels: their numbers, and which stands at each position."""
+        return np.unique(self._numbers(labels), return_inverse=True)
+
+    def _numbers(self, labels: np.ndarray) -> np.ndarray:
+        """A number for each position, the same where the same channel stands."""
+        group, channel = self._graph.group_of[labels], self._graph.channel_of[labels]
+        numbers = group * len(self._graph.channel_of) + channel
+        return np.where(labels < 0, -1 - np.arange(len(labels)), numbers)

@@ -1,0 +1,189 @@
+"""What the predictions change by when a channel is masked."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrcp import losses
+from tfrcp.criteria.base import Criterion
+from tfrcp.criteria.compiling import compiled
+from tfrcp.criteria.images import batches, check_count, check_finite, read_images
+from tfrcp.criteria.progress import Progress
+from tfrcp.graph.calls import Calls
+from tfrcp.graph.channels import ChannelGraph, ChannelGroup
+from tfrcp.graph.program import Program, Weights, read_weights, slice_weights
+
+
+class KLDivergence(Criterion):
+    r"""The divergence of the predictions without the channel: \(KL(q_j \| p)\), mean over images.
+
+    \[\sum_c q_{jc} \log \frac{q_{jc}}{p_c}\]
+
+    in nats, p being the predictions of the network and \(q_j\) those with channel j masked. Luo and
+    Wu, "Neural Network Pruning with Residual-Connections and Limited-Data", CVPR 2020. A coupled
+    channel is masked everywhere at once: it is set to zero where layers read it to mix it with
+    others. That equals the network from which `slice_model` has removed this channel, except
+    where a normalization over channels (layer or group normalization) sees it before.
+
+    Needs images without labels, and a model that is a classifier with one output, logits or
+    probabilities. Every channel costs a forward pass, of the layers from the first that reads it.
+
+    Args:
+        images: Images to look at, the first ones; fewer where the data hold fewer.
+        batch_size: Images in a forward pass; of no influence but for rounding. The memory of some
+            of the largest activations of as many images is needed.
+        verbose: Whether to show progress.
+    """
+
+    def __init__(self, *, images: int = 256, batch_size: int = 256, verbose: bool = True) -> None:
+        self.images = check_count("images", images, 2)
+        self.batch_size = check_count("batch_size", batch_size, 1)
+        self.verbose = verbose
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__`."""
+        return {"images": self.images, "batch_size": self.batch_size, "verbose": self.verbose}
+
+    def __call__(
+        self, model: keras.Model, graph: ChannelGraph, data: Any = None
+    ) -> dict[str, np.ndarray]:
+        """Scores every channel of every prunable group; of `data` only the images are used."""
+        losses.classes(model)
+        x, _ = read_images(graph, data, images=self.images)
+        probabilities = losses.ends_in_softmax(model)
+        relay = _Relay(graph, read_weights(graph, model))
+        scores = {group.name: np.zeros(group.size) for group in graph.prunable}
+        count = len(keras.tree.flatten(x)[0])
+        masks = sum(group.size for group in graph.prunable) * -(-count // self.batch_size)
+        progress = Progress("kl_divergence", masks, "masks", verbose=self.verbose)
+        for batch in batches(x, self.batch_size):
+            tensors = keras.tree.flatten(batch)
+            original = _logarithms(check_finite(relay.run(0, tensors)), probabilities)
+            for start in range(relay.legs):
+                for group in relay.first_read(start):
+                    for channel in range(group.size):
+                        outputs = relay.run(start, tensors, group, channel)
+                        masked = _logarithms(outputs, probabilities)
+                        divergence = (np.exp(masked) * (masked - original)).sum()
+                        scores[group.name][channel] += divergence / count
+                        progress.advance(1)
+                tensors = relay.step(start, tensors)
+        return scores
+
+
+class _Relay:
+    """A network in legs, cut before each first reader of a group, and compiled once.
+
+    A masked network differs from the original only from the first reader on: it starts there, on
+    the tensors of the original. Its masks are weights, which the compiled legs take as inputs.
+
+    Args:
+        graph: The trace of the model.
+        weights: All weights with channels.
+    """
+
+    def __init__(self, graph: ChannelGraph, weights: Weights) -> None:
+        calls = graph.calls.calls
+        self._starts: dict[int, list[ChannelGroup]] = defaultdict(list)
+        for group in graph.prunable:
+            readers = {piece.layer for piece in group.slices if piece.role == "input"}
+            first = next((i for i, call in enumerate(calls) if call.path in readers), len(calls))
+            self._starts[first].append(group)
+        self._bounds = sorted({0, *self._starts, len(calls)})
+        arrays = slice_weights(graph, weights, {})
+        self._arrays, self._legs, inputs = [], [], []
+        for part in _cut(graph, self._bounds):
+            program = Program(part)
+            paths = {call.path for call in part.calls.calls} & arrays.keys()
+            folded = program.fold({path: arrays[path] for path in paths})
+            self._arrays.append(keras.tree.map_structure(ops.convert_to_tensor, folded))
+            self._legs.append(compiled(program.run, self._arrays[-1], part.calls.inputs))
+            inputs.append(part.calls.inputs)
+        # What is left of the network from each leg on, as one function.
+        self._rest = [lambda arrays, tensors: tensors]
+        for index in reversed(range(self.legs)):
+            run = functools.partial(_run_legs, self._legs[index], self._rest[0])
+            self._rest.insert(0, compiled(run, self._arrays[index:], inputs[index]))
+
+    @property
+    def legs(self) -> int:
+        """Number of legs."""
+        return len(self._legs)
+
+    def first_read(self, leg: int) -> list[ChannelGroup]:
+        """The groups that are first read by the first call of a leg."""
+        return self._starts.get(self._bounds[leg], [])
+
+    def step(self, leg: int, tensors: list[Any]) -> list[Any]:
+        """Runs one leg of the original network on the tensors that it takes."""
+        return self._legs[leg](self._arrays[leg], tensors)
+
+    def run(
+        self,
+        leg: int,
+        tensors: list[Any],
+        group: ChannelGroup | None = None,
+        channel: int | None = None,
+    ) -> np.ndarray:
+        """The outputs from the tensors that a leg takes, one channel of a group masked.
+
+        Returns:
+            float64 array [images, classes].
+        """
+        arrays = self._arrays[leg:]
+        if group is not None:
+            arrays = [_mask(each, group, channel) for each in arrays]
+        (outputs,) = self._rest[leg](arrays, tensors)
+        return ops.convert_to_numpy(outputs).astype("float64")
+
+
+def _run_legs(
+    first: Callable[..., Any], rest: Callable[..., Any], arrays: Any, tensors: Any
+) -> Any:
+    return rest(arrays[1:], first(arrays[0], tensors))
+
+
+def _cut(graph: ChannelGraph, bounds: list[int]) -> Iterator[ChannelGraph]:
+    """Cuts a graph before the calls of these indices; the tensors in between are listed."""
+    calls, outputs = graph.calls.calls, keras.tree.flatten(graph.calls.outputs)
+    last = {value: index for index, call in enumerate(calls) for value in call.inputs}
+    last.update(dict.fromkeys(outputs, len(calls)))
+    before = keras.tree.flatten(graph.calls.inputs)
+    for start, stop in itertools.pairwise(bounds):
+        inside = calls[start:stop]
+        made = [*before, *(value for call in inside for value in call.outputs)]
+        after = [value for value in made if last.get(value, -1) >= stop]
+        yield dataclasses.replace(graph, calls=Calls(inside, before, after))
+        before = after
+
+
+def _mask(
+    arrays: Mapping[str, Mapping[str, Any]], group: ChannelGroup, channel: int
+) -> dict[str, Mapping[str, Any]]:
+    """The arrays of a leg, zero where they read one channel of a group."""
+    masked = dict(arrays)
+    for piece in group.slices:
+        if piece.role == "input" and piece.layer in arrays:
+            entry = masked[piece.layer]
+            weight = entry[piece.weight]
+            shape = [-1 if axis == piece.axis else 1 for axis in range(len(weight.shape))]
+            kept = (piece.channel_of != channel).reshape(shape)
+            masked[piece.layer] = {**entry, piece.weight: weight * ops.cast(kept, weight.dtype)}
+    return masked
+
+
+def _logarithms(outputs: np.ndarray, probabilities: bool) -> np.ndarray:
+    """Logarithms of the predictions [images, classes], from probabilities or from logits."""
+    if probabilities:
+        outputs = np.log(np.maximum(outputs, np.finfo("float32").tiny))
+    outputs = outputs - outputs.max(axis=1, keepdims=True)
+    return outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))

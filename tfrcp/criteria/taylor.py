@@ -1,0 +1,237 @@
+"""The slope of the loss in a gate on the channel."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrcp import losses
+from tfrcp.criteria.base import CoupledCriterion
+from tfrcp.criteria.images import check_count, check_finite, read_images
+from tfrcp.criteria.progress import Progress
+from tfrcp.data import check_labels
+from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
+from tfrcp.graph.program import Program, read_weights, slice_weights
+
+
+class Taylor(CoupledCriterion):
+    r"""The squared slope of the loss in a gate on the channel: \((\partial L/\partial g_j)^2\).
+
+    Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019: to first order,
+    the square of what the loss changes by when channel j is removed. The gate \(g_j = 1\) scales
+    the output of every batch norm (or other normalization with a scale) that the channel passes, so
+    that
+
+    \[\partial L/\partial g_j = \gamma_j \, \partial L/\partial\gamma_j
+      + \beta_j \, \partial L/\partial\beta_j.\]
+
+    Behind a layer that makes the channel and is followed by no batch norm, it scales kernel and
+    bias: \(\sum_k W_{jk} \, \partial L/\partial W_{jk} + b_j \, \partial L/\partial b_j\). (What
+    is but a factor of the channel, as in squeeze-and-excitation blocks, has no gate.) Batch norms
+    are in inference mode. L is the mean loss of a batch and the score the mean of the squares over
+    the batches, so the batch size is part of the formula.
+
+    Needs labelled images, and the TensorFlow backend for the gradients.
+
+    Args:
+        images: Images to look at, the first ones; fewer where the data hold fewer. They should be
+            in random order.
+        batch_size: The images are split into equal batches of at most as many.
+        loss: A Keras loss or its name. Defaults to the cross-entropy of a classifier that ends in
+            logits or in a softmax.
+        reduction: "gate": one gate for all the layers that a channel lives in, so that their slopes
+            are added before they are squared. "mean", "sum", "max": a gate for each layer, their
+            squares being reduced.
+        normalize: Whether the squares of a layer are divided by their mean before they are reduced;
+            of no effect with "gate".
+        verbose: Whether to show progress.
+    """
+
+    place = "layer with weights that scale its channels"
+    reductions = ("gate", *CoupledCriterion.reductions)
+
+    def __init__(
+        self,
+        *,
+        images: int = 1024,
+        batch_size: int = 64,
+        loss: Any = None,
+        reduction: str = "gate",
+        normalize: bool = True,
+        verbose: bool = True,
+    ) -> None:
+        super().__init__(reduction=reduction, normalize=normalize)
+        self.images = check_count("images", images, 2)
+        self.batch_size = check_count("batch_size", batch_size, 1)
+        self.loss, self.verbose = loss, verbose
+        keras.losses.get(loss)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__`."""
+        named = self.loss is None or isinstance(self.loss, str | dict)
+        return {
+            "images": self.images,
+            "batch_size": self.batch_size,
+            "loss": self.loss if named else keras.losses.serialize(self.loss),
+            **super().get_config(),
+            "verbose": self.verbose,
+        }
+
+    def __call__(
+        self, model: keras.Model, graph: ChannelGraph, data: Any = None
+    ) -> dict[str, np.ndarray]:
+        """Scores every channel of every prunable group; `data` are labelled images."""
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "The criterion 'taylor' takes gradients with TensorFlow. Received: the Keras "
+                f"backend {keras.backend.backend()!r}"
+            )
+        x, y = read_images(graph, data, images=self.images, labels=True)
+        loss, y = self._loss(model, y)
+        gates = _gates(graph)
+        for group in graph.prunable:
+            if not gates[group.name]:
+                raise self.refusal(group)
+        slopes = _Slopes(model, graph, loss, [gate for each in gates.values() for gate in each])
+        progress = Progress("taylor", len(y), "images", verbose=self.verbose)
+        found = []
+        for part in np.array_split(np.arange(len(y)), -(-len(y) // self.batch_size)):
+            found.append(slopes(keras.tree.map_structure(lambda a, part=part: a[part], x), y[part]))
+            progress.advance(len(part))
+        return {
+            group.name: self._score(group, gates[group.name], found) for group in graph.prunable
+        }
+
+    def _loss(self, model: keras.Model, y: np.ndarray) -> tuple[Callable[..., Any], np.ndarray]:
+        """The loss, and the labels in the form in which it takes them."""
+        if self.loss is not None:
+            if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
+                raise ValueError(f"Labels must be finite numbers. Received: dtype {y.dtype}")
+            return keras.losses.get(self.loss), y
+        check_labels(y, losses.classes(model))
+        if y.ndim == 2 and y.shape[1] > 1:
+            logits = not losses.ends_in_softmax(model)
+            return keras.losses.CategoricalCrossentropy(from_logits=logits), y
+        return losses.crossentropy(model), y.reshape(-1)
+
+    def _score(
+        self, group: ChannelGroup, gates: list[Gate], found: list[dict[Gate, np.ndarray]]
+    ) -> np.ndarray:
+        """The score of a group from the slopes [positions] of its gates in every batch."""
+        slopes = [(gate.channel_of, np.stack([each[gate] for each in found])) for gate in gates]
+        if self.reduction != "gate":
+            return self.reduce(group, ((of, (slope**2).mean(axis=0)) for of, slope in slopes))
+        total = np.zeros((len(found), group.size))
+        for channel_of, slope in slopes:
+            here = channel_of >= 0
+            np.add.at(total, (slice(None), channel_of[here]), slope[:, here])
+        return (total**2).mean(axis=0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Gate:
+    """Where a gate stands: behind a layer whose output is scaled by some of its weights.
+
+    Attributes:
+        layer: Path of the layer.
+        channel_of: int array [positions]: the group's channel at each of the layer's positions.
+        weights: Names of these weights, each with the axis of the channels.
+    """
+
+    layer: str
+    channel_of: np.ndarray
+    weights: tuple[tuple[str, int], ...]
+
+    def slope(self, products: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
+        """Sums weight times gradient, by layer and weight name, over each of the positions."""
+        size = len(self.channel_of)
+        return sum(
+            np.moveaxis(products[self.layer, name], axis, 0).reshape(size, -1).sum(axis=1)
+            for name, axis in self.weights
+        )
+
+
+def _gates(graph: ChannelGraph) -> dict[str, list[Gate]]:
+    """The gates of every prunable group."""
+    norms = {p.path for p in graph.places if p.weight in ("gamma", "moving_mean")}
+    bare = _bare(graph, norms)
+    gates: dict[str, list[Gate]] = {group.name: [] for group in graph.prunable}
+    for group in graph.prunable:
+        pieces: dict[str, list[WeightSlice]] = defaultdict(list)
+        for piece in group.slices:
+            pieces[piece.layer].append(piece)
+        for layer, each in pieces.items():
+            if layer in norms:
+                named = dict.fromkeys(piece.weight for piece in each if piece.weight == "beta")
+                weights = tuple((name, 0) for name in ("gamma", *named))
+                gates[group.name].append(Gate(layer, each[0].channel_of, weights))
+            made = [piece for piece in each if piece.role == "output"]
+            if made and layer in bare:
+                biases = [piece for piece in each if piece.weight.endswith("bias")]
+                weights = tuple((piece.weight, piece.axis) for piece in [*made, *biases])
+                gates[group.name].append(Gate(layer, made[0].channel_of, weights))
+    return gates
+
+
+def _bare(graph: ChannelGraph, norms: set[str]) -> set[str]:
+    """The layers that make channels which some way leads to the next kernel past no norm.
+
+    A factor, such as the gate of a squeeze-and-excitation block, needs none.
+    """
+    kernels = {place.path for place in graph.places if place.role != "channelwise"}
+    readers: dict[Value, list[Call]] = defaultdict(list)
+    for call in graph.calls.calls:
+        for value in call.inputs:
+            readers[value].append(call)
+    bare = set()
+    for maker in graph.calls.calls:
+        ahead, seen = list(maker.outputs), set(maker.outputs)
+        while ahead and maker.path in kernels - bare:
+            for call in readers[ahead.pop()]:
+                if call.path in kernels:
+                    bare.add(maker.path)
+                elif call.path not in norms and call.kind != "Multiply":
+                    ahead.extend(value for value in call.outputs if value not in seen)
+                    seen.update(call.outputs)
+    return bare
+
+
+class _Slopes:
+    """The slopes of a model's loss in gates."""
+
+    def __init__(
+        self, model: keras.Model, graph: ChannelGraph, loss: Callable[..., Any], gates: list[Gate]
+    ) -> None:
+        self._program, self._loss, self._gates = Program(graph), loss, gates
+        arrays = slice_weights(graph, read_weights(graph, model), {})
+        for gate in gates:
+            if gate.weights[0][0] == "gamma":  # A batch norm without a scale has one of 1.
+                entry = arrays[gate.layer]
+                entry.setdefault("gamma", np.ones_like(entry["moving_mean"]))
+        self._arrays = keras.tree.map_structure(ops.convert_to_tensor, arrays)
+        self._weights = {
+            (gate.layer, name): self._arrays[gate.layer][name]
+            for gate in gates
+            for name, _ in gate.weights
+        }
+
+    def __call__(self, x: Any, y: np.ndarray) -> dict[Gate, np.ndarray]:
+        """The slope at every position of every gate's layer, float64 arrays [positions]."""
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._weights)
+            loss = ops.mean(self._loss(y, self._program.run(self._arrays, x)))
+        gradients = tape.gradient(loss, self._weights)
+        products = {
+            key: np.asarray(weight, dtype="float64") * np.asarray(gradients[key])
+            for key, weight in self._weights.items()
+        }
+        return {gate: check_finite(gate.slope(products)) for gate in self._gates}
