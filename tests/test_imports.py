@@ -9,7 +9,7 @@ import pytest
 import tfrcp
 
 ROOT = Path(tfrcp.__file__).parents[1]
-LEAVES = ("models", "data", "export", "latency", "report", "workdir")
+LEAVES = ("models", "data", "export", "latency", "losses", "report", "workdir")
 # A module belongs to the room with the longest name that it starts with.
 LADDER = [
     ["graph"],
@@ -105,7 +105,8 @@ def test_public_names():
     assert all(hasattr(tfrcp, name) for name in tfrcp.__all__)
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.split(".")[0] not in
-                                    ("bin", "configs")])
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if name.split(".")[0] not in ("bin", "configs")]
+)
 def test_module_says_what_it_is_for(module):
     assert ast.get_docstring(ast.parse(MODULES[module].read_text()))

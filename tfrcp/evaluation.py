@@ -125,10 +125,11 @@ class SlicedEvaluator:
         racing: bool = False,
     ) -> None:
         self._model, self._graph, self._scores = model, graph, scores
-        (self._x, self._y), self._calibration = holdout, calibration
+        self._program = Program(graph)
+        self._x, self._y = self._program.pack(holdout[0]), holdout[1]
+        self._calibration = None if calibration is None else self._program.pack(calibration)
         self._metric, self._batch_size, self._racing = metric, batch_size, racing
         self._weights = read_weights(graph, model)
-        self._program = Program(graph)
         self._full = slice_weights(graph, self._weights, {})
         self._statistics = self._program.compile(self._program.run_on_batch_statistics, self._full)
         self._best: np.ndarray | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,8 +10,8 @@ import numpy as np
 
 from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Weights, layer_at, read_weights, slice_weights
-from tfrcp.graph.rules import find_rule
+from tfrcp.graph.program import Weights, arrays_of, layer_at, read_weights, slice_weights
+from tfrcp.graph.rules import Rule, find_rule
 
 
 def select(
@@ -111,24 +111,30 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
         for value, source in zip(keras.tree.flatten(calls.inputs), model.inputs, strict=True)
     }
     inputs = keras.tree.map_structure(tensors.__getitem__, calls.inputs)
-    rebuilt: dict[keras.Operation, keras.Operation] = {}
+    rebuilt: dict[tuple[str, str], Any] = {}
+    taken = set(names.values())
     for call in calls.calls:
-        new = rebuilt.get(call.operation)
-        if new is None:
-            new = find_rule(call.operation).rebuild(call, arrays.get(call.path, {}))
-            if isinstance(new, keras.layers.Layer) and new.name != names[call.path]:
-                new.name = names[call.path]
-            rebuilt[call.operation] = new
+        entry = arrays_of(call, arrays) or {}
+        # A layer without weights that is called on different channels may need different sizes.
+        sizes = str({name: array.tolist() for name, array in arrays.get(call.key, {}).items()})
+        key = call.path, sizes if not call.variables else ""
+        if key not in rebuilt:
+            again = any(path == call.path for path, _ in rebuilt)
+            name = _free_name(names[call.path], taken) if again else names[call.path]
+            taken.add(name)
+            rule = Rule() if call.path in graph.given_up else find_rule(call.operation)
+            rebuilt[key] = rule.rebuild(call, entry)
+            _rename(rebuilt[key], name)
         args, kwargs = call.bind(tensors)
-        outputs = new(*args, **kwargs)
+        outputs = rebuilt[key](*args, **kwargs)
         tensors.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
     outputs = keras.tree.map_structure(tensors.__getitem__, calls.outputs)
     pruned = keras.Model(inputs, outputs, name=model.name)
     for call in calls.calls:
-        if isinstance(call.operation, keras.layers.Layer):
+        if call.variables:
             sliced = arrays.get(call.path, {})
             old_variables = named_variables(layer_at(model, call.path))
-            new_variables = rebuilt[call.operation].variables
+            new_variables = rebuilt[call.path, ""].variables
             for (name, old), new in zip(old_variables, new_variables, strict=True):
                 new.assign(sliced.get(name, old))
     if model.compiled and model.get_compile_config():
@@ -136,14 +142,28 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     return pruned
 
 
+def _rename(operation: Any, name: str) -> None:
+    """Names a new layer or operation, which has no weights yet."""
+    inner = getattr(operation, "operation", operation)
+    if inner.name != name:
+        inner.name = name
+
+
 def _layer_names(paths: list[str]) -> dict[str, str]:
-    """A name for every path, unique in one model: the last part, or all parts joined."""
+    """A name for every path, unique in one model: the last part, or else all parts joined."""
     owners: dict[str, set[str]] = {}
     for path in paths:
         owners.setdefault(path.split("/")[-1], set()).add(path)
-    return {
-        path: path.split("/")[-1]
-        if len(owners[path.split("/")[-1]]) == 1
-        else path.replace("/", "_")
-        for path in paths
-    }
+    names = {path: last for last, (path, *others) in owners.items() if not others}
+    for path in paths:
+        if path not in names:
+            names[path] = _free_name(path.replace("/", "_"), names.values())
+    return names
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """The name, numbered if it is taken."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free

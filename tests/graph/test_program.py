@@ -66,7 +66,7 @@ def test_compiled_once_for_all_widths_and_batch_sizes():
 def test_inputs_of_another_structure_are_refused():
     _, graph, program, weights = program_of("dicts")
     arrays = slice_weights(graph, weights, {})
-    with pytest.raises(ValueError, match="structure"):
+    with pytest.raises(ValueError, match="Expected an instance of dict"):
         program.run(arrays, [np.zeros((1, 6, 6, 2)), np.zeros((1, 6, 6, 3))])
 
 

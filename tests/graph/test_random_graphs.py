@@ -1,4 +1,4 @@
-"""Random graphs of the known pieces: the sliced model, the masked original and the program agree."""
+"""Random graphs of the known pieces: sliced model, masked original and program agree."""
 
 import keras
 import numpy as np

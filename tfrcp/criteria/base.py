@@ -135,7 +135,7 @@ class WeightCriterion(CoupledCriterion):
         self, model: keras.Model, graph: ChannelGraph, data: Any = None
     ) -> dict[str, np.ndarray]:
         """Scores every channel of every prunable group; `data` is not used."""
-        weights = read_weights(graph, model)
+        weights = finite_weights(graph, model)
         return {
             group.name: self.reduce(group, self._places(group, weights)) for group in graph.prunable
         }
@@ -146,9 +146,17 @@ class WeightCriterion(CoupledCriterion):
                 continue
             weight = weights[piece.layer][piece.weight].astype("float64")
             rows = np.moveaxis(weight, piece.axis, 0).reshape(weight.shape[piece.axis], -1)
-            score = self.score(rows)
-            if not np.isfinite(score).all():
-                raise ValueError(
-                    f"The weights of layer '{piece.layer}' are not all finite numbers."
-                )
-            yield piece.channel_of, score
+            yield piece.channel_of, self.score(rows)
+
+
+def finite_weights(graph: ChannelGraph, model: keras.Model) -> Weights:
+    """All weights with channels, as `read_weights` returns them.
+
+    Raises:
+        ValueError: If there are others than finite numbers among them; activations hide them.
+    """
+    weights = read_weights(graph, model)
+    for layer, arrays in weights.items():
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError(f"The weights of layer '{layer}' are not all finite numbers.")
+    return weights

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.criteria.base import CoupledCriterion
+from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.compiling import compiled
 from tfrcp.criteria.images import batches, check_count, check_finite, read_images
 from tfrcp.criteria.progress import Progress
 from tfrcp.graph.atoms import Place
 from tfrcp.graph.calls import Call
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Program, read_weights, slice_weights
+from tfrcp.graph.program import Program, slice_weights
 from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.graph.rules.convolution import SeparableRule
 
@@ -84,10 +84,11 @@ class EmpiricalSensitivity(CoupledCriterion):
         x, _ = read_images(graph, data, images=self.images)
         shares = _Shares(model, graph)
         count = len(keras.tree.flatten(x)[0])
-        progress = Progress("empirical_sensitivity", count, "images", verbose=self.verbose)
+        progress = Progress("empirical_sensitivity", count, "images", count, verbose=self.verbose)
         for batch in batches(x, self.batch_size):
             shares.observe(batch)
-            progress.advance(len(keras.tree.flatten(batch)[0]))
+            size = len(keras.tree.flatten(batch)[0])
+            progress.advance(size, size)
         return {
             group.name: self.reduce(
                 group,
@@ -109,7 +110,7 @@ class _Shares:
     """
 
     def __init__(self, model: keras.Model, graph: ChannelGraph) -> None:
-        weights = read_weights(graph, model)
+        weights = finite_weights(graph, model)
         arrays = slice_weights(graph, weights, {})
         self._graph, self._program = graph, Program(graph)
         self._arrays = keras.tree.map_structure(ops.convert_to_tensor, arrays)
@@ -166,10 +167,8 @@ class _Shares:
         in_x, in_kernel = rule.ends(call, self._graph.labels)[0], place.labels
         linear = lambda a, w: rule.linear(call, a, {**arrays, name: w})  # noqa: E731
         if isinstance(rule, SeparableRule):
-            # From here on a pointwise convolution of what the depthwise one makes.
-            size, rank = kernel.shape[axis], len(kernel.shape)
-            eye = ops.reshape(ops.eye(size), (1,) * (rank - 2) + (size, size))
-            x, in_x = linear(x, eye), in_kernel
+            # The pointwise convolution alone, of what the depthwise one makes.
+            x, in_x = rule.mixed(call, x, arrays), in_kernel
             kernel, axis = ops.reshape(kernel, kernel.shape[-2:]), 0
             linear = lambda a, w: ops.tensordot(a, w, [[rule.axis(call)], [0]])  # noqa: E731
 

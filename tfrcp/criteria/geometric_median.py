@@ -26,4 +26,5 @@ class GeometricMedian(WeightCriterion):
         weight = weight - weight.mean(axis=0)
         square = (weight**2).sum(axis=1)
         distance = square[:, None] + square - 2 * weight @ weight.T
+        np.fill_diagonal(distance, 0)
         return np.sqrt(np.maximum(distance, 0)).sum(axis=1)

@@ -14,13 +14,13 @@ import numpy as np
 from keras import ops
 
 from tfrcp import losses
-from tfrcp.criteria.base import Criterion
+from tfrcp.criteria.base import Criterion, finite_weights
 from tfrcp.criteria.compiling import compiled
 from tfrcp.criteria.images import batches, check_count, check_finite, read_images
 from tfrcp.criteria.progress import Progress
 from tfrcp.graph.calls import Calls
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
-from tfrcp.graph.program import Program, Weights, read_weights, slice_weights
+from tfrcp.graph.program import Program, Weights, slice_weights
 
 
 class KLDivergence(Criterion):
@@ -60,23 +60,30 @@ class KLDivergence(Criterion):
         losses.classes(model)
         x, _ = read_images(graph, data, images=self.images)
         probabilities = losses.ends_in_softmax(model)
-        relay = _Relay(graph, read_weights(graph, model))
+        relay = _Relay(graph, finite_weights(graph, model))
         scores = {group.name: np.zeros(group.size) for group in graph.prunable}
-        count = len(keras.tree.flatten(x)[0])
-        masks = sum(group.size for group in graph.prunable) * -(-count // self.batch_size)
-        progress = Progress("kl_divergence", masks, "masks", verbose=self.verbose)
-        for batch in batches(x, self.batch_size):
+        count, rounds = len(keras.tree.flatten(x)[0]), list(batches(x, self.batch_size))
+        sizes = [sum(group.size for group in each) for each in relay.groups]
+        work = sum(size * (relay.legs - leg) for leg, size in enumerate(sizes))
+        progress = Progress(
+            "kl_divergence",
+            sum(sizes) * len(rounds),
+            "masks",
+            work * len(rounds),
+            verbose=self.verbose,
+        )
+        for batch in rounds:
             tensors = keras.tree.flatten(batch)
             original = _logarithms(check_finite(relay.run(0, tensors)), probabilities)
-            for start in range(relay.legs):
-                for group in relay.first_read(start):
+            for leg, groups in enumerate(relay.groups):
+                for group in groups:
                     for channel in range(group.size):
-                        outputs = relay.run(start, tensors, group, channel)
+                        outputs = relay.run(leg, tensors, group, channel)
                         masked = _logarithms(outputs, probabilities)
                         divergence = (np.exp(masked) * (masked - original)).sum()
                         scores[group.name][channel] += divergence / count
-                        progress.advance(1)
-                tensors = relay.step(start, tensors)
+                        progress.advance(1, relay.legs - leg)
+                tensors = relay.step(leg, tensors)
         return scores
 
 
@@ -89,22 +96,26 @@ class _Relay:
     Args:
         graph: The trace of the model.
         weights: All weights with channels.
+
+    Attributes:
+        groups: The groups that are first read where each leg starts.
     """
 
     def __init__(self, graph: ChannelGraph, weights: Weights) -> None:
         calls = graph.calls.calls
-        self._starts: dict[int, list[ChannelGroup]] = defaultdict(list)
+        starts: dict[int, list[ChannelGroup]] = defaultdict(list)
         for group in graph.prunable:
             readers = {piece.layer for piece in group.slices if piece.role == "input"}
             first = next((i for i, call in enumerate(calls) if call.path in readers), len(calls))
-            self._starts[first].append(group)
-        self._bounds = sorted({0, *self._starts, len(calls)})
+            starts[first].append(group)
+        bounds = sorted({0, *starts, len(calls)})
+        self.groups = [starts.get(start, []) for start in bounds[:-1]]
         arrays = slice_weights(graph, weights, {})
         self._arrays, self._legs, inputs = [], [], []
-        for part in _cut(graph, self._bounds):
+        for part in _cut(graph, bounds):
             program = Program(part)
-            paths = {call.path for call in part.calls.calls} & arrays.keys()
-            folded = program.fold({path: arrays[path] for path in paths})
+            names = {name for call in part.calls.calls for name in (call.path, call.key)}
+            folded = program.fold({name: arrays[name] for name in names & arrays.keys()})
             self._arrays.append(keras.tree.map_structure(ops.convert_to_tensor, folded))
             self._legs.append(compiled(program.run, self._arrays[-1], part.calls.inputs))
             inputs.append(part.calls.inputs)
@@ -117,11 +128,7 @@ class _Relay:
     @property
     def legs(self) -> int:
         """Number of legs."""
-        return len(self._legs)
-
-    def first_read(self, leg: int) -> list[ChannelGroup]:
-        """The groups that are first read by the first call of a leg."""
-        return self._starts.get(self._bounds[leg], [])
+        return len(self.groups)
 
     def step(self, leg: int, tensors: list[Any]) -> list[Any]:
         """Runs one leg of the original network on the tensors that it takes."""

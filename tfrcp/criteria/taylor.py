@@ -12,13 +12,13 @@ import numpy as np
 from keras import ops
 
 from tfrcp import losses
-from tfrcp.criteria.base import CoupledCriterion
+from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.images import check_count, check_finite, read_images
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import check_labels
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
-from tfrcp.graph.program import Program, read_weights, slice_weights
+from tfrcp.graph.program import Program, slice_weights
 
 
 class Taylor(CoupledCriterion):
@@ -100,11 +100,11 @@ class Taylor(CoupledCriterion):
             if not gates[group.name]:
                 raise self.refusal(group)
         slopes = _Slopes(model, graph, loss, [gate for each in gates.values() for gate in each])
-        progress = Progress("taylor", len(y), "images", verbose=self.verbose)
+        progress = Progress("taylor", len(y), "images", len(y), verbose=self.verbose)
         found = []
         for part in np.array_split(np.arange(len(y)), -(-len(y) // self.batch_size)):
             found.append(slopes(keras.tree.map_structure(lambda a, part=part: a[part], x), y[part]))
-            progress.advance(len(part))
+            progress.advance(len(part), len(part))
         return {
             group.name: self._score(group, gates[group.name], found) for group in graph.prunable
         }
@@ -210,7 +210,7 @@ class _Slopes:
         self, model: keras.Model, graph: ChannelGraph, loss: Callable[..., Any], gates: list[Gate]
     ) -> None:
         self._program, self._loss, self._gates = Program(graph), loss, gates
-        arrays = slice_weights(graph, read_weights(graph, model), {})
+        arrays = slice_weights(graph, finite_weights(graph, model), {})
         for gate in gates:
             if gate.weights[0][0] == "gamma":  # A batch norm without a scale has one of 1.
                 entry = arrays[gate.layer]

@@ -66,8 +66,10 @@ class Atoms:
         self._frozen: dict[int, str] = {}
         self._labels: dict[Value, np.ndarray] = {}
         self._places: dict[tuple[str, str, int], Place] = {}
+        self._given_up: dict[str, str] = {}
         self.unknown: dict[str, str] = {}
         self.normalized: list[tuple[str, np.ndarray]] = []
+        self.parts: list[np.ndarray] = []
 
     # Labels of tensors.
 
@@ -151,10 +153,19 @@ class Atoms:
             self.freeze(self[value], reason)
         for value in call.outputs:
             self[value] = self.outside(len(value.shape), reason)
+        # Another call of the same layer may have been followed: its weights stay whole now.
+        self._given_up[call.path] = reason
+        for place in self.places:
+            if place.path == call.path:
+                self.freeze(place.labels, reason)
 
     def normalize(self, call: Call, labels: np.ndarray) -> None:
         """States that a call normalizes over these channels together: each depends on all."""
         self.normalized.append((call.path, labels))
+
+    def separate(self, labels: np.ndarray) -> None:
+        """States that these channels are taken on their own: some of them must always be left."""
+        self.parts.append(labels)
 
     # Weights.
 
@@ -167,11 +178,18 @@ class Atoms:
             axes: Maps an axis to the role and the labels of the channels along it.
         """
         for axis, (role, labels) in axes.items():
+            if call.path in self._given_up:
+                self.freeze(labels, self._given_up[call.path])
             key = (call.path, name, axis)
             if key in self._places:
                 self.unite(self._places[key].labels, labels)
             else:
                 self._places[key] = Place(call.path, name, axis, role, labels)
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        """Paths of the calls that were given up."""
+        return frozenset(self._given_up)
 
     @property
     def places(self) -> tuple[Place, ...]:

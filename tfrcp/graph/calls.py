@@ -35,7 +35,9 @@ class Call:
 
     Attributes:
         path: Name of the layer or operation, preceded by the names of the nested models that it
-            stands in, joined by "/".
+            stands in, joined by "/". A layer that is called several times, in whatever models,
+            has the path of its first call.
+        key: Name of this very call: the path, numbered from the second call on.
         operation: The `keras.Operation` (a layer, or an operation such as `keras.ops.pad`).
         args: Positional arguments, a `Value` standing for every tensor.
         kwargs: Keyword arguments, likewise.
@@ -44,6 +46,7 @@ class Call:
     """
 
     path: str
+    key: str
     operation: keras.Operation
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -113,7 +116,7 @@ def read_calls(model: keras.Model) -> Calls:
         )
     functional = _functional(model)
     if functional is None:
-        if isinstance(model, keras.Sequential):
+        if isinstance(model, keras.Sequential) and not model.built:
             raise ValueError(
                 f"The Sequential model '{model.name}' is not built, so its shapes are unknown. "
                 "Give it a `keras.Input` as first layer, or call `model.build(input_shape)`."
@@ -126,7 +129,7 @@ def read_calls(model: keras.Model) -> Calls:
     values = {id(x): Value(tuple(x.shape), str(x.dtype)) for x in functional.inputs}
     as_value = lambda x: values[id(x)]  # noqa: E731
     inputs = keras.tree.map_structure(as_value, functional._inputs_struct)
-    calls = tuple(_read(functional, values, scope=""))
+    calls = tuple(_read(functional, values, scope="", paths={}, counts=Counter()))
     outputs = keras.tree.map_structure(as_value, functional._outputs_struct)
     return Calls(calls, inputs, outputs)
 
@@ -134,7 +137,8 @@ def read_calls(model: keras.Model) -> Calls:
 def _functional(operation: keras.Operation) -> Functional | None:
     """The graph of a Functional or Sequential model; `None` for anything else."""
     if isinstance(operation, keras.Sequential):
-        return operation._functional if operation.built else None
+        plain = type(operation).call is keras.Sequential.call
+        return operation._functional if operation.built and plain else None
     if isinstance(operation, Functional) and type(operation).call is Functional.call:
         return operation
     return None
@@ -166,14 +170,28 @@ def _tensor(value: Value) -> keras.KerasTensor:
     return keras.KerasTensor(value.shape, dtype=value.dtype)
 
 
-def _read(functional: Functional, values: dict[int, Value], scope: str) -> Iterator[Call]:
-    """Yields the calls of one model; `values` maps id(KerasTensor) to `Value` and is filled."""
+def _read(
+    functional: Functional,
+    values: dict[int, Value],
+    scope: str,
+    paths: dict[int, str],
+    counts: Counter[str],
+) -> Iterator[Call]:
+    """Yields the calls of one model.
+
+    Args:
+        functional: The model.
+        values: Maps id(KerasTensor) to `Value`; is filled.
+        scope: What precedes the names of its layers.
+        paths: Maps id(operation) to its path; is filled.
+        counts: Number of calls by path; is filled.
+    """
     for depth in sorted(functional._nodes_by_depth, reverse=True):
         for node in functional._nodes_by_depth[depth]:
             if node.is_input or any(id(x) not in values for x in node.input_tensors):
                 continue
             operation = node.operation
-            path = scope + operation.name
+            path = paths.setdefault(id(operation), scope + operation.name)
             inner = _functional(operation)
             if inner is not None:
                 # The same tensors stand inside a nested model at each of its calls: start afresh.
@@ -181,7 +199,7 @@ def _read(functional: Functional, values: dict[int, Value], scope: str) -> Itera
                     id(x): values[id(y)]
                     for x, y in zip(inner.inputs, node.input_tensors, strict=True)
                 }
-                yield from _read(inner, inside, scope=path + "/")
+                yield from _read(inner, inside, path + "/", paths, counts)
                 for x, y in zip(inner.outputs, node.outputs, strict=True):
                     values[id(y)] = inside[id(x)]
                 continue
@@ -191,8 +209,10 @@ def _read(functional: Functional, values: dict[int, Value], scope: str) -> Itera
             args, kwargs = keras.tree.map_structure(
                 fill, (tuple(node.arguments.args), dict(node.arguments.kwargs))
             )
+            counts[path] += 1
             yield Call(
                 path=path,
+                key=path if counts[path] == 1 else f"{path}#{counts[path]}",
                 operation=operation,
                 args=args,
                 kwargs=kwargs,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from tfrcp.graph.channels import ChannelGraph, ChannelGroup
+if TYPE_CHECKING:
+    from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 
 _WIDTH = 100
 
@@ -20,15 +21,17 @@ def explain(graph: ChannelGraph) -> str:
         Text of at most 100 columns.
     """
     prunable, frozen = graph.prunable, [group for group in graph.groups if not group.prunable]
-    lines = [
-        f"{graph.name}: {_count(len(prunable), 'prunable group')} with "
-        f"{_count(sum(group.size for group in prunable), 'channel')}, "
-        f"{_count(sum(group.size for group in frozen), 'channel')} frozen.",
-    ]
+    total, held = (sum(group.size for group in groups) for groups in (prunable, frozen))
+    lines = _wrap(
+        f"{graph.name}: {_count(len(prunable), 'prunable group')} with {_count(total, 'channel')}, "
+        f"{_count(held, 'channel')} frozen.",
+        "",
+    )
     if prunable:
         lines += ["", "Prunable: the channels of a group stay or go in all its layers at once."]
     for group in prunable:
-        lines += [f"  {group.name}: {_count(group.size, 'channel')}", *_layers(group)]
+        lines += _wrap(f"{group.name}: {_count(group.size, 'channel')}", "  ")
+        lines += _layers(group)
     if frozen:
         lines += ["", "Frozen:"]
     for group in frozen:
@@ -38,7 +41,7 @@ def explain(graph: ChannelGraph) -> str:
         for path, kind in graph.unknown.items():
             # A group's reason names the first operation that froze it.
             held = sum(group.size for group in frozen if group.reason.startswith(f"{path} ("))
-            lines.append(f"  {path} ({kind}): {_count(held, 'channel')} frozen")
+            lines += _wrap(f"{path} ({kind}): {_count(held, 'channel')} frozen", "  ")
         lines += _wrap(
             "For a layer of your own, `tfrcp.register_rule(LayerClass, rule)` teaches tfrcp how "
             "channels pass; one that acts on each channel alone needs only "
@@ -68,7 +71,7 @@ def _layers(group: ChannelGroup) -> list[str]:
     return lines
 
 
-def _wrap(text: str, indent: str) -> Iterable[str]:
+def _wrap(text: str, indent: str) -> list[str]:
     return textwrap.wrap(
         text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
     )

@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from tfrcp.graph.calls import Call, Value, named_variables
 from tfrcp.graph.channels import ChannelGraph
@@ -86,8 +85,8 @@ def slice_weights(
         masks: Maps group names to bool arrays [size]; groups that are not named are kept whole.
 
     Returns:
-        Dict that maps the path of a call to its sliced weights and to the sizes that its rule
-        names.
+        Dict that maps the path of a layer to its sliced weights, and the key of a call to the sizes
+        that its rule names.
     """
     keep = graph.keep(masks)
     arrays = {path: dict(entry) for path, entry in weights.items()}
@@ -97,10 +96,19 @@ def slice_weights(
             entry = arrays[place.path]
             entry[place.weight] = entry[place.weight].compress(kept, axis=place.axis)
     for call in graph.calls.calls:
+        if call.path in graph.given_up:
+            continue
         sizes = find_rule(call.operation).sizes(call, graph.labels, keep)
         if sizes:
-            arrays.setdefault(call.path, {}).update(sizes)
+            arrays.setdefault(call.key, {}).update(sizes)
     return arrays
+
+
+def arrays_of(call: Call, arrays: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The weights and sizes of a call, `None` if it has none."""
+    if call.key == call.path or call.key not in arrays:
+        return arrays.get(call.path)
+    return {**arrays.get(call.path, {}), **arrays[call.key]}
 
 
 class Program:
@@ -149,14 +157,18 @@ class Program:
 
         def step(call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
             if entry is not None and "moving_mean" in entry:
-                x, axis = args[0], call.operation.axis % len(args[0].shape)
-                mean, variance = ops.moments(x, axes=[i for i in range(len(x.shape)) if i != axis])
+                mean, variance = find_rule(call.operation).statistics(call, args[0])
                 moments[call.path].append((mean, variance))
                 entry = {**entry, "moving_mean": mean, "moving_variance": variance}
             return self.step(call, entry, args, kwargs)
 
         outputs = self.walk(arrays, inputs, step)
         return outputs, {path: _pool(pairs) for path, pairs in moments.items()}
+
+    @property
+    def folds(self) -> Mapping[Call, Call]:
+        """Maps every batch norm that alone reads what a layer with a kernel makes to that layer."""
+        return self._folds
 
     def fold(self, arrays: Weights) -> Weights:
         """Folds every batch norm that follows a convolution or dense layer into its kernel.
@@ -169,16 +181,17 @@ class Program:
         """
         arrays = dict(arrays)
         for norm, kernel in self._folds.items():
-            statistics = arrays.pop(norm.path)
+            statistics = {n: a.astype("float64") for n, a in arrays.pop(norm.path).items()}
             spread = 1 / np.sqrt(statistics["moving_variance"] + norm.operation.epsilon)
             scale = statistics.get("gamma", 1.0) * spread
             shift = statistics.get("beta", 0.0) - statistics["moving_mean"] * scale
             entry = arrays[kernel.path]
             rule = find_rule(kernel.operation)
+            old = entry[rule.kernel]
             arrays[kernel.path] = {
                 **entry,
-                rule.kernel: rule.scaled(entry[rule.kernel], scale).astype("float32"),
-                "bias": (entry.get("bias", 0.0) * scale + shift).astype("float32"),
+                rule.kernel: rule.scaled(old, scale).astype(old.dtype),
+                "bias": (entry.get("bias", 0.0) * scale + shift).astype(old.dtype),
             }
         return arrays
 
@@ -213,6 +226,10 @@ class Program:
         )
         return tf.function(method, input_signature=(specs, inputs), autograph=False)
 
+    def pack(self, inputs: Any) -> Any:
+        """Lays inputs into the structure of the model's inputs, as Keras does: [x] for x."""
+        return keras.tree.pack_sequence_as(self.graph.calls.inputs, keras.tree.flatten(inputs))
+
     def _free_axes(self) -> dict[tuple[str, str], set[int]]:
         """The axes along which a weight can be sliced, by layer path and weight name."""
         free: dict[tuple[str, str], set[int]] = defaultdict(set)
@@ -242,6 +259,7 @@ class Program:
                 and any(maker.path == path for path, _ in labelled)
                 and maker.operation.activation in (None, keras.activations.linear)
                 and called[call.path] == called[maker.path] == read[call.inputs[0]] == 1
+                and _same_axis(call, maker)
             ):
                 folds[call] = maker
         return folds
@@ -281,11 +299,17 @@ class Program:
         tensors = dict(zip(keras.tree.flatten(structure), keras.tree.flatten(inputs), strict=True))
         for index, call in enumerate(self._calls):
             args, kwargs = call.bind(tensors)
-            outputs = step(call, arrays.get(call.path), args, kwargs)
+            outputs = step(call, arrays_of(call, arrays), args, kwargs)
             tensors.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
             for value in self._drop[index]:
                 tensors.pop(value, None)
         return keras.tree.map_structure(tensors.__getitem__, self.graph.calls.outputs)
+
+
+def _same_axis(norm: Call, maker: Call) -> bool:
+    """Whether a batch norm acts along the axis along which a layer makes channels."""
+    rank = len(norm.outputs[0].shape)
+    return norm.operation.axis % rank == find_rule(maker.operation).axis(maker) % rank
 
 
 def _pool(pairs: list[tuple[Any, Any]]) -> tuple[Any, Any]:

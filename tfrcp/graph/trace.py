@@ -41,8 +41,9 @@ def trace(model: keras.Model) -> ChannelGraph:
     roots, frozen = atoms.classes()
     lives = _lives(atoms.places, roots)
     groups: dict[tuple, list[int]] = defaultdict(list)
+    parts = _membership(atoms.parts, roots)
     for root in np.unique(roots).tolist():
-        groups[tuple(lives[root]), frozen.get(root, "")].append(root)
+        groups[tuple(lives[root]), frozen.get(root, ""), parts[root]].append(root)
     ordered = sorted(groups, key=lambda key: _order(key[0], atoms.places, groups[key]))
 
     group_of = np.full(len(roots), -1)
@@ -53,7 +54,7 @@ def trace(model: keras.Model) -> ChannelGraph:
     group_of, channel_of = group_of[roots], channel_of[roots]
     names: set[str] = set()
     result = []
-    for index, (places, reason) in enumerate(ordered):
+    for index, (places, reason, part) in enumerate(ordered):
         slices = []
         for spot in (atoms.places[i] for i, _ in sorted(places)):
             here = (spot.labels >= 0) & (group_of[spot.labels] == index)
@@ -61,7 +62,7 @@ def trace(model: keras.Model) -> ChannelGraph:
             slices.append(WeightSlice(spot.path, spot.weight, spot.axis, of, spot.role))
         name = _name(slices, names)
         names.add(name)
-        size = len(groups[places, reason])
+        size = len(groups[places, reason, part])
         norms = tuple(
             path
             for path, labels in atoms.normalized
@@ -75,9 +76,19 @@ def trace(model: keras.Model) -> ChannelGraph:
         labels=atoms.labels,
         places=atoms.places,
         unknown=atoms.unknown,
+        given_up=atoms.given_up,
         group_of=group_of,
         channel_of=channel_of,
     )
+
+
+def _membership(parts: list[np.ndarray], roots: np.ndarray) -> dict[int, tuple[int, ...]]:
+    """The numbers of the parts to which each channel belongs, by representative."""
+    membership: dict[int, tuple[int, ...]] = defaultdict(tuple)
+    for number, labels in enumerate(parts):
+        for root in np.unique(roots[labels[labels >= 0]]).tolist():
+            membership[root] += (number,)
+    return membership
 
 
 def _lives(places: tuple[Place, ...], roots: np.ndarray) -> dict[int, list[tuple[int, int]]]:
@@ -111,7 +122,7 @@ def _in_place_order(
 
 def _name(slices: list[WeightSlice], taken: set[str]) -> str:
     """The first layer that makes the channels; numbered if it makes those of several groups."""
-    makers = [s.layer for s in slices if s.role == "output"] or [s.layer for s in slices]
+    makers = [s.layer for s in slices if s.role == "output"]
     base = makers[0] if makers else "constant"
     name, number = base, 2
     while name in taken:

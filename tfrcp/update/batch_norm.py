@@ -34,7 +34,7 @@ def recalibrate_batch_norm(model: keras.Model, data: Any, *, count: int | None =
     program = Program(graph)
     arrays = slice_weights(graph, read_weights(graph, model), {})
     run = program.compile(program.run_on_batch_statistics, arrays)
-    _, statistics = run(arrays, x)
+    _, statistics = run(arrays, program.pack(x))
     variables = variables_of(graph, model)
     for path, (mean, variance) in statistics.items():
         variables[path]["moving_mean"].assign(np.asarray(mean))

@@ -52,7 +52,9 @@ def find_rule(operation: keras.Operation) -> Rule:
     kind = type(operation)
     if kind in _LAYERS:
         return _LAYERS[kind]
-    if kind.__module__.startswith(("keras.src.ops.", "keras.src.applications.")):
+    if kind.__module__.startswith(
+        ("keras.src.ops.", "keras.src.activations.", "keras.src.applications.")
+    ):
         return _BY_NAME.get(kind.__name__, _UNKNOWN)
     return _UNKNOWN
 

@@ -80,7 +80,11 @@ class Rule:
             call: The call in the original model.
             arrays: Sliced weights and sizes of this call.
         """
-        return type(call.operation).from_config(call.operation.get_config())
+        operation = call.operation
+        if isinstance(operation, keras.layers.Lambda):
+            # The function is here already, so that loading it again is no risk.
+            return type(operation).from_config(operation.get_config(), safe_mode=False)
+        return type(operation).from_config(operation.get_config())
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the operation on sliced tensors with the weights and sizes that it is handed.

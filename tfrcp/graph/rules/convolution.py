@@ -93,6 +93,27 @@ class ConvolutionRule(KernelRule):
             return ops.conv(x, kernel, **options)
         return _grouped(x, kernel, layer, options)
 
+    def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """One block for each group that is left."""
+        layer, groups = call.operation, call.operation.groups
+        if groups > 1 and _whole_groups(layer, call.inputs[0].shape[-1]):
+            groups = shape[-1] // (layer.filters // groups)
+        return (math.prod(shape[:-2]), shape[-2], groups, shape[-1] // groups), (2, 0, 1, 3)
+
+    def windows(self, call: Call, sizes: Sequence[int]) -> np.ndarray:
+        """Read off a run of the layer itself, on position numbers, with a kernel of unit taps."""
+        window = call.operation.kernel_size
+        taps = ops.eye(math.prod(window), dtype="float64")
+        numbers = np.arange(1.0, math.prod(sizes) + 1).reshape(1, *sizes, 1)
+        numbers = ops.convert_to_tensor(np.moveaxis(numbers, -1, self.axis(call)))
+        seen = self.linear(call, numbers, {"kernel": ops.reshape(taps, self._one_channel(window))})
+        seen = np.moveaxis(ops.convert_to_numpy(seen), self.axis(call), -1)
+        return np.rint(seen).astype(int).reshape(-1, math.prod(window)) - 1
+
+    def _one_channel(self, window: Sequence[int]) -> Sequence[int]:
+        """Shape of a kernel that has one input channel and an output channel for each tap."""
+        return *window, 1, math.prod(window)
+
 
 def _whole_groups(layer: Any, inputs: int) -> bool:
     """Whether a grouped convolution loses whole groups: where they are more than their channels."""
@@ -164,6 +185,10 @@ class DepthwiseRule(ConvolutionRule):
             dilation_rate=layer.dilation_rate,
         )
 
+    def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """One block for each channel."""
+        return (math.prod(shape[:-2]), shape[-2], 1, shape[-1]), (1, 0, 2, 3)
+
     def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """The kernel that makes every output `scale` [out] times as large."""
         return kernel * scale.reshape(kernel.shape[-2:])
@@ -205,17 +230,33 @@ class SeparableRule(ConvolutionRule):
 
     def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
         """A depthwise convolution as the layer has it, then a pointwise one."""
+        return ops.conv(
+            self.mixed(call, x, arrays),
+            arrays["pointwise_kernel"],
+            strides=1,
+            padding="valid",
+            data_format=call.operation.data_format,
+        )
+
+    def mixed(self, call: Call, x: Any, arrays: Arrays) -> Any:
+        """The depthwise convolution."""
         layer = call.operation
-        options = {"data_format": layer.data_format}
-        x = ops.depthwise_conv(
+        return ops.depthwise_conv(
             x,
             arrays["depthwise_kernel"],
             strides=layer.strides,
             padding=layer.padding,
+            data_format=layer.data_format,
             dilation_rate=layer.dilation_rate,
-            **options,
         )
-        return ops.conv(x, arrays["pointwise_kernel"], strides=1, padding="valid", **options)
+
+    def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """One block: the pointwise kernel mixes all channels."""
+        return KernelRule.split(self, call, shape)
+
+    def windows(self, call: Call, sizes: Sequence[int]) -> np.ndarray:
+        """The pointwise kernel sees one position."""
+        return KernelRule.windows(self, call, sizes)
 
 
 class TransposedRule(ConvolutionRule):
@@ -279,6 +320,13 @@ class TransposedRule(ConvolutionRule):
             else ("NCW", "NCHW", "NCDHW")[rank - 1],
             dilations=list(layer.dilation_rate),
         )
+
+    def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """One block, inputs last."""
+        return (math.prod(shape[:-2]), shape[-2], 1, shape[-1]), (2, 0, 3, 1)
+
+    def _one_channel(self, window: Sequence[int]) -> Sequence[int]:
+        return *window, math.prod(window), 1
 
     def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """The kernel that makes every output `scale` [out] times as large."""

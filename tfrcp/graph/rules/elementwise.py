@@ -39,7 +39,7 @@ _ACTIVATIONS = frozenset(
 ELEMENTWISE_OPERATIONS = (
     "Absolute Arctan Cast Ceil Celu Clip Copy Cos Cosh Elu Erf Exp Exp2 Expm1 Floor Gelu "
     "HardShrink HardSigmoid HardSilu HardTanh Identity LeakyRelu Log Log10 Log1p Log2 "
-    "LogSigmoid NanToNum Negative Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu "
+    "LogSigmoid NanToNum ReLU Negative Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu "
     "Sin Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square Squareplus "
     "StopGradient Tan Tanh TanhShrink Threshold Trunc"
 ).split()
@@ -58,8 +58,13 @@ class ElementwiseRule(Rule):
     """Channels pass unchanged."""
 
     def trace(self, call: Call, atoms: Atoms) -> None:
-        """The output's labels are the input's."""
-        atoms[call.outputs[0]] = atoms[call.inputs[0]]
+        """The output's labels are the input's, unless numbers for each channel come into it."""
+        own = {} if isinstance(call.operation, keras.layers.Layer) else vars(call.operation)
+        given = [x for name, x in own.items() if not name.startswith("_")]
+        if any(np.ndim(x) for x in (*given, *call.args[1:], *call.kwargs.values())):
+            atoms.give_up(call, "is given an array, with numbers for each channel")
+        else:
+            atoms[call.outputs[0]] = atoms[call.inputs[0]]
 
 
 class ActivationRule(ElementwiseRule):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,68 @@ class KernelRule(Rule):
     def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """The kernel that makes every output `scale` [out] times as large."""
         return kernel * scale
+
+    # The layer as linear equations: `linear` gives, at every output position and in every block of
+    # channels, `unfold` @ `matrix`.
+
+    def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """How a kernel of this shape becomes matrices.
+
+        Returns:
+            Tuple of four sizes that the kernel is reshaped to, and their order as (blocks, window,
+            inputs of a block, outputs of a block).
+        """
+        return (math.prod(shape[:-2]), shape[-2], 1, shape[-1]), (2, 0, 1, 3)
+
+    def matrix(self, call: Call, kernel: np.ndarray) -> np.ndarray:
+        """The kernel as matrices [blocks, window x inputs of a block, outputs of a block]."""
+        sizes, order = self.split(call, kernel.shape)
+        matrix = kernel.reshape(sizes).transpose(order)
+        return matrix.reshape(matrix.shape[0], -1, matrix.shape[-1])
+
+    def from_matrix(self, call: Call, matrix: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """The kernel of this shape that `matrix` turned into matrices."""
+        sizes, order = self.split(call, shape)
+        kernel = matrix.reshape([sizes[i] for i in order]).transpose(np.argsort(order))
+        return kernel.reshape(shape)
+
+    def mixed(self, call: Call, x: Any, arrays: Arrays) -> Any:
+        """What the kernel is applied to, given the layer's input: for most layers the same."""
+        return x
+
+    def windows(self, call: Call, sizes: Sequence[int]) -> np.ndarray:
+        """What every output position sees.
+
+        Args:
+            call: The call.
+            sizes: Sizes of what the kernel is applied to, without images and channels.
+
+        Returns:
+            int array [output positions, window] of positions, numbered from 0 row by row; -1 stands
+            for padding.
+        """
+        return np.arange(math.prod(sizes))[:, None]
+
+    def unfold(self, call: Call, x: np.ndarray, windows: np.ndarray, blocks: int) -> np.ndarray:
+        """What the kernel is applied to, laid out as the rows of linear equations.
+
+        Args:
+            call: The call.
+            x: Array [images, ...], with the channels where the layer has them.
+            windows: Some of the rows that `windows` returns.
+            blocks: Number of blocks, as `matrix` has them.
+
+        Returns:
+            Array [blocks, images x windows, window x inputs of a block].
+        """
+        x = np.moveaxis(x, self.axis(call), -1)
+        images, channels = len(x), x.shape[-1]
+        x = x.reshape(images, -1, channels)
+        if (windows < 0).any():
+            x = np.concatenate([x, np.zeros_like(x, shape=(images, 1, channels))], axis=1)
+        rows = np.take(x, windows.ravel(), axis=1)
+        rows = rows.reshape(images * len(windows), -1, blocks, channels // blocks)
+        return rows.transpose(2, 0, 1, 3).reshape(blocks, len(rows), -1)
 
     def output_positions(self, call: Call) -> int:
         """Number of output positions, per image."""

@@ -39,6 +39,9 @@ class MergeRule(Rule):
             else:
                 labels = atoms[value]
                 result = labels if result is None else atoms.unite(result, labels)
+        if result is None:
+            atoms.give_up(call, "spreads the channels of every operand over the others'")
+            return
         atoms[target] = result
 
 
@@ -57,7 +60,13 @@ class ConcatenateRule(Rule):
         axis = call.operation.axis % len(target.shape)
         labels = [atoms[value] for value in call.inputs]
         elsewhere = any(x.shape[i] > 1 for x in labels for i in range(x.ndim) if i != axis)
-        if not elsewhere:
+        # A single channel, or none of ours, that takes several positions of an axis does not lie
+        # along it.
+        across = all(x.size == 1 and x.item() < 0 for x in labels) or any(
+            v.shape[axis] is None or (x.size == 1 and x.item() >= 0 and v.shape[axis] != 1)
+            for x, v in zip(labels, call.inputs, strict=True)
+        )
+        if not (elsewhere or across):
             atoms[target] = np.concatenate(
                 [
                     np.broadcast_to(x, [v.shape[i] if i == axis else 1 for i in range(x.ndim)])

@@ -16,6 +16,8 @@ from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Keep, Labels, Rule, layer_like
 
+_OPEN = 64  # positions that stand for an open size
+
 
 def compress(full: np.ndarray) -> np.ndarray:
     """Reduces every axis along which all positions are alike to size 1."""
@@ -32,7 +34,7 @@ class MovingRule(Rule):
     def moved(self, call: Call, atoms: Atoms) -> np.ndarray:
         """Labels of the output, one for every position."""
         value = call.inputs[0]
-        shape = [1 if n is None else n for n in value.shape]
+        shape = [1 if i == 0 else n or _OPEN for i, n in enumerate(value.shape)]
         full = np.broadcast_to(atoms[value], shape).astype("int32")
         args, kwargs = call.bind({value: full})
         return ops.convert_to_numpy(call.operation(*args, **kwargs)).astype(int)
@@ -44,10 +46,20 @@ class MovingRule(Rule):
             # Nothing to follow; a negative label tells its reason wherever it is moved.
             atoms[call.outputs[0]] = labels.reshape((1,) * rank)
             return
-        moved = compress(self.moved(call, atoms))
+        try:
+            moved = self.moved(call, atoms)
+        except Exception as error:
+            # The operation takes its sizes from where labels have none: from the batch.
+            atoms.give_up(call, f"cannot be followed: {str(error).splitlines()[0]}")
+            return
+        if moved.size == 0:
+            atoms.give_up(call, "may take nothing, depending on the image size")
+            return
         if moved.ndim != rank or moved.shape[0] != 1:
             atoms.give_up(call, "treats the batch like any other axis")
-        elif not np.isin(labels, moved).all():
+            return
+        moved = compress(moved)
+        if not np.isin(labels, moved).all():
             atoms.give_up(call, "takes some of the channels")
         else:
             atoms[call.outputs[0]] = moved

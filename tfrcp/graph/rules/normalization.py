@@ -31,10 +31,16 @@ class BatchNormalizationRule(Rule):
             atoms.weight(call, name, {0: ("channelwise", channels)})
         atoms[call.outputs[0]] = labels
 
+    def statistics(self, call: Call, x: Any) -> tuple[Any, Any]:
+        """Mean and (biased) variance of every channel of an input, tensors [channels]."""
+        axis = call.operation.axis % len(x.shape)
+        return ops.moments(x, axes=[i for i in range(len(x.shape)) if i != axis])
+
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Normalizes with the statistics among `arrays`, in float32 at least, as Keras does."""
         layer, x = call.operation, args[0]
         x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        arrays = {name: ops.cast(array, x.dtype) for name, array in arrays.items()}
         scale = arrays.get("gamma", 1.0) * ops.rsqrt(arrays["moving_variance"] + layer.epsilon)
         shift = arrays.get("beta", 0.0) - arrays["moving_mean"] * scale
         y = _affine(x, {"scale": scale, "beta": shift}, layer.axis % len(x.shape))
@@ -121,5 +127,7 @@ def _affine(y: Any, arrays: Arrays, axis: int) -> Any:
     shape = [-1 if i == axis else 1 for i in range(len(y.shape))]
     for name in ("gamma", "scale"):
         if name in arrays:
-            y = y * ops.reshape(arrays[name], shape)
-    return y + ops.reshape(arrays["beta"], shape) if "beta" in arrays else y
+            y = y * ops.reshape(ops.cast(arrays[name], y.dtype), shape)
+    if "beta" in arrays:
+        y = y + ops.reshape(ops.cast(arrays["beta"], y.dtype), shape)
+    return y

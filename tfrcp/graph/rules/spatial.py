@@ -32,15 +32,13 @@ class ReductionRule(Rule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Drops the reduced axes."""
-        source, target, axis = call.inputs[0], call.outputs[0], call.operation.axis
-        labels = atoms[source]
+        target, axis = call.outputs[0], call.operation.axis
+        labels = atoms[call.inputs[0]]
         axes = range(labels.ndim) if axis is None else np.atleast_1d(axis) % labels.ndim
         if 0 in axes:
             atoms.give_up(call, "reduces over the batch")
-        elif any(labels.shape[k] > 1 for k in axes) or source.shape[-1] is None:
+        elif any(labels.shape[k] > 1 for k in axes):
             atoms.give_up(call, "reduces over the channels, so that each result depends on all")
-        elif labels.size == 1 and labels.min() >= 0:
-            atoms.give_up(call, "reduces a single channel")
         else:
             keep = len(target.shape) == labels.ndim
             atoms[target] = labels if keep else labels.squeeze(tuple(int(k) for k in axes))

@@ -19,13 +19,26 @@ class GetItemRule(MovingRule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Reads a run of channels itself; everything else is moving positions."""
-        found = _run_of_channels(call, atoms[call.inputs[0]])
+        labels = atoms[call.inputs[0]]
+        found = _run_of_channels(call, labels)
         if found is None:
-            super().trace(call, atoms)
+            keys = [k for k in _key(call) if k is not None]
+            cut = [
+                axis
+                for axis, k in enumerate(keys)
+                if labels.shape[axis] > 1
+                and not (isinstance(k, slice) and k.indices(2) in ((0, 2, 1), (1, -1, -1)))
+            ]
+            if cut:
+                atoms.give_up(call, "takes channels otherwise than in one run")
+            else:
+                super().trace(call, atoms)
             return
         axis, start, stop = found
         place, rank = _place(call, axis), len(call.outputs[0].shape)
-        part = atoms[call.inputs[0]].ravel()[start:stop]
+        part = labels.ravel()[start:stop]
+        atoms.separate(part)
+        atoms.separate(np.delete(labels.ravel(), range(start, stop)))
         atoms[call.outputs[0]] = part.reshape([-1 if i == place else 1 for i in range(rank)])
 
     def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, np.ndarray]:
@@ -34,21 +47,39 @@ class GetItemRule(MovingRule):
         if found is None:
             return {}
         kept = keep(labels[call.inputs[0]]).ravel()
-        _, start, stop = found
-        return {"run": np.array([kept[:start].sum(), kept[:stop].sum()], dtype="int32")}
+        axis, start, stop = found
+        return {f"run:{axis}": np.array([kept[:start].sum(), kept[:stop].sum()], dtype="int32")}
 
     def rebuild(self, call: Call, arrays: Arrays) -> Any:
         """The same slice with the new run."""
-        if "run" not in arrays:
-            return super().rebuild(call, arrays)
-        start, stop = (int(n) for n in arrays["run"])
-        return lambda x, key: x[_with_run(call, slice(start, stop))]
+        operation = super().rebuild(call, arrays)
+        for name, run in arrays.items():
+            start, stop = (int(n) for n in run)
+            key = _with_run(call, _axis(name), slice(start, stop))
+            return Rekeyed(operation, key)
+        return operation
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Takes a run that is known at run time only."""
-        if "run" not in arrays:
-            return call.operation(*args, **kwargs)
-        return args[0][_with_run(call, slice(arrays["run"][0], arrays["run"][1]))]
+        for name, run in arrays.items():
+            return args[0][_with_run(call, _axis(name), slice(run[0], run[1]))]
+        return call.operation(*args, **kwargs)
+
+
+class Rekeyed:
+    """`x[key]` with another key."""
+
+    def __init__(self, operation: keras.Operation, key: tuple[Any, ...]) -> None:
+        self.operation, self.key = operation, key
+
+    def __call__(self, x: Any, key: Any) -> Any:
+        """Takes by its own key, whatever it is given."""
+        return self.operation(x, self.key)
+
+
+def _axis(name: str) -> int:
+    """The axis in the name of a run."""
+    return int(name.removeprefix("run:"))
 
 
 def _key(call: Call) -> list[Any]:
@@ -85,24 +116,13 @@ def _place(call: Call, axis: int) -> int:
     raise IndexError(axis)
 
 
-def _with_run(call: Call, channels: slice) -> tuple[Any, ...]:
-    """The key with another run of channels."""
-    axis, old, result = _channel_axis(call), 0, []
+def _with_run(call: Call, axis: int, channels: slice) -> tuple[Any, ...]:
+    """The key with another run of channels along an axis of `x`."""
+    old, result = 0, []
     for k in _key(call):
         result.append(channels if k is not None and old == axis else k)
         old += k is not None
     return tuple(result)
-
-
-def _channel_axis(call: Call) -> int:
-    """The axis on which a key takes a run: the only one that it cuts and that `sizes` has named."""
-    keys = [k for k in _key(call) if k is not None]
-    sizes = zip(keys, call.inputs[0].shape, strict=True)
-    return next(
-        i
-        for i, (k, n) in reversed(list(enumerate(sizes)))
-        if isinstance(k, slice) and n is not None and k.indices(n) != (0, n, 1)
-    )
 
 
 class SplitRule(Rule):
@@ -120,6 +140,7 @@ class SplitRule(Rule):
             for target in call.outputs:
                 stop = start + target.shape[axis]
                 atoms[target] = labels.take(range(start, stop), axis=axis)
+                atoms.separate(atoms[target])
                 start = stop
         else:
             atoms.give_up(call, "splits an axis that cannot be followed")
@@ -164,9 +185,15 @@ class PadRule(MovingRule):
         """Adds new constant channels; padded positions change nothing."""
         value, widths = call.inputs[0], self._widths(call)
         labels = atoms[value]
-        on_channels = [axis for axis, n in enumerate(labels.shape) if n > 1 and any(widths[axis])]
-        on_one = labels.size == 1 and any(widths[-1])
-        if any(widths[0]) or on_one or (on_channels and call.operation.mode != "constant"):
+        padded = [axis for axis, width in enumerate(widths) if any(width)]
+        on_channels = [axis for axis in padded if labels.shape[axis] > 1]
+        unclear = False
+        if labels.size == 1 and labels.item() >= 0:
+            on_channels = [axis for axis in padded if value.shape[axis] == 1]
+            unclear = len(on_channels) > 1
+        elif labels.size == 1:
+            unclear = any(widths[-1])
+        if 0 in padded or unclear or (on_channels and call.operation.mode != "constant"):
             atoms.give_up(call, f"pads the batch or the channels in mode {call.operation.mode}")
             return
         for axis in on_channels:

@@ -29,7 +29,7 @@ class TimeDistributedRule(Rule):
             Value((value.shape[0], *value.shape[2:]), value.dtype)
             for value in (call.inputs[0], call.outputs[0])
         )
-        return Call(call.path, call.operation.layer, (source,), {}, (source,), (target,))
+        return Call(call.path, call.key, call.operation.layer, (source,), {}, (source,), (target,))
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Follows the inner layer."""

@@ -1,0 +1,254 @@
+"""Which channels are kept, and the sliced model: its form, its errors, its file."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfrcp
+from tests.networks import NETWORKS, conv, head, image
+from tests.references import counts_of, flat, full_masks, images_for, random_masks, randomize
+
+
+@pytest.fixture(scope="module")
+def traced():
+    model = NETWORKS["residual_a"].build()  # stem_conv 4, one_conv 5, two 3, three_conv 6
+    randomize(model)
+    return model, tfrcp.trace(model)
+
+
+def scores_of(graph, seed=0):
+    rng = np.random.default_rng(seed)
+    return {group.name: rng.random(group.size) for group in graph.prunable}
+
+
+def test_select_keeps_the_highest(traced):
+    _, graph = traced
+    scores = scores_of(graph)
+    scores["one_conv"] = [3.0, -1.0, 7.0, np.inf, -np.inf]
+    masks = tfrcp.select(graph, scores, [1, 3, 2, 6])
+    assert masks["one_conv"].tolist() == [True, False, True, True, False]
+    assert counts_of(graph, masks).tolist() == [1, 3, 2, 6]
+    assert list(masks) == [group.name for group in graph.prunable]
+    assert all(mask.dtype == bool for mask in masks.values())
+    for name in ("stem_conv", "two"):
+        kept = masks[name]
+        assert scores[name][kept].min() > scores[name][~kept].max()
+
+
+def test_select_keeps_the_first_of_equals(traced):
+    _, graph = traced
+    scores = {**scores_of(graph), "three_conv": [1, 2, 1, 2, 1, 2], "stem_conv": [0.0] * 4}
+    masks = tfrcp.select(graph, scores, np.array([2, 5, 3, 4], dtype="int32"))
+    assert masks["three_conv"].tolist() == [True, True, False, True, False, True]
+    assert masks["stem_conv"].tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ([1, 1, 1], "`channels` must be 4 ints.*'residual_a'"),
+        ([1, 1, 1, 1, 1], "`channels` must be 4 ints"),
+        ([[1, 1, 1, 1]], "`channels` must be 4 ints"),
+        (3, "`channels` must be 4 ints.*channels=3"),
+        (None, "`channels` must be 4 ints.*channels=None"),
+        ("1234", "`channels` must be 4 ints"),
+        ([1.0, 1.0, 1.0, 1.0], "`channels` must be 4 ints"),
+        ([True] * 4, "`channels` must be 4 ints"),
+        ([0, 1, 1, 1], "from 1 to 4 for group 'stem_conv'. Received: 0"),
+        ([1, 1, 1, 7], "from 1 to 6 for group 'three_conv'. Received: 7"),
+        ([1, -1, 1, 1], "from 1 to 5 for group 'one_conv'. Received: -1"),
+    ],
+)
+def test_select_with_bad_channels(traced, channels, message):
+    _, graph = traced
+    with pytest.raises(ValueError, match=message):
+        tfrcp.select(graph, scores_of(graph), channels)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({"two": None}, r"`scores\['two'\]` must be 3 numbers"),
+        ({"two": [1.0, 2.0]}, r"`scores\['two'\]` must be 3 numbers.*Received: \[1.0, 2.0\]"),
+        ({"two": [[1.0, 2.0, 3.0]]}, r"`scores\['two'\]` must be 3 numbers"),
+        ({"two": [1.0, np.nan, 3.0]}, r"`scores\['two'\]` must be 3 numbers, none of them NaN"),
+    ],
+)
+def test_select_with_bad_scores(traced, scores, message):
+    _, graph = traced
+    with pytest.raises(ValueError, match=message):
+        tfrcp.select(graph, {**scores_of(graph), **scores}, [1, 1, 1, 1])
+    missing = scores_of(graph)
+    del missing["two"]
+    with pytest.raises(ValueError, match=r"`scores\['two'\]` must be 3 numbers"):
+        tfrcp.select(graph, missing, [1, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ({"nothing": np.ones(3, bool)}, r"no prunable group.*'stem_conv'.*Received: 'nothing'"),
+        ({"head": np.ones(3, bool)}, "no prunable group.*Received: 'head'"),
+        ({"two": np.ones(4, bool)}, r"mask of `two` must be.*length 3.*bool \(4,\)"),
+        ({"two": np.ones((3, 1), bool)}, r"mask of `two`.*bool \(3, 1\)"),
+        ({"two": np.zeros(3, bool)}, "mask of `two`.*at least one channel.*keeps 0"),
+        ({"two": np.array([1, 0, 1])}, r"mask of `two`.*Received: int64 \(3,\)"),
+        ({"two": np.array([1.0, 0.0, 1.0])}, r"mask of `two`.*Received: float64 \(3,\)"),
+    ],
+)
+def test_bad_masks(traced, masks, message):
+    model, graph = traced
+    with pytest.raises(ValueError, match=message):
+        tfrcp.slice_model(model, graph, masks)
+
+
+def test_groups_without_mask_are_kept_whole(traced):
+    model, graph = traced
+    pruned = tfrcp.slice_model(model, graph, {"one_conv": [True, False, True, False, False]})
+    assert pruned.get_layer("one_conv").filters == 2
+    assert pruned.get_layer("two").kernel.shape == (3, 3, 2, 7)
+    assert pruned.get_layer("three_conv").filters == 6
+
+
+def test_weights_are_those_of_the_kept_channels(traced):
+    model, graph = traced
+    masks = random_masks(graph, 1)
+    pruned = tfrcp.slice_model(model, graph, masks)
+    kernel = np.asarray(model.get_layer("one_conv").kernel)
+    expected = kernel[:, :, masks["stem_conv"]][..., masks["one_conv"]]
+    np.testing.assert_array_equal(pruned.get_layer("one_conv").kernel, expected)
+    stream = np.concatenate([masks["two"][:1], masks["stem_conv"], masks["two"][1:]])
+    for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+        values = np.asarray(getattr(model.get_layer("two_bn"), name))
+        np.testing.assert_array_equal(getattr(pruned.get_layer("two_bn"), name), values[stream])
+
+
+def test_plain_model_with_the_same_names(traced):
+    model, graph = traced
+    pruned = tfrcp.slice_model(model, graph, random_masks(graph, 2))
+    assert type(pruned) is type(model)
+    assert pruned.name == model.name
+    assert [layer.name for layer in pruned.layers] == [layer.name for layer in model.layers]
+    assert [type(layer) for layer in pruned.layers] == [type(layer) for layer in model.layers]
+    assert pruned.input_shape == model.input_shape
+    assert pruned.output_shape == model.output_shape
+    assert not pruned.compiled
+
+
+def test_options_of_layers_are_kept():
+    inputs = image()
+    x = conv(4, "a", kernel_regularizer="l2", trainable=False)(inputs)
+    x = layers.BatchNormalization(momentum=0.7, epsilon=0.01, name="bn")(x)
+    model = keras.Model(inputs, head(layers.Dropout(0.25, seed=3, name="dropout")(x)))
+    graph = tfrcp.trace(model)
+    pruned = tfrcp.slice_model(model, graph, {"a": [True, False, True, False]})
+    assert not pruned.get_layer("a").trainable
+    assert isinstance(pruned.get_layer("a").kernel_regularizer, keras.regularizers.L2)
+    assert (pruned.get_layer("bn").momentum, pruned.get_layer("bn").epsilon) == (0.7, 0.01)
+    assert pruned.get_layer("dropout").rate == 0.25
+
+
+def test_compiled_as_the_original():
+    model = NETWORKS["chain"].build()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(True), metrics=["accuracy"])
+    graph = tfrcp.trace(model)
+    pruned = tfrcp.slice_model(model, graph, random_masks(graph, 0))
+    x, y = images_for(pruned, count=8), np.arange(8) % 3
+    results = pruned.evaluate(x, y, verbose=0, return_dict=True)
+    assert set(results) == {"loss", "accuracy"}
+    pruned.fit(x, y, verbose=0)
+    assert pruned.optimizer is not model.optimizer
+
+
+def test_inputs_and_outputs_keep_their_structure():
+    model = NETWORKS["dicts"].build()
+    graph = tfrcp.trace(model)
+    pruned = tfrcp.slice_model(model, graph, random_masks(graph, 0))
+    outputs = pruned(images_for(model))
+    assert {name: x.shape for name, x in outputs.items()} == {"p": (3, 3), "o": (3, 2)}
+    assert sorted(tensor.name for tensor in pruned.inputs) == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: NETWORKS["chain"].build(), "no layer.*not the one that was traced"),
+        (lambda: widened(), "'kernel' of layer 'stem_conv'.*length 4.*Trace this model"),
+    ],
+)
+def test_another_model_than_the_traced(traced, other, message):
+    _, graph = traced
+    with pytest.raises(ValueError, match=message):
+        tfrcp.slice_model(other(), graph, {})
+
+
+def widened():
+    inputs = image()
+    return keras.Model(inputs, conv(5, "stem_conv", use_bias=False)(inputs), name="widened")
+
+
+def test_equally_built_model_takes_the_graph(traced):
+    model, graph = traced
+    other = NETWORKS["residual_a"].build()
+    randomize(other, seed=9)
+    masks, images = random_masks(graph, 4), images_for(model)
+    through = tfrcp.slice_model(other, graph, masks)
+    directly = tfrcp.slice_model(other, tfrcp.trace(other), masks)
+    for left, right in zip(flat(through(images)), flat(directly(images)), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize(("name", "options"), [("resnet20", {"shortcut": "A"}), ("vgg16", {})])
+def test_builder_called_with_the_counts_has_the_same_shapes(name, options):
+    build, full = getattr(tfrcp.models, name), tfrcp.models.full_channels(name, **options)
+    narrow = [max(width // 16, 2) for width in full.values()]
+    # The added channels of option A stand around the old ones by halves, wherever they were.
+    model = build((8, 8, 1), channels=narrow if name == "vgg16" else None, **options)
+    graph = tfrcp.trace(model)
+    masks = random_masks(graph, 0)
+    pruned = tfrcp.slice_model(model, graph, masks)
+    built = build((8, 8, 1), channels=counts_of(graph, masks).tolist(), **options)
+    assert [v.shape for v in pruned.variables] == [v.shape for v in built.variables]
+    assert [layer.name for layer in pruned.layers if layer.weights] == [
+        layer.name for layer in built.layers if layer.weights
+    ]
+
+
+LOAD = """
+import sys, keras, numpy as np
+model = keras.saving.load_model(sys.argv[1])
+np.save(sys.argv[3], model(np.load(sys.argv[2])))
+assert not [name for name in sys.modules if name.startswith("tfrcp")]
+"""
+
+
+def test_saved_model_loads_without_tfrcp(traced, tmp_path):
+    model, graph = traced
+    pruned = tfrcp.slice_model(model, graph, random_masks(graph, 5))
+    images = images_for(model)
+    pruned.save(tmp_path / "pruned.keras")
+    np.save(tmp_path / "images.npy", images)
+    names = ("pruned.keras", "images.npy", "outputs.npy")
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD, *names], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), pruned(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["shuffled", "squeeze_excite", "attention", "nested", "split"])
+def test_saved_model_answers_the_same(name, tmp_path):
+    model = NETWORKS[name].build()
+    randomize(model)
+    graph = tfrcp.trace(model)
+    for number, masks in enumerate((full_masks(graph), random_masks(graph, 2))):
+        pruned = tfrcp.slice_model(model, graph, masks)
+        pruned.save(tmp_path / f"{number}.keras")
+        loaded = keras.saving.load_model(tmp_path / f"{number}.keras")
+        images = images_for(model)
+        for left, right in zip(flat(loaded(images)), flat(pruned(images)), strict=True):
+            np.testing.assert_allclose(left, right, atol=1e-6)

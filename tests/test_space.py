@@ -1,0 +1,153 @@
+"""The search space and the budget."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfrcp
+from tests.networks import NETWORKS, conv, image
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return tfrcp.trace(NETWORKS["residual_a"].build())  # sizes 4, 5, 3, 6
+
+
+def test_defaults(graph):
+    space = tfrcp.SearchSpace(graph)
+    assert [group.name for group in graph.prunable] == [
+        "stem_conv",
+        "one_conv",
+        "two",
+        "three_conv",
+    ]
+    assert [choice.tolist() for choice in space.choices] == [
+        [1, 2, 3, 4],
+        [1, 2, 3, 4, 5],
+        [1, 2, 3],
+        [1, 2, 3, 4, 5, 6],
+    ]
+    assert space.smallest.tolist() == [1, 1, 1, 1]
+    assert space.largest.tolist() == graph.full.tolist()
+    assert space.size == 4 * 5 * 3 * 6
+    assert all(choice.dtype == np.int64 for choice in space.choices)
+
+
+def test_ratios(graph):
+    space = tfrcp.SearchSpace(graph, min_ratio=0.5, max_ratio=0.75)
+    assert [choice.tolist() for choice in space.choices] == [[2, 3], [3], [2], [3, 4]]
+
+
+@pytest.mark.parametrize(("ratio", "least"), [(0.1, 2), (0.15, 3), (0.3, 6), (0.7, 14)])
+def test_least_count_is_not_off_by_rounding(ratio, least):
+    inputs = image()
+    graph = tfrcp.trace(keras.Model(inputs, conv(3, "head")(conv(20, "a")(inputs))))
+    assert tfrcp.SearchSpace(graph, min_ratio=ratio).smallest.tolist() == [least]
+
+
+def test_divisor_keeps_the_full_size(graph):
+    space = tfrcp.SearchSpace(graph, divisor=2)
+    assert [choice.tolist() for choice in space.choices] == [[2, 4], [2, 4, 5], [2, 3], [2, 4, 6]]
+
+
+def test_fixed_groups_keep_all(graph):
+    space = tfrcp.SearchSpace(graph, fixed=["two", "stem_conv"])
+    assert [choice.tolist() for choice in space.choices][0::2] == [[4], [3]]
+    assert space.size == 5 * 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min_ratio": 0}, "0 < min_ratio.*Received: min_ratio=0,"),
+        ({"min_ratio": -0.1}, "Received: min_ratio=-0.1"),
+        ({"max_ratio": 1.5}, "Received: min_ratio=0.1, max_ratio=1.5"),
+        ({"min_ratio": 0.6, "max_ratio": 0.5}, "Received: min_ratio=0.6, max_ratio=0.5"),
+        ({"min_ratio": float("nan")}, "Received: min_ratio=nan"),
+        ({"divisor": 0}, "`divisor` must be a positive int. Received: divisor=0"),
+        ({"divisor": 1.5}, "`divisor` must be.*divisor=1.5"),
+        ({"divisor": True}, "`divisor` must be.*divisor=True"),
+        ({"divisor": "8"}, "`divisor` must be.*divisor=8"),
+        ({"fixed": "stem_conv"}, "`fixed` must be a sequence.*'stem_conv'"),
+        (
+            {"fixed": ["nothing"]},
+            r"no prunable group.*'stem_conv', 'one_conv'.*Received: 'nothing'",
+        ),
+        ({"fixed": ["head"]}, "no prunable group.*Received: 'head'"),
+        (
+            {"divisor": 4, "max_ratio": 0.7},
+            r"No multiple of 4 lies in \[1, 2\].*'stem_conv'.*`fixed`",
+        ),
+    ],
+)
+def test_bad_spaces(graph, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tfrcp.SearchSpace(graph, **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"divisor": None}, {"min_ratio": None}, {"min_ratio": "0.1"}, {"fixed": None}]
+)
+def test_bad_types(graph, arguments):
+    # Fails: a TypeError of Python's own, which does not name the argument.
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        tfrcp.SearchSpace(graph, **arguments)
+
+
+def test_nothing_to_prune():
+    inputs = image()
+    graph = tfrcp.trace(keras.Model(inputs, conv(3, "a")(inputs), name="flat"))
+    with pytest.raises(ValueError, match=r"No channel of 'flat' can be pruned.*explain\(\)"):
+        tfrcp.SearchSpace(graph)
+
+
+@pytest.mark.parametrize(
+    ("budget", "window"),
+    [
+        ({}, (495, 505)),
+        ({"flops": 0.25, "tolerance": 0.01}, (240, 260)),
+        ({"flops": 300}, (295, 305)),
+        ({"flops": 300, "tolerance": 0}, (300, 300)),
+        ({"flops": 1.0, "tolerance": 0}, (1000, 1000)),
+        ({"flops": 1}, (-4, 6)),
+        ({"flops": np.int64(300)}, (295, 305)),
+        ({"flops": np.float64(0.5)}, (495, 505)),
+    ],
+)
+def test_window(budget, window):
+    assert tfrcp.Budget(**budget).window(1000) == window
+
+
+def test_single_precision_is_a_ratio_too():
+    # Fails: np.float32(0.5) passes as a ratio, and is then taken for an absolute half FLOP.
+    budget = tfrcp.Budget(flops=np.float32(0.5), params=np.float32(0.5))
+    assert budget.window(1000) == (495, 505)
+    assert budget.params_limit(1000) == 500
+
+
+@pytest.mark.parametrize(("params", "limit"), [(None, None), (0.5, 500), (1.0, 1000), (70, 70)])
+def test_params_limit(params, limit):
+    assert tfrcp.Budget(params=params).params_limit(1000) == limit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"flops": 0.0}, r"`flops` must be a float in \(0, 1\].*flops=0.0"),
+        ({"flops": 1.5}, "`flops` must.*flops=1.5"),
+        ({"flops": 0}, "`flops` must.*flops=0"),
+        ({"flops": -5}, "`flops` must.*flops=-5"),
+        ({"flops": True}, "`flops` must.*flops=True"),
+        ({"flops": None}, "`flops` must.*flops=None"),
+        ({"flops": "0.5"}, "`flops` must.*flops='0.5'"),
+        ({"flops": float("nan")}, "`flops` must.*flops=nan"),
+        ({"params": 0}, "`params` must.*params=0"),
+        ({"params": 2.0}, "`params` must.*params=2.0"),
+        ({"tolerance": -0.1}, r"`tolerance` must be in \[0, 1\).*-0.1"),
+        ({"tolerance": 1}, r"`tolerance` must be in \[0, 1\)"),
+        ({"tolerance": float("nan")}, "`tolerance` must.*nan"),
+    ],
+)
+def test_bad_budgets(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tfrcp.Budget(**arguments)

@@ -1,0 +1,126 @@
+"""Layers as linear equations: the rows that images give, and what a fit changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from tfrcp.graph.calls import Call
+from tfrcp.graph.rules import KernelRule, find_rule
+
+_CHUNK = 2**26  # bytes of rows that are held at a time
+
+
+def kernel_rule(call: Call, entry: Mapping[str, Any] | None) -> KernelRule | None:
+    """The rule of a call whose kernel can be fitted, `None` for any other call.
+
+    Args:
+        call: The call.
+        entry: Its weights, `None` if it has none with channels.
+    """
+    rule = find_rule(call.operation)
+    fits = isinstance(rule, KernelRule) and entry is not None and rule.kernel in entry
+    return rule if fits else None
+
+
+def applied_to(call: Call, x: Any, entry: Mapping[str, Any]) -> np.ndarray:
+    """What the kernel is applied to, given the layer's input; float32 array [images, ...]."""
+    mixed = find_rule(call.operation).mixed(call, ops.cast(x, "float32"), entry)
+    return ops.convert_to_numpy(mixed)
+
+
+class Rows:
+    """The equations that one call gives: which output positions enter, and what they see.
+
+    Args:
+        call: The call of a layer with a kernel.
+        x: What the kernel is applied to, array [images, ...]; only its shape is looked at.
+        blocks: Number of blocks.
+        inputs: Number of inputs of a block, those of all window positions together.
+        images: Number of images in all.
+        samples: How many equations there shall be for each input of a block, drawn at random among
+            the output positions, the same ones in all images; `None` for all positions.
+        seed: Int.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        x: np.ndarray,
+        blocks: int,
+        inputs: int,
+        *,
+        images: int,
+        samples: int | None,
+        seed: int,
+    ) -> None:
+        self._call, self._rule = call, find_rule(call.operation)
+        self._blocks = blocks
+        sizes = list(x.shape)
+        del sizes[self._rule.axis(call)], sizes[0]
+        windows = self._rule.windows(call, sizes)
+        self._positions = np.arange(len(windows))
+        if samples is not None and samples * inputs < images * len(windows):
+            order = np.random.default_rng(seed).permutation(len(windows))
+            self._positions = np.sort(order[: math.ceil(samples * inputs / images)])
+        self._windows = windows[self._positions]
+        self._step = max(1, _CHUNK // (8 * blocks * inputs * len(self._windows)))
+
+    def unfold(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Lays out what the kernel is applied to, some images at a time.
+
+        Args:
+            x: Array [images, ...].
+
+        Yields:
+            Tuple of the slice of images and an array [blocks, images x positions, inputs].
+        """
+        for start in range(0, len(x), self._step):
+            part = slice(start, start + self._step)
+            yield part, self._rule.unfold(self._call, x[part], self._windows, self._blocks)
+
+    def outputs(self, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """Lays out the layer's outputs likewise.
+
+        Args:
+            y: Array [images, ...].
+            kept: bool array [out], the channels that are wanted.
+
+        Returns:
+            Array [blocks, images x positions, kept outputs of a block].
+        """
+        y = np.moveaxis(y, self._rule.axis(self._call), -1)
+        y = y.reshape(len(y), -1, y.shape[-1])[:, self._positions][:, :, kept]
+        count = len(y) * len(self._positions)
+        return y.reshape(count, self._blocks, -1).transpose(1, 0, 2)
+
+
+def write_fit(
+    call: Call,
+    entry: dict[str, Any],
+    norm: dict[str, Any] | None,
+    matrix: np.ndarray,
+    intercept: np.ndarray,
+) -> None:
+    """Writes fitted weights into the arrays of a layer.
+
+    Args:
+        call: The layer's call.
+        entry: The layer's arrays; changed in place.
+        norm: Those of the batch norm that alone reads the layer, if there is one; changed in place
+            where the layer has no bias to hold the intercept.
+        matrix: The kernel as matrices [blocks, inputs, outputs].
+        intercept: What the layer's outputs shall be raised by [blocks, outputs].
+    """
+    rule = find_rule(call.operation)
+    kernel = entry[rule.kernel]
+    entry[rule.kernel] = rule.from_matrix(call, matrix, kernel.shape).astype(kernel.dtype)
+    intercept = intercept.reshape(-1).astype(kernel.dtype)
+    if "bias" in entry:
+        entry["bias"] = entry["bias"] + intercept
+    elif norm is not None:
+        norm["moving_mean"] = norm["moving_mean"] - intercept
