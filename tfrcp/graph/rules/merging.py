@@ -63,7 +63,7 @@ class ConcatenateRule(Rule):
         # A single channel, or none of ours, that takes several positions of an axis does not lie
         # along it.
         across = all(x.size == 1 and x.item() < 0 for x in labels) or any(
-            v.shape[axis] is None or (x.size == 1 and x.item() >= 0 and v.shape[axis] != 1)
+            v.shape[axis] is None or (x.size == 1 and x.item() >= 0 and _lies_elsewhere(v, axis))
             for x, v in zip(labels, call.inputs, strict=True)
         )
         if not (elsewhere or across):
@@ -81,3 +81,9 @@ class ConcatenateRule(Rule):
             atoms[target] = result
         else:
             atoms.give_up(call, "joins tensors whose channels lie along different axes")
+
+
+def _lies_elsewhere(value: Value, axis: int) -> bool:
+    """Whether a single channel rather lies along another axis, one of length 1."""
+    others = [n for i, n in enumerate(value.shape) if i not in (0, axis)]
+    return value.shape[axis] != 1 and 1 in others
