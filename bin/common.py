@@ -24,13 +24,24 @@ def run_stage(stage: str) -> None:
     flags.mark_flag_as_required("config")
 
     def main() -> None:
+        settings = config.value
         from tfrcp.pipeline import Pipeline
 
-        settings = config.value
         pipeline = Pipeline(settings.to_dict(), _WORKDIR.value or f"runs/{settings.name}")
         getattr(pipeline, stage)()
 
     run(main)
+
+
+def _check_config_file(arguments: list[str]) -> None:
+    """Refuses a configuration file that is not there, before the flags are parsed."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if name == "config" and argument.startswith("-"):
+            path = (value if equals else following).split(":")[0]
+            if not os.path.isfile(path):
+                print(f"error: --config must be a file. Missing: {path!r}", file=sys.stderr)
+                sys.exit(2)
 
 
 def run(main) -> None:
@@ -51,11 +62,14 @@ def run(main) -> None:
             print("\ninterrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
 
+    _check_config_file(sys.argv[1:])
     try:
         app.run(guarded)
-    except (AttributeError, TypeError, ValueError) as error:
-        # A flag that does not fit the configuration.
+    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError) as error:
+        # A flag that does not fit the configuration, or a file that is none.
         if os.environ.get("TFRCP_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        unknown = isinstance(error, AttributeError | KeyError)
+        text = str(error).replace("\\n", ". ").replace("\\'", "'").strip("'\"")
+        print(f"error: {'unknown field ' if unknown else ''}{text}", file=sys.stderr)
         sys.exit(2)

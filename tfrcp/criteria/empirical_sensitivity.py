@@ -82,9 +82,9 @@ class EmpiricalSensitivity(CoupledCriterion):
     ) -> dict[str, np.ndarray]:
         """Scores every channel of every prunable group; of `data` only the images are used."""
         x, _ = read_images(graph, data, images=self.images)
-        shares = _Shares(model, graph)
         count = len(keras.tree.flatten(x)[0])
         progress = Progress("empirical_sensitivity", count, "images", count, verbose=self.verbose)
+        shares = _Shares(model, graph)
         for batch in batches(x, self.batch_size):
             shares.observe(batch)
             size = len(keras.tree.flatten(batch)[0])
