@@ -64,8 +64,13 @@ def plot(rows: dict, title: str, file: Path) -> None:
     bars = axes.barh(names, [rows[name]["seconds"] for name in names], color="#4477aa")
     labels = [f"{rows[n]['seconds']:.3g} s, {rows[n]['images']:,} images" for n in names]
     axes.bar_label(bars, labels, padding=4)
-    axes.set(xscale="log", xlabel="seconds to score all channels", title=title)
-    axes.margins(x=0.35)
+    least, most = rows[names[-1]]["seconds"], rows[names[0]]["seconds"]
+    axes.set(
+        xscale="log",
+        xlim=(least / 2, most * (most / least) ** 0.4),
+        xlabel="seconds to score all channels",
+        title=title,
+    )
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)
     pyplot.close(figure)

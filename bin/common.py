@@ -70,6 +70,6 @@ def run(main) -> None:
         if os.environ.get("TFRCP_DEBUG"):
             raise
         unknown = isinstance(error, AttributeError | KeyError)
-        text = str(error).replace("\\n", ". ").replace("\\'", "'").strip("'\"")
+        text = str(error).replace("\\n", ". ").replace("\\'", "'").replace("'", "").strip('"')
         print(f"error: {'unknown field ' if unknown else ''}{text}", file=sys.stderr)
         sys.exit(2)

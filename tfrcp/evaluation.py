@@ -107,6 +107,8 @@ class SlicedEvaluator:
         metric: What is scored.
         calibration: Images that re-estimate the batch norms' statistics, or `None` to keep what the
             unpruned model has.
+        update: Repairs sliced weights: a function of arrays and masks to arrays, such as a
+            `tfrcp.update.CachedLeastSquares`; `None` for none.
         batch_size: Images in a forward pass.
         racing: Whether to stop a candidate that is surely worse than the best so far: by more than
             3.5 standard errors of the paired difference on the images that both have seen.
@@ -121,9 +123,11 @@ class SlicedEvaluator:
         metric: Metric,
         calibration: Any = None,
         *,
+        update: Callable[[Weights, Mapping[str, np.ndarray]], Weights] | None = None,
         batch_size: int = 250,
         racing: bool = False,
     ) -> None:
+        self._update = update
         self._model, self._graph, self._scores = model, graph, scores
         self._program = Program(graph)
         self._x, self._y = self._program.pack(holdout[0]), holdout[1]
@@ -155,6 +159,8 @@ class SlicedEvaluator:
         """Weights and sizes of a candidate: inherited and repaired."""
         masks = select(self._graph, self._scores, channels)
         arrays = slice_weights(self._graph, self._weights, masks)
+        if self._update is not None:
+            arrays = self._update(arrays, masks)
         if self._calibration is not None:
             _, statistics = self._statistics(arrays, self._calibration)
             for path, (mean, variance) in statistics.items():

@@ -11,7 +11,7 @@ from tests.references import images_for, permute, randomize
 from tfrcp import criteria
 
 NAMES = sorted(criteria._CRITERIA)
-KINDS = ["chain", "residual_a", "depthwise", "concatenated"]
+KINDS = ["residual_a", "depthwise", "concatenated"]
 
 
 def criterion_of(name):
@@ -70,9 +70,10 @@ def test_scores_move_with_the_channels(case):
 
 
 def test_scores_can_be_selected_by(case):
-    _, model, graph, data, scores = case
+    _, _, graph, _, scores = case
     masks = tfrcp.select(graph, scores, np.maximum(graph.full // 2, 1))
-    assert tfrcp.slice_model(model, graph, masks)(data[0]).shape == (12, 3)
+    for name, mask in masks.items():
+        assert scores[name][mask].min() >= scores[name][~mask].max(initial=-np.inf)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.criteria.small_criteria import (
     KINDS,
@@ -32,8 +33,8 @@ def _expected(model, graph, where, x, y, batches, step=1e-5):
         batches: Number of batches.
     """
     clone, gates = with_factors(model, behind={layer for each in where.values() for layer in each})
-    expected = {}
-    for group in graph.prunable:
+    run, expected = tf.function(clone, autograph=False), {}
+    for group in (group for group in graph.prunable if group.name in where):
         slopes = np.zeros((batches, group.size))
         for batch, part in enumerate(np.split(np.arange(len(y)), batches)):
             for channel in range(group.size):
@@ -42,7 +43,7 @@ def _expected(model, graph, where, x, y, batches, step=1e-5):
                         gate = np.ones(gates[layer].shape)
                         gate[positions(channel)] += sign * step
                         gates[layer].assign(gate)
-                    loss = _loss(clone, x[part], y[part])
+                    loss = _loss(run, tf.constant(x[part]), y[part])
                     slopes[batch, channel] += sign * loss / (2 * step)
                 for layer in where[group.name]:
                     gates[layer].assign(np.ones(gates[layer].shape))
@@ -82,6 +83,22 @@ def test_batch_norms_may_lack_scale_and_offset():
     assert_scores(scores, _expected(model, graph, where, x, y, 1), 1e-3)
 
 
+def test_a_normalization_over_channels_has_its_gate_behind_it():
+    model, graph = network("layer_norm")
+    x, y = labelled(model, 6)
+    where = {"a": {"layer_norm": lambda j: [j]}, "b": {"b": lambda j: [j]}}
+    scores = Taylor(batch_size=6)(model, graph, (x, y))
+    assert_scores(scores, _expected(model, graph, where, x, y, 1), 1e-3)
+
+
+def test_channels_may_be_scaled_by_one_map():
+    model, graph = network("spatial_attention")
+    x, y = labelled(model, 6)
+    where = {"b": {"b": lambda j: [j]}, "c": {"c": lambda j: [j]}}
+    scores = Taylor(batch_size=6)(model, graph, (x, y))
+    assert_scores(scores, _expected(model, graph, where, x, y, 1), 1e-3)
+
+
 def test_a_factor_has_no_gate():
     model, graph = network("squeeze_excite")
     x, y = labelled(model, 6)
@@ -90,19 +107,19 @@ def test_a_factor_has_no_gate():
     assert not Taylor()(model, graph, (x, y))["a_conv"].any()
 
 
-@pytest.mark.parametrize("reduction, reduce", [("mean", np.mean), ("sum", np.sum), ("max", np.max)])
-@pytest.mark.parametrize("normalize", [False, True])
-def test_a_gate_for_each_layer(reduction, reduce, normalize):
+def test_a_gate_for_each_layer():
     model, graph = network(RESIDUAL)
     x, y = labelled(model, 4)
     squares = [
-        _expected(model, graph, {**NORMS[RESIDUAL], "project": {norm: lambda j: [j]}}, x, y, 1)
+        _expected(model, graph, {"project": {norm: lambda j: [j]}}, x, y, 1)["project"]
         for norm in ("two_bn", "project_bn")
     ]
-    squares = [each["project"] / (each["project"].mean() if normalize else 1) for each in squares]
-    criterion = Taylor(batch_size=4, reduction=reduction, normalize=normalize)
-    scores = criterion(model, graph, (x, y))
-    assert_scores({"project": scores["project"]}, {"project": reduce(squares, axis=0)}, 1e-3)
+    for normalize in (False, True):
+        each = [square / (square.mean() if normalize else 1) for square in squares]
+        for reduction, reduce in (("mean", np.mean), ("sum", np.sum), ("max", np.max)):
+            criterion = Taylor(batch_size=4, reduction=reduction, normalize=normalize)
+            scores = criterion(model, graph, (x, y))
+            assert_scores({"project": scores["project"]}, {"project": reduce(each, axis=0)}, 1e-3)
 
 
 def test_labels_may_be_one_hot():

@@ -44,7 +44,6 @@ def test_singular():
 
 
 def test_no_line_is_longer_than_100_columns():
-    # Fails: the first line, the heads of the groups and the unknown operations are not wrapped.
     inputs = image()
     x = Twice(name="unknown_" * 15)(conv(4, "long_" * 30)(inputs))
     model = keras.Model(inputs, head(layers.ReLU()(conv(5, "name_" * 30)(x))), name="model_" * 20)

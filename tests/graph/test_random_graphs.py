@@ -36,6 +36,8 @@ PIECES = {
     "pad": lambda x, y, n, name: ops.pad(x, [[0, 0], [0, 0], [0, 0], [n % 2, 1]]),
     "mirror": lambda x, y, n, name: x[..., ::-1],
     "run": lambda x, y, n, name: x[..., min(n % 2, x.shape[-1] - 1) :],
+    "every other": lambda x, y, n, name: x[..., ::2],
+    "swap": lambda x, y, n, name: _swap(x, n),
     "steps": lambda x, y, n, name: _steps(x, n, name),
     "permute": lambda x, y, n, name: layers.Permute((2, 1, 3), name=name)(x),
 }
@@ -53,6 +55,13 @@ def _as_wide(y, x, name):
 def _gate(y, channels, name):
     y = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(y)
     return conv(channels, name, 1, activation="sigmoid")(y)
+
+
+def _swap(x, n):
+    if x.shape[-1] < 3:
+        return x
+    left, right = ops.split(x, [1 + n % 2], axis=-1)
+    return ops.concatenate([ops.relu(right), left], axis=-1)
 
 
 def _steps(x, units, name):

@@ -151,7 +151,7 @@ def test_the_loss_can_be_a_function_of_ones_own(search):
 
 @pytest.mark.parametrize("criterion", ["l1", "l2", "random", "batch_norm_scale"])
 def test_the_criterion_decides_which_channels_stay(search, trained, criterion):
-    made = search(criterion=criterion, max_trials=1)
+    made = search(criterion=criterion, update="none", max_trials=1)
     scores = tfrcp.criteria.get(criterion)(trained, made.graph)["unit0_conv"]
     model = made.get_best_models()[0]
     kept = model.get_layer("unit0_conv").kernel.numpy()
@@ -159,12 +159,25 @@ def test_the_criterion_decides_which_channels_stay(search, trained, criterion):
     np.testing.assert_array_equal(kept, trained.get_layer("unit0_conv").kernel.numpy()[..., order])
 
 
-def test_without_calibration_images_statistics_are_inherited(search, trained):
-    made = search(calibration_images=0, criterion="random", fixed=("unit0_conv",), max_trials=1)
-    norm = made.get_best_models()[0].get_layer("unit0_bn")
-    np.testing.assert_array_equal(
-        norm.moving_mean, trained.get_layer("unit0_bn").moving_mean.numpy()
-    )
+def test_without_an_update_weights_and_statistics_are_inherited(search, trained):
+    made = search(update="none", fixed=("unit0_conv",), max_trials=1)
+    model = made.get_best_models()[0]
+    for name in ("unit0_conv", "unit0_bn"):
+        for old, new in zip(
+            trained.get_layer(name).weights, model.get_layer(name).weights, strict=True
+        ):
+            np.testing.assert_array_equal(old, new)
+
+
+def test_the_updates_give_different_scores_and_their_models_have_them(search):
+    scores = set()
+    for update in ("least_squares", "batch_norm", "none"):
+        made = search(update=update, objective="val_loss", max_trials=2, overwrite=True)
+        outputs = made.get_best_models()[0].predict(HOLDOUT[0], verbose=0)
+        score = made.oracle.get_best_trials()[0].score
+        assert float(CROSSENTROPY(HOLDOUT[1], outputs)) == pytest.approx(score, rel=1e-5)
+        scores.add(round(float(score), 4))
+    assert len(scores) == 3
 
 
 def test_many_models_are_made_without_a_warning(search, caplog):
@@ -200,7 +213,7 @@ def test_racing_does_not_depend_on_the_order_of_the_holdout_images(search):
     x, y = images(600, seed=2)
     order = np.argsort(y, kind="stable")
     options = {"max_trials": 20, "batch_size": 50, "tolerance": 0.2, "model": network()}
-    options |= {"holdout": (x[order], y[order]), "calibration_images": 0}
+    options |= {"holdout": (x[order], y[order]), "update": "none"}
     raced = search(**options)
     full = search(racing=False, overwrite=True, **options)
     best, expected = raced.oracle.get_best_trials()[0], full.oracle.get_best_trials()[0]
@@ -281,6 +294,7 @@ def test_before_the_first_trial_there_is_no_best(tuner):
         ({"model": network((8, 10, 16))}, "model"),
         # What follows proposes the same channels, and scores them differently.
         ({"criterion": "l2"}, "criterion"),
+        ({"update": "batch_norm"}, "update"),
         ({"calibration_images": 8}, "calibration_images"),
         ({"objective": "val_loss"}, "objective"),
         ({"model": network(seed=1)}, "model"),
@@ -488,6 +502,7 @@ def test_labels_are_checked_for_the_loss_as_well(search, tuner):
         ({"criterion": tfrcp.criteria.L1}, "`criterion` must be one of"),
         ({"objective": "val_auc"}, "`objective` must be"),
         ({"objective": keras_tuner.Objective("val_accuracy", "max")}, "`objective` must be"),
+        ({"update": "nope"}, "`update` must be one of"),
         ({"calibration_images": -1}, "`calibration_images` must be"),
         ({"batch_size": 0}, "`batch_size` must be"),
         ({"seed": "zero"}, "`seed` must be"),
@@ -580,7 +595,5 @@ def test_prune_keeps_its_search_where_it_is_told(trained, tmp_path):
 
 def test_prune_leaves_nothing_behind_where_it_is_not_told(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tfrcp.prune(
-        trained, TRAIN, validation_data=HOLDOUT, max_trials=1, tolerance=0.1, verbose=False
-    )
+    tfrcp.prune(trained, TRAIN, validation_data=HOLDOUT, max_trials=1, tolerance=0.1, verbose=False)
     assert list(tmp_path.iterdir()) == []

@@ -160,30 +160,32 @@ class Gate:
 
 def _gates(graph: ChannelGraph) -> dict[str, list[Gate]]:
     """The gates of every prunable group."""
-    norms = {p.path for p in graph.places if p.weight in ("gamma", "moving_mean")}
+    norms = {place.path for place in graph.places if place.weight in ("gamma", "moving_mean")}
     bare = _bare(graph, norms)
-    gates: dict[str, list[Gate]] = {group.name: [] for group in graph.prunable}
+    gates = {}
     for group in graph.prunable:
         pieces: dict[str, list[WeightSlice]] = defaultdict(list)
         for piece in group.slices:
             pieces[piece.layer].append(piece)
+        behind, makers = [], []
         for layer, each in pieces.items():
-            if layer in norms:
-                named = dict.fromkeys(piece.weight for piece in each if piece.weight == "beta")
-                weights = tuple((name, 0) for name in ("gamma", *named))
-                gates[group.name].append(Gate(layer, each[0].channel_of, weights))
             made = [piece for piece in each if piece.role == "output"]
-            if made and layer in bare:
+            if layer in norms:
+                beta = [("beta", 0)] if any(piece.weight == "beta" for piece in each) else []
+                behind.append(Gate(layer, each[0].channel_of, (("gamma", 0), *beta)))
+            elif made:
                 biases = [piece for piece in each if piece.weight.endswith("bias")]
                 weights = tuple((piece.weight, piece.axis) for piece in [*made, *biases])
-                gates[group.name].append(Gate(layer, made[0].channel_of, weights))
+                makers.append(Gate(layer, made[0].channel_of, weights))
+        behind += [gate for gate in makers if gate.layer in bare]
+        gates[group.name] = behind or makers
     return gates
 
 
 def _bare(graph: ChannelGraph, norms: set[str]) -> set[str]:
-    """The layers that make channels which some way leads to the next kernel past no norm.
+    """The layers from which some way leads past no normalization to the next layer with a kernel.
 
-    A factor, such as the gate of a squeeze-and-excitation block, needs none.
+    A way ends where what it brings is but a factor of the channels.
     """
     kernels = {place.path for place in graph.places if place.role != "channelwise"}
     readers: dict[Value, list[Call]] = defaultdict(list)
@@ -195,9 +197,11 @@ def _bare(graph: ChannelGraph, norms: set[str]) -> set[str]:
         ahead, seen = list(maker.outputs), set(maker.outputs)
         while ahead and maker.path in kernels - bare:
             for call in readers[ahead.pop()]:
+                sizes = [graph.labels[value].size for value in call.inputs]
+                factor = call.kind == "Multiply" and len(sizes) > 1 == len(set(sizes))
                 if call.path in kernels:
                     bare.add(maker.path)
-                elif call.path not in norms and call.kind != "Multiply":
+                elif call.path not in norms and not factor:
                     ahead.extend(value for value in call.outputs if value not in seen)
                     seen.update(call.outputs)
     return bare
@@ -212,9 +216,9 @@ class _Slopes:
         self._program, self._loss, self._gates = Program(graph), loss, gates
         arrays = slice_weights(graph, finite_weights(graph, model), {})
         for gate in gates:
-            if gate.weights[0][0] == "gamma":  # A batch norm without a scale has one of 1.
-                entry = arrays[gate.layer]
-                entry.setdefault("gamma", np.ones_like(entry["moving_mean"]))
+            entry, (name, _) = arrays[gate.layer], gate.weights[0]
+            if name not in entry:  # A batch norm that has no scale has one of 1.
+                entry[name] = np.ones_like(entry["moving_mean"])
         self._arrays = keras.tree.map_structure(ops.convert_to_tensor, arrays)
         self._weights = {
             (gate.layer, name): self._arrays[gate.layer][name]

@@ -18,6 +18,9 @@ from tfrcp.graph.trace import trace
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.progress import Progress
 from tfrcp.space import Budget, SearchSpace
+from tfrcp.update import CachedLeastSquares
+
+_UPDATES = ("least_squares", "batch_norm", "none")
 
 
 class RandomChannelSearch(keras_tuner.Tuner):
@@ -45,8 +48,10 @@ class RandomChannelSearch(keras_tuner.Tuner):
         max_ratio: Largest share.
         divisor: Channel counts are multiples of it.
         fixed: Names of groups to leave alone.
-        calibration_images: Number of training images that re-estimate the batch norms'
-            statistics; 0 leaves them as they are.
+        update: How the weights of a candidate are repaired: "least_squares" fits the kernels to
+            what the original layers compute (`tfrcp.update.CachedLeastSquares`) and re-estimates
+            the batch norms' statistics, "batch_norm" does only the latter, "none" neither.
+        calibration_images: Number of training images for that.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
             trial's message says so, and its score is an estimate.
         batch_size: Holdout images in a forward pass.
@@ -73,6 +78,7 @@ class RandomChannelSearch(keras_tuner.Tuner):
         max_ratio: float = 1.0,
         divisor: int = 1,
         fixed: Sequence[str] = (),
+        update: str = "least_squares",
         calibration_images: int = 256,
         racing: bool = True,
         batch_size: int = 250,
@@ -85,15 +91,17 @@ class RandomChannelSearch(keras_tuner.Tuner):
         self.model = model
         self.criterion = criteria.get(criterion)
         self.metric = metric_for(model, objective)
+        if update not in _UPDATES:
+            raise ValueError(f"`update` must be one of {list(_UPDATES)}. Received: {update!r}")
         for name, value, least in (
-            ("calibration_images", calibration_images, 0),
+            ("calibration_images", calibration_images, 2),
             ("batch_size", batch_size, 1),
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(
                     f"`{name}` must be an int of at least {least}. Received: {value!r}"
                 )
-        self._calibration_images = calibration_images
+        self._update, self._calibration_images = update, calibration_images
         self._options = {"batch_size": batch_size, "racing": racing}
         self._evaluator: ProgramEvaluator | None = None
         oracle = RandomChannelOracle(
@@ -128,10 +136,12 @@ class RandomChannelSearch(keras_tuner.Tuner):
         classes = self.model.outputs[0].shape[-1]
         if self.oracle.objective.name == "val_accuracy":
             check_labels(holdout[1], classes)
-        calibration = None
-        if self._calibration_images:
+        calibration = repair = None
+        if self._update != "none":
             calibration, _ = as_arrays(data, count=self._calibration_images)
             self._check(calibration, "x")
+        if self._update == "least_squares":
+            repair = CachedLeastSquares(self.model, self.graph, calibration, verbose=verbose)
         scores = self.criterion(self.model, self.graph, data)
         self._holdout_images = len(holdout[1])
         self._evaluator = ProgramEvaluator(
@@ -141,6 +151,7 @@ class RandomChannelSearch(keras_tuner.Tuner):
             holdout,
             self.metric,
             calibration,
+            update=repair,
             **self._options,
         )
         done = len(self.oracle.end_order)

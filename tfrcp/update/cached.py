@@ -35,6 +35,7 @@ class _Layer:
         means: Means of the inputs [blocks, inputs], once they are known.
         gram: Second moments of the inputs [blocks, inputs, inputs], once they are known.
         count: Number of samples behind them.
+        variances: Variances of the outputs [out], once they are known.
     """
 
     call: Call
@@ -47,6 +48,7 @@ class _Layer:
     means: np.ndarray | None = None
     gram: np.ndarray | None = None
     count: int = 0
+    variances: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -185,6 +187,8 @@ class CachedLeastSquares:
             intercept = layer.norm is not None or "bias" in arrays[path]
             layer.count = moments[path].count
             layer.means, layer.gram = moments.pop(path).centered(intercept)
+            matrix = layer.rule.matrix(layer.call, layer.kernel.astype("float64"))
+            layer.variances = _variances(layer.gram, matrix)
 
 
 def _layers_losing_inputs(program: Program, weights: Weights) -> Iterator[_Layer]:
@@ -230,7 +234,7 @@ def _fit(
     norm = arrays.get(layer.norm)
     write_fit(layer.call, arrays[layer.call.path], norm, new, intercept)
     if norm is not None and "gamma" in norm:
-        before, after = _variances(layer.gram, old), _variances(gram, new)
+        before, after = layer.variances[kept_outputs], _variances(gram, new)
         share = np.divide(after, before, out=np.ones_like(after), where=before > 0)
         norm["moving_variance"] = norm["moving_variance"] * share.astype("float32")
         norm["gamma"] = norm["gamma"] * np.sqrt(share).astype("float32")

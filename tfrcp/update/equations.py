@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-_LEAST_PIVOT = 1e-12  # of the largest; a system with smaller ones is ill-conditioned
+_LEAST_PIVOT = 1e-12  # of the largest: a system with a smaller one is ill-conditioned
 
 
 class Moments:
@@ -100,13 +100,20 @@ def solve(gram: np.ndarray, cross: np.ndarray, count: int, ridge: float) -> np.n
     dead = scale <= 0
     scale = np.where(dead, 1, scale)
     system = gram / scale + np.where(dead, 1, ridge) * np.eye(inputs)
-    try:
-        pivots = np.linalg.cholesky(system)[:, range(inputs), range(inputs)] ** 2
-    except np.linalg.LinAlgError:
-        pivots = np.zeros((1, 1))
-    if not (pivots.min(axis=1) > _LEAST_PIVOT * pivots.max(axis=1)).all():
+    # The largest eigenvalue is at most the trace, the smallest at least the ridge.
+    if ridge < _LEAST_PIVOT * inputs and _smallest_pivot(system) < _LEAST_PIVOT:
         raise Unsolvable(
             f"ill-conditioned: some of its {inputs} inputs follow from others; raise `ridge` above "
             f"{ridge:g}"
         )
     return np.linalg.solve(system, cross / scale)
+
+
+def _smallest_pivot(system: np.ndarray) -> float:
+    """The smallest pivot of the Cholesky decompositions, relative to the largest of each."""
+    try:
+        factors = np.linalg.cholesky(system)
+    except np.linalg.LinAlgError:
+        return 0.0
+    pivots = np.diagonal(factors, axis1=1, axis2=2) ** 2
+    return float((pivots.min(axis=1) / pivots.max(axis=1)).min())

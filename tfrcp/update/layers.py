@@ -83,18 +83,17 @@ class Rows:
             part = slice(start, start + self._step)
             yield part, self._rule.unfold(self._call, x[part], self._windows, self._blocks)
 
-    def outputs(self, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    def outputs(self, y: np.ndarray) -> np.ndarray:
         """Lays out the layer's outputs likewise.
 
         Args:
             y: Array [images, ...].
-            kept: bool array [out], the channels that are wanted.
 
         Returns:
-            Array [blocks, images x positions, kept outputs of a block].
+            Array [blocks, images x positions, outputs of a block].
         """
         y = np.moveaxis(y, self._rule.axis(self._call), -1)
-        y = y.reshape(len(y), -1, y.shape[-1])[:, self._positions][:, :, kept]
+        y = y.reshape(len(y), -1, y.shape[-1])[:, self._positions]
         count = len(y) * len(self._positions)
         return y.reshape(count, self._blocks, -1).transpose(1, 0, 2)
 

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program, Weights, layer_at, read_weights, slice_weights
-from tfrcp.graph.calls import named_variables
 from tfrcp.inheritance import _layer_names
 from tfrcp.update.cached import CachedLeastSquares
 from tfrcp.update.calibration import calibration_images

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+import pathlib
+import re
+
+import pytest
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+import tfrcp
+from configs import default
+from tfrcp import Budget, CostModel, SearchSpace, training
+from tfrcp.data import AUGMENTATIONS
+from tfrcp.search import RandomSampler
+
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "default")
+every_config = pytest.mark.parametrize("name", NAMES)
+
+# What a classifier of the data sets named in the configurations sees and tells apart.
+SHAPES = {"digits": ((8, 8, 1), 10), "cifar10": ((32, 32, 3), 10)}
+
+
+def module(name):
+    return importlib.import_module(f"configs.{name}")
+
+
+def fields(config, prefix=""):
+    for key, value in config.items():
+        if isinstance(value, ConfigDict) and key != "options":
+            yield from fields(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def test_the_issued_configurations_are_there():
+    assert {"digits_resnet20", "cifar10_resnet20", "cifar10_resnet56", "cifar10_vgg16"} <= {*NAMES}
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """The configuration as the binaries read it from a command line."""
+
+    def run(name, *arguments):
+        values = flags.FlagValues()
+        monkeypatch.setattr("sys.argv", ["prune.py", *arguments])
+        path = str(FOLDER / f"{name}.py")
+        config = config_flags.DEFINE_config_file("config", path, flag_values=values)
+        values(["prune.py", *arguments])
+        return config.value
+
+    return run
+
+
+@every_config
+def test_it_has_the_fields_of_the_default_and_takes_no_others(name, parse):
+    config = parse(name, "--config.search.max_trials=7", "--config.data.mean=(0.5,)")
+    assert config.name == name and config.search.max_trials == 7
+    assert config.data.mean == (0.5,)
+    assert set(fields(config)) == set(fields(default.get_config()))
+    assert config.is_locked
+    for part in (config, config.data, config.model, config.train, config.search, config.export):
+        with pytest.raises(AttributeError, match="no_such_field"):
+            part.no_such_field = 1
+    for unknown in ("--config.foo=1", "--config.search.max_trial=1"):
+        with pytest.raises(AttributeError, match=unknown.split("=")[0].split(".")[-1]):
+            parse(name, unknown)
+
+
+@every_config
+@pytest.mark.parametrize(
+    "wrong",
+    ["search.max_trials=many", "search.flops=half", "seed=1.5", "search.racing=perhaps"],
+)
+def test_a_value_of_another_type_is_refused(name, wrong, parse):
+    with pytest.raises((flags.IllegalFlagValueError, TypeError, ValueError)) as error:
+        parse(name, f"--config.{wrong}")
+    assert wrong.split("=")[1] in str(error.value)
+
+
+@every_config
+def test_a_value_that_stands_for_nothing_may_be_given(name, parse):
+    config = parse(name, "--config.data.data_dir=/data", "--config.search.params=0.4")
+    assert config.data.data_dir == "/data" and config.search.params == 0.4
+    assert parse(name).search.params is None
+
+
+@every_config
+def test_two_are_two_objects(name):
+    first, second = module(name).get_config(), module(name).get_config()
+    first.search.max_trials = 1
+    assert second.search.max_trials != 1 and default.get_config().search.max_trials != 1
+
+
+@every_config
+def test_recipes_and_strategy_are_valid(name):
+    config = module(name).get_config().to_dict()
+    for part in ("train", "finetune"):
+        recipe = training.Recipe(**config[part])
+        assert recipe.epochs > 0 and recipe.augment in {None, *AUGMENTATIONS}
+    training.strategy(config["strategy"])
+
+
+@every_config
+def test_the_network_is_there_and_can_be_pruned_as_told(name):
+    config = module(name).get_config().to_dict()
+    shape, classes = SHAPES[config["data"]["name"]]
+    for field in ("mean", "std"):
+        assert len(config["data"][field]) in (0, shape[-1])
+    assert config["model"]["name"] in tfrcp.models.__all__
+    build = getattr(tfrcp.models, config["model"]["name"])
+    model = build(shape, classes, **config["model"]["options"])
+    search = config["search"]
+    graph = tfrcp.trace(model)
+    space = SearchSpace(
+        graph, search["min_ratio"], search["max_ratio"], search["divisor"], search["fixed"]
+    )
+    budget = Budget(search["flops"], search["params"], search["tolerance"])
+    RandomSampler(space, CostModel(graph), budget, config["seed"])  # finds that it can be met
+    tfrcp.criteria.get(search["criterion"])
+    assert search["objective"] in ("val_accuracy", "val_loss") and search["max_trials"] > 0
+
+
+@every_config
+def test_its_search_fields_are_arguments_of_the_search(name):
+    config = module(name).get_config().to_dict()
+    arguments = set(inspect.signature(tfrcp.RandomChannelSearch).parameters)
+    assert set(config["search"]) <= arguments
+
+
+@every_config
+def test_its_docstring_gives_the_command_the_time_and_what_was_measured(name):
+    text = module(name).__doc__
+    assert f"python bin/prune.py --config=configs/{name}.py" in text
+    assert re.search(r"\d (s|seconds|min|minutes|h|hours)\b", text)
+    assert re.search(r"\d ?%", text)

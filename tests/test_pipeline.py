@@ -1,0 +1,689 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tfrcp
+from tests.search.small_search import images, network
+from tests.small_run import REPOSITORY, STAGES, arguments, config, write_inputs
+from tfrcp import training
+from tfrcp.pipeline import Pipeline
+
+MODELS = ("base.keras", "pruned.keras", "finetuned.keras")
+FILES = {
+    *MODELS,
+    "channels.json",
+    "metrics.json",
+    "report.html",
+    "export/saved_model/saved_model.pb",
+    "plots/channels.png",
+    "plots/accuracy_flops.png",
+}
+# What TensorFlow says of itself when it is imported.
+GREETING = re.compile(r"WARNING: All log messages|[IWE]0000 |To enable the following")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    """The folder of a small run that nothing disturbed. Tests that write take a copy."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    Pipeline(config(inputs), workdir).prune()
+    return workdir
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The README's job, shortened, by its binary from another folder: folder and process."""
+    folder = tmp_path_factory.mktemp("digits")
+    process = subprocess.run(
+        [
+            sys.executable,
+            REPOSITORY / "bin" / "prune.py",
+            f"--config={REPOSITORY / 'configs' / 'digits_resnet20.py'}",
+            "--config.train.epochs=1",
+            "--config.train.warmup_epochs=0",
+            "--config.search.max_trials=3",
+            "--config.finetune.epochs=1",
+            "--workdir=my first run",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    return folder / "my first run", process
+
+
+def files(workdir):
+    found = (path for path in workdir.rglob("*") if path.is_file())
+    return {str(path.relative_to(workdir)): path.stat().st_mtime_ns for path in found}
+
+
+def metrics(workdir):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads((workdir / "metrics.json").read_text(), parse_constant=refuse)
+
+
+def load(workdir, name):
+    return keras.models.load_model(workdir / name, compile=False)
+
+
+def answers(model, x):
+    return np.asarray(model(x, training=False))
+
+
+def assert_same_weights(model, other):
+    for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def assert_same_result(workdir, other):
+    """The same candidates with the same scores, the same networks, the same figures."""
+    for name in MODELS:
+        assert_same_weights(load(workdir, name), load(other, name))
+    assert (workdir / "channels.json").read_bytes() == (other / "channels.json").read_bytes()
+    ours, theirs = metrics(workdir), metrics(other)
+    for part in ("search", "channels", "budget", "data"):
+        assert ours[part] == theirs[part]
+    for name in ("base", "finetune"):
+        ours_, theirs_ = (m["training"][name]["history"] for m in (ours, theirs))
+        assert {k: v for k, v in ours_.items() if k != "seconds"} == {
+            k: v for k, v in theirs_.items() if k != "seconds"
+        }
+    for name in ("before", "after"):
+        for figure in ("test_accuracy", "flops", "params", "activations"):
+            assert ours["results"][name][figure] == theirs["results"][name][figure]
+
+
+def assert_complete(workdir, epochs, trials):
+    """Every figure that the report reads is there and agrees with the files."""
+    found = metrics(workdir)
+    assert set(found["versions"]) >= {"tfrcp", "tensorflow", "keras", "keras_tuner"}
+    assert [stage["name"] for stage in found["stages"]] == list(STAGES)
+    assert all(stage["seconds"] > 0 for stage in found["stages"])
+    for name in ("base", "finetune"):
+        history = found["training"][name]["history"]
+        for figure in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds"):
+            assert len(history[figure]) == epochs and all(map(math.isfinite, history[figure]))
+    search, budget = found["search"], found["budget"]
+    assert len(search["trials"]) == trials
+    assert len({trial["id"] for trial in search["trials"]}) == trials
+    best = next(trial for trial in search["trials"] if trial["id"] == search["best"])
+    assert best["score"] == max(trial["score"] for trial in search["trials"])
+    for trial in search["trials"]:
+        ratio = trial["flops"] / budget["flops_full"]
+        assert abs(ratio - budget["flops_target"]) <= budget["tolerance"] + 1e-9
+    assert 0 < search["acceptance"] <= 1 and 0 <= search["baseline_score"] <= 1
+    assert search["images_holdout"] == found["data"]["holdout"]
+    before, after = (found["results"][name] for name in ("before", "after"))
+    for results, name in ((before, "base.keras"), (after, "finetuned.keras")):
+        model = load(workdir, name)
+        costs = tfrcp.CostModel(tfrcp.trace(model)).full
+        assert (results["flops"], results["params"], results["activations"]) == costs
+        assert results["params"] == model.count_params()
+        assert results["bytes"] == (workdir / name).stat().st_size
+        assert 0 <= results["test_accuracy"] <= 1 and results["latency_ms"] > 0
+    assert before["flops"] == budget["flops_full"] and after["flops"] == best["flops"]
+    latency = found["results"]["latency_ratio"]
+    assert latency["low"] <= latency["ratio"] <= latency["high"]
+    chosen = json.loads((workdir / "channels.json").read_text())
+    assert chosen["channels"] == {n: c["kept"] for n, c in found["channels"].items()}
+    assert chosen["flops"] == after["flops"] and chosen["params"] == after["params"]
+    assert chosen["score"] == best["score"]
+    assert chosen["flops_ratio"] == pytest.approx(after["flops"] / before["flops"])
+
+
+# The README's job.
+
+
+def test_digits_leaves_everything_in_its_folder(digits):
+    workdir, process = digits
+    assert set(files(workdir)) >= FILES
+    for stage in STAGES:
+        assert f"{stage}: begins" in process.stdout and f"{stage}: done in" in process.stdout
+    assert "test accuracy" in process.stdout and "multiply-adds per image" in process.stdout
+    assert [path.name for path in workdir.parent.iterdir()] == [workdir.name]
+    hidden = [name for name in files(workdir) if name.split("/")[-1].startswith(".tmp")]
+    assert not hidden and not (workdir / "backup").exists()
+
+
+def test_digits_prints_nothing_beside_the_point(digits):
+    _, process = digits
+    assert [line for line in process.stderr.splitlines() if not GREETING.match(line)] == []
+    assert max(map(len, process.stdout.splitlines())) <= 100
+
+
+def test_digits_metrics_are_complete_and_the_budget_is_met(digits):
+    workdir, _ = digits
+    assert_complete(workdir, epochs=1, trials=3)
+    results = metrics(workdir)["results"]
+    assert abs(results["after"]["flops"] / results["before"]["flops"] - 0.5) <= 0.005
+
+
+def test_digits_channels_build_the_same_network(digits):
+    workdir, _ = digits
+    chosen = json.loads((workdir / "channels.json").read_text())
+    built = tfrcp.models.resnet20((8, 8, 1), 10, list(chosen["channels"].values()))
+    for name in ("pruned.keras", "finetuned.keras"):
+        assert [w.shape for w in built.weights] == [w.shape for w in load(workdir, name).weights]
+
+
+def test_digits_accuracies_are_those_of_the_saved_networks(digits):
+    workdir, _ = digits
+    found = metrics(workdir)
+    data = tfrcp.data.load("digits", holdout=0.2, seed=0)
+    base, pruned, finetuned = (load(workdir, name) for name in MODELS)
+
+    def accuracy(model, split):
+        x, y = split.arrays()
+        return pytest.approx((answers(model, x).argmax(axis=1) == y).mean())
+
+    assert found["results"]["before"]["test_accuracy"] == accuracy(base, data.test)
+    assert found["results"]["after"]["test_accuracy"] == accuracy(finetuned, data.test)
+    assert found["search"]["baseline_score"] == accuracy(base, data.holdout)
+    chosen = json.loads((workdir / "channels.json").read_text())
+    assert chosen["score"] == accuracy(pruned, data.holdout)
+
+
+def test_digits_saved_model_answers_in_plain_tensorflow(digits, tmp_path):
+    workdir, _ = digits
+    sample = tfrcp.data.load("digits").test.arrays(20)[0]
+    np.save(tmp_path / "sample.npy", sample)
+    script = (
+        "import sys\n"
+        "import numpy as np\n"
+        "import tensorflow as tf\n"
+        "loaded = tf.saved_model.load(sys.argv[1])\n"
+        "sample = np.load('sample.npy')\n"
+        "(answer,) = loaded.signatures['serving_default'](tf.constant(sample)).values()\n"
+        "np.testing.assert_array_equal(answer, loaded.serve(sample))\n"
+        "assert 'tfrcp' not in sys.modules\n"
+        "np.save('answer.npy', answer)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(
+        [sys.executable, "-c", script, workdir / "export" / "saved_model"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    expected = answers(load(workdir, "finetuned.keras"), sample)
+    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_digits_report_is_one_page_with_the_figures(digits):
+    workdir, process = digits
+    page = (workdir / "report.html").read_text()
+    accuracy = metrics(workdir)["results"]["after"]["test_accuracy"]
+    assert page.startswith("<!") and "data:image/png;base64," in page
+    assert f"{100 * accuracy:.1f}" in page and f"{100 * accuracy:.1f}" in process.stdout
+
+
+# A run of a given network on given images.
+
+
+def test_a_run_is_complete(finished):
+    assert set(files(finished)) >= FILES
+    assert_complete(finished, epochs=2, trials=3)
+
+
+def test_a_base_with_0_epochs_is_taken_as_it_is(inputs, tmp_path):
+    pipeline = Pipeline(config(inputs, train__epochs=0), tmp_path / "run")
+    pipeline.train()
+    assert_same_weights(load(tmp_path / "run", "base.keras"), load(inputs, "base.keras"))
+    pipeline.search()
+    found = metrics(tmp_path / "run")
+    assert all(stage["seconds"] is not None for stage in found["stages"])
+    assert found["training"]["base"]["history"]["loss"] == []
+
+
+def test_the_loss_can_be_the_objective(inputs, tmp_path):
+    pipeline = Pipeline(
+        config(inputs, train__epochs=0, search__objective="val_loss"), tmp_path / "run"
+    )
+    pipeline.train()
+    pipeline.search()
+    search = metrics(tmp_path / "run")["search"]
+    scores = {trial["id"]: trial["score"] for trial in search["trials"]}
+    assert scores[search["best"]] == min(scores.values()) > 0 < search["baseline_score"]
+
+
+def test_the_search_can_be_bounded_in_weights_and_spare_groups(inputs, tmp_path):
+    changed = config(
+        inputs,
+        train__epochs=0,
+        search__flops=10_000.0,  # absolute
+        search__params=0.45,
+        search__fixed=("unit0_conv",),
+        search__tolerance=0.1,
+        search__criterion="l2",
+    )
+    pipeline = Pipeline(changed, tmp_path / "run")
+    pipeline.train()
+    pipeline.search()
+    channels = metrics(tmp_path / "run")["channels"]
+    assert channels["unit0_conv"] == {"kept": 8, "full": 8}
+    full = load(tmp_path / "run", "base.keras").count_params()
+    assert load(tmp_path / "run", "pruned.keras").count_params() <= 0.45 * full
+
+
+# Again.
+
+
+def test_a_finished_run_runs_nothing_again(copy, inputs, capsys):
+    before = files(copy)
+    Pipeline(config(inputs), copy).prune()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[: len(STAGES)] == [f"{stage}: done before" for stage in STAGES]
+    after = files(copy)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert all(name.startswith(("metrics.json", "report.html", "plots/", ".")) for name in changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [("channels.json", "search"), ("pruned.keras", "search"), ("finetuned.keras", "finetune")],
+)
+def test_a_result_that_is_gone_is_made_again_and_the_same(copy, finished, inputs, name, stage):
+    (copy / name).unlink()
+    before = files(copy)
+    getattr(Pipeline(config(inputs), copy), stage)()
+    if name.endswith(".keras"):
+        assert_same_weights(load(copy, name), load(finished, name))
+    else:
+        assert (copy / name).read_bytes() == (finished / name).read_bytes()
+    after = files(copy)
+    assert all(after[n] == before[n] for n in before if n.startswith(("search/", "base")))
+
+
+def test_an_export_that_is_gone_is_made_again(copy, inputs):
+    shutil.rmtree(copy / "export")
+    Pipeline(config(inputs), copy).export()
+    assert (copy / "export" / "saved_model" / "saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("search", "base.keras is missing: run the stage 'train' first"),
+        ("finetune", "pruned.keras is missing: run the stage 'search' first"),
+        ("evaluate", "base.keras is missing: run the stage 'train' first"),
+        ("export", "finetuned.keras is missing: run the stage 'finetune' first"),
+    ],
+)
+def test_a_stage_before_its_time_names_the_one_to_run(inputs, tmp_path, stage, message):
+    pipeline = Pipeline(config(inputs), tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        getattr(pipeline, stage)()
+
+
+# Another configuration.
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "difference"),
+    [
+        ({"seed": 1}, "train", "seed was 0 and is now 1"),
+        ({"data__holdout": 0.3}, "train", "data.holdout was 0.2 and is now 0.3"),
+        ({"train__epochs": 3}, "train", "train.epochs was 2 and is now 3"),
+        ({"search__flops": 0.4}, "search", "search.flops was 0.5 and is now 0.4"),
+        ({"search__criterion": "l2"}, "search", "search.criterion was 'l1' and is now 'l2'"),
+        ({"finetune__epochs": 3}, "finetune", "finetune.epochs was 2 and is now 3"),
+    ],
+)
+@pytest.mark.parametrize("run", ["train", "prune"])
+def test_another_configuration_of_a_finished_stage_is_refused(
+    copy, inputs, change, stage, difference, run
+):
+    before, text = files(copy), (copy / "metrics.json").read_text()
+    with pytest.raises(ValueError, match=f"'{stage}'.*{difference}.*--workdir"):
+        getattr(Pipeline(config(inputs, **change), copy), run)()
+    after = files(copy)
+    assert {n for n in after if after[n] != before.get(n)} <= {"metrics.json", ".lock"}
+    assert (copy / "metrics.json").read_text() == text
+
+
+def test_a_later_stage_may_change_until_it_is_begun(copy, inputs):
+    """Train and search, look at it, then decide how to fine-tune."""
+    found = metrics(copy)
+    found["stages"] = found["stages"][:2]
+    (copy / "metrics.json").write_text(json.dumps(found))
+    (copy / "finetuned.keras").unlink()
+    before = files(copy)
+    Pipeline(config(inputs, finetune__epochs=1), copy).finetune()
+    after = files(copy)
+    assert len(metrics(copy)["training"]["finetune"]["history"]["loss"]) == 1
+    for name in before:
+        if name.startswith(("base", "pruned", "channels", "search/")):
+            assert before[name] == after[name]
+
+
+def test_a_stage_that_failed_can_be_repeated_with_other_settings(inputs, tmp_path):
+    """A learning rate that blows up the weights leaves nothing that another could harm."""
+    with pytest.raises(ValueError, match="not finite"):
+        Pipeline(config(inputs, train__learning_rate=1e30), tmp_path / "run").train()
+    assert not (tmp_path / "run" / "base.keras").exists()
+    Pipeline(config(inputs, train__learning_rate=0.01), tmp_path / "run").train()
+    assert (tmp_path / "run" / "base.keras").exists()
+
+
+# Interrupted.
+
+
+class Die(keras.callbacks.Callback):
+    """Ends the process, or interrupts it, in the middle of the second epoch."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == 1 and batch == 1:
+            self.how()
+
+
+def die_in_training(how):
+    """Lets the next training die."""
+    fit = training.fit
+    training.fit = lambda *args, **kwargs: fit(*args, callbacks=[Die(how)], **kwargs)
+
+
+def die_in_trial(which, how):
+    """Lets the search die in a trial."""
+    run_trial = tfrcp.RandomChannelSearch.run_trial
+
+    def run(self, trial):
+        if trial.trial_id == which:
+            how()
+        return run_trial(self, trial)
+
+    tfrcp.RandomChannelSearch.run_trial = run
+
+
+def prune(inputs, workdir, prelude):
+    """Runs the binary in a process of its own, after some lines of Python."""
+    script = (
+        "import os, runpy, signal, sys\n"
+        "from tests.test_pipeline import *\n"
+        f"{prelude}\n"
+        f"sys.argv = {['prune.py', *arguments(inputs, workdir)]!r}\n"
+        f"runpy.run_path({str(REPOSITORY / 'bin' / 'prune.py')!r}, run_name='__main__')\n"
+    )
+    binaries = str(REPOSITORY / "bin")
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), binaries])},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_killed_in_every_stage_it_goes_on_and_ends_as_if_undisturbed(
+    inputs, finished, tmp_path, capsys
+):
+    workdir = tmp_path / "run"
+    process = prune(inputs, workdir, "die_in_training(lambda: os._exit(9))")
+    assert process.returncode == 9, process.stderr
+    assert "train: begins" in process.stdout and "epoch 1/2" in process.stdout
+    assert not (workdir / "base.keras").exists()
+
+    process = prune(inputs, workdir, "die_in_trial('1', lambda: os._exit(9))")
+    assert process.returncode == 9, process.stderr
+    assert "train: goes on" in process.stdout and "1 of 2 epochs restored" in process.stdout
+    assert "search: begins" in process.stdout
+    first = (workdir / "search" / "trial_0" / "trial.json").stat().st_mtime_ns
+
+    interrupt = "die_in_training(lambda: os.kill(os.getpid(), signal.SIGINT))"
+    process = prune(inputs, workdir, interrupt)
+    assert process.returncode == 130, process.stderr
+    assert "train: done before" in process.stdout and "search: goes on" in process.stdout
+    assert "the same command goes on from here" in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
+    assert not (workdir / "finetuned.keras").exists()
+
+    Pipeline(config(inputs), workdir).prune()
+    printed = capsys.readouterr().out
+    assert "search: done before" in printed and "finetune: goes on" in printed
+    assert "1 of 2 epochs restored" in printed
+    assert_same_result(workdir, finished)
+    assert (workdir / "search" / "trial_0" / "trial.json").stat().st_mtime_ns == first
+    assert_complete(workdir, epochs=2, trials=3)
+
+
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [("evaluate", "tfrcp.latency.measure"), ("export", "keras.Model.export")],
+)
+def test_interrupted_in_a_later_stage_it_goes_on(copy, inputs, stage, place, monkeypatch):
+    found = metrics(copy)
+    found["stages"] = found["stages"][: STAGES.index(stage)]
+    del found["results"]["after"]
+    (copy / "metrics.json").write_text(json.dumps(found))
+    shutil.rmtree(copy / "export")
+    before = files(copy)
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            getattr(Pipeline(config(inputs), copy), stage)()
+    assert not list(copy.glob("export/*")) and not list(copy.glob("export/.*"))
+    getattr(Pipeline(config(inputs), copy), stage)()
+    assert metrics(copy)["stages"][-1]["seconds"] > 0
+    assert stage == "export" or metrics(copy)["results"]["after"]["test_accuracy"] > 0
+    assert stage == "evaluate" or (copy / "export/saved_model/saved_model.pb").exists()
+    after = files(copy)
+    assert all(before[n] == after[n] for n in before if n.startswith((*MODELS, "search/")))
+
+
+def test_two_runs_in_one_folder_do_not_meet(inputs, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    fit, refused = training.fit, []
+
+    def second_run(*args, **kwargs):
+        monkeypatch.setattr(training, "fit", fit)
+        before = (workdir / "metrics.json").read_bytes()
+        with pytest.raises(ValueError, match="(?i)another run") as error:
+            Pipeline(config(inputs), workdir).prune()
+        refused.append(error)
+        assert (workdir / "metrics.json").read_bytes() == before
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(training, "fit", second_run)
+    Pipeline(config(inputs), workdir).train()
+    assert refused and (workdir / "base.keras").exists()
+
+
+# Bad input. What follows must be found before anything is trained, searched or written.
+
+
+def bad_arrays(folder, name, **arrays):
+    x, y = images(60, seed=0)
+    x_test, y_test = images(20, seed=1)
+    whole = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
+    changed = whole | {key: change(whole[key]) for key, change in arrays.items()}
+    np.savez(folder / name, **{key: a for key, a in changed.items() if a is not None})
+
+
+def spoil(x):
+    x = x.copy()
+    x[3, 2] = np.nan
+    return x
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.head = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.head(keras.ops.reshape(x, (-1, 64)))
+
+
+class Unknown(keras.layers.Layer):
+    def call(self, x):
+        return x
+
+
+def flat(classes, *layers, shape=(8, 8, 1)):
+    return keras.Sequential(
+        [keras.Input(shape), *layers, keras.layers.Flatten(), keras.layers.Dense(classes)]
+    )
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    """A folder of files that cannot be used."""
+    folder = write_inputs(tmp_path_factory.mktemp("bad"))
+    (folder / "garbage.keras").write_bytes(b"not a network")
+    (folder / "empty.keras").write_bytes(b"")
+    (folder / "text.h5").write_text("not a network")
+    (folder / "garbage.npz").write_bytes(b"PK\x03\x04 not an archive")
+    whole = (folder / "base.keras").read_bytes()
+    (folder / "short.keras").write_bytes(whole[: len(whole) // 2])
+    flat(7, keras.layers.Conv2D(4, 3)).save(folder / "seven.keras")
+    flat(3, keras.layers.Conv2D(4, 3), shape=(8, 8, 3)).save(folder / "colour.keras")
+    flat(3).save(folder / "nothing.keras")
+    flat(3, keras.layers.Conv2D(4, 3), Unknown()).save(folder / "unknown.keras")
+    subclassed = Subclassed()
+    subclassed(np.zeros((1, 8, 8, 1), "float32"))
+    subclassed.save(folder / "subclassed.keras")
+    spoilt = network()
+    spoilt.get_layer("head").kernel.assign(np.full((12, 3), np.nan))
+    spoilt.save(folder / "nan.keras")
+    bad_arrays(folder, "nan.npz", x_train=spoil)
+    bad_arrays(folder, "nan_test.npz", x_test=spoil)
+    bad_arrays(folder, "labels.npz", y_test=lambda y: y + 5)
+    bad_arrays(folder, "negative.npz", y_train=lambda y: y - 1)
+    bad_arrays(folder, "missing.npz", y_test=lambda y: None)
+    bad_arrays(folder, "short.npz", y_train=lambda y: y[:-1])
+    return folder
+
+
+FLAT = {"train__epochs": 0, "finetune__epochs": 0}
+BAD = {
+    # what is wrong: (changes of the configuration, what the message must say)
+    "base missing": ({"model__base": "{bad}/nope.keras"}, "model.base.*nope.keras.*missing"),
+    "base a folder": ({"model__base": "{bad}"}, "bad"),
+    "base garbage": ({"model__base": "{bad}/garbage.keras"}, "model.base.*garbage.keras"),
+    "base empty": ({"model__base": "{bad}/empty.keras"}, "model.base.*empty.keras"),
+    "base cut short": ({"model__base": "{bad}/short.keras"}, "model.base.*short.keras"),
+    "base text": ({"model__base": "{bad}/text.h5"}, "text.h5"),
+    "base garbage npz": ({"model__base": "{bad}/garbage.npz"}, "garbage.npz"),
+    "base other arrays": ({"model__base": "{bad}/data.npz"}, "data.npz do not fit"),
+    "base other classes": ({"model__base": "{bad}/seven.keras"}, "3 classes.*seven.keras"),
+    "base other images": ({"model__base": "{bad}/colour.keras"}, r"\(8, 8, 1\).*colour.keras"),
+    "base not prunable": ({"model__base": "{bad}/nothing.keras"}, "No channel .* can be pruned"),
+    "base unknown layer": ({"model__base": "{bad}/unknown.keras"}, "model.base.*'Unknown'"),
+    "base subclassed": ({"model__base": "{bad}/subclassed.keras"}, "subclassed"),
+    "base with nan": ({"model__base": "{bad}/nan.keras"} | FLAT, "nan.keras.*(NaN|finite)"),
+    "criterion": ({"search__criterion": "nope"}, "criterion.*'l1'.*'nope'"),
+    "model": ({"model__name": "nope"}, "'resnet20'.*'nope'"),
+    "no builder": ({"model__name": "full_channels"}, "'resnet20'.*'full_channels'"),
+    "model options": ({"model__options": {"foo": 1}}, "model.options.*'shortcut'.*'foo'"),
+    "model options twice": (
+        {"model__base": "", "model__options": {"seed": 1}},
+        "model.options.*'seed'",
+    ),
+    "data": ({"data__name": "nope"}, "Unknown data set 'nope'"),
+    "no data": ({"data__name": ""}, "data"),
+    "tfds missing": (
+        {"data__name": "cifar10", "data__data_dir": "{bad}/data"},
+        "not prepared in .*bad.*/data.*data_dir",
+    ),
+    "npz missing": ({"data__name": "{bad}/nope.npz"}, "no data file .*nope.npz"),
+    "npz garbage": ({"data__name": "{bad}/garbage.npz"}, "garbage.npz"),
+    "npz incomplete": ({"data__name": "{bad}/missing.npz"}, r"Missing: \['y_test'\]"),
+    "images nan": ({"data__name": "{bad}/nan.npz"}, "x_train.* 1 of 60 images with NaN"),
+    "test images nan": ({"data__name": "{bad}/nan_test.npz"}, "x_test.* 1 of 20 images with NaN"),
+    "labels": ({"data__name": "{bad}/labels.npz"}, r"y_test.*\[0, 3\).*from 5 to 7"),
+    "labels negative": ({"data__name": "{bad}/negative.npz"}, "y_train.*from -1 to 1"),
+    "labels fewer": ({"data__name": "{bad}/short.npz"}, "y_train"),
+    "mean": ({"data__mean": (0.5, 0.5)}, "mean"),
+    "std": ({"data__std": (0.0,)}, "std"),
+    "holdout none": ({"data__holdout": 0.0}, "holdout"),
+    "holdout all": ({"data__holdout": 1.5}, "holdout"),
+    "augment": ({"train__augment": "nope"}, "augment.*'cifar'.*'nope'"),
+    "augment later": ({"finetune__augment": "nope"}, "augment.*'cifar'.*'nope'"),
+    "strategy": ({"strategy": "nope"}, "'mirrored'.*'nope'"),
+    "flops unreachable": (
+        {"search__flops": 0.01, "search__tolerance": 0.005},
+        "cannot be met. The space reaches .* multiply-adds",
+    ),
+    "flops 0": ({"search__flops": 0.0}, "flops.*Received: flops=0"),
+    "flops 1.5": ({"search__flops": 1.5}, "flops.*1.5"),
+    "flops nan": ({"search__flops": math.nan}, "flops.*nan"),
+    "flops infinite": ({"search__flops": math.inf}, "flops.*inf"),
+    "params 0": ({"search__params": 0.0}, "params.*Received: params=0"),
+    "params unreachable": ({"search__params": 20.0}, "cannot be met.*weights"),
+    "tolerance": ({"search__tolerance": -0.1}, "tolerance.*-0.1"),
+    "min_ratio 0": ({"search__min_ratio": 0.0}, "min_ratio"),
+    "min_ratio 1.5": ({"search__min_ratio": 1.5}, "min_ratio"),
+    "max_ratio": ({"search__max_ratio": 0.05}, "max_ratio"),
+    "divisor": ({"search__divisor": 0}, "divisor"),
+    "fixed": ({"search__fixed": ("nope",)}, "'unit0_conv'.*'nope'"),
+    "no trials": ({"search__max_trials": 0}, "max_trials"),
+    "too many trials": ({"search__max_trials": 10**6}, "Found .* distinct .*The space reaches"),
+    "objective": ({"search__objective": "nope"}, "objective.*'val_loss'.*'nope'"),
+    "update": ({"search__update": "nope"}, "update.*'least_squares'.*'nope'"),
+    "calibration": ({"search__calibration_images": -1}, "calibration_images.*-1"),
+    "epochs": ({"train__epochs": -1}, "epochs.*-1"),
+    "epochs later": ({"finetune__epochs": -1}, "epochs.*-1"),
+    "batch size": ({"train__batch_size": 0}, "batch_size.*0"),
+    "learning rate": ({"finetune__learning_rate": -1.0}, "learning_rate.*-1"),
+    "warm-up": ({"train__warmup_epochs": 2}, "warmup_epochs"),
+    "evaluation batch": ({"evaluate__batch_size": 0}, "batch_size.*0"),
+    "latency batch": ({"evaluate__latency_batch_size": 0}, "latency_batch_size.*0"),
+    "export": ({"export__format": "nope"}, "format.*'tf_saved_model'.*'nope'"),
+    "seed": ({"seed": -1}, "seed.*-1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_any_work(case, bad, tmp_path):
+    changes, message = BAD[case]
+    changes = {
+        name: value.format(bad=bad) if isinstance(value, str) else value
+        for name, value in changes.items()
+    }
+    with pytest.raises((ValueError, OSError), match=f"(?s){message}") as error:
+        Pipeline(config(bad, **changes), tmp_path / "run")
+    assert len(str(error.value)) < 1500
+    if (tmp_path / "run").exists():
+        assert metrics(tmp_path / "run")["stages"] == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused(inputs, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written.*--workdir"):
+        Pipeline(config(inputs), tmp_path / "file" / "run")
