@@ -96,10 +96,12 @@ class CostModel:
             ValueError: If the array has another shape.
         """
         channels = np.atleast_2d(np.asarray(channels))
-        if channels.ndim != 2 or channels.shape[1] != len(self.graph.prunable):
+        fits = channels.ndim == 2 and channels.shape[1] == len(self.graph.prunable)
+        if not fits or (channels.size and channels.dtype.kind not in "iu"):
             raise ValueError(
                 f"`channels` must be an int array [N, {len(self.graph.prunable)}], one column for "
-                f"each prunable group. Received an array of shape {channels.shape}."
+                f"each prunable group. Received an array of shape {channels.shape} of type "
+                f"{channels.dtype}."
             )
         return Costs(*(terms(channels) for terms in self._terms))
 
@@ -111,6 +113,11 @@ class CostModel:
             Float arrays `left` and `right` [T, prunable groups + 1].
         """
         return self._terms.flops.left, self._terms.flops.right
+
+    @property
+    def params_terms(self) -> tuple[np.ndarray, np.ndarray]:
+        """The number of weights in the same form."""
+        return self._terms.params.left, self._terms.params.right
 
 
 class _Polynomial:

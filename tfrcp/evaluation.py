@@ -130,7 +130,10 @@ class SlicedEvaluator:
         self._update = update
         self._model, self._graph, self._scores = model, graph, scores
         self._program = Program(graph)
-        self._x, self._y = self._program.pack(holdout[0]), holdout[1]
+        # In random order, so that the first images tell about all.
+        order = np.random.default_rng(0).permutation(len(holdout[1]))
+        x = keras.tree.map_structure(operator.itemgetter(order), holdout[0])
+        self._x, self._y = self._program.pack(x), holdout[1][order]
         self._calibration = None if calibration is None else self._program.pack(calibration)
         self._metric, self._batch_size, self._racing = metric, batch_size, racing
         self._weights = read_weights(graph, model)
@@ -176,7 +179,7 @@ class SlicedEvaluator:
         """Outputs on the holdout images, batch by batch."""
         pruned = build_model(self._model, self._graph, arrays)
         for batch in self._batches():
-            yield pruned.predict_on_batch(batch)
+            yield _only(pruned.predict_on_batch(batch))
 
     def _batches(self) -> Iterator[Any]:
         for start in range(0, len(self._y), self._batch_size):
@@ -195,7 +198,7 @@ class ProgramEvaluator(SlicedEvaluator):
         super().__init__(*args, **kwargs)
         self._run = self._program.compile(self._program.run, self._program.fold(self._full))
         batch = next(self._batches())
-        expected = np.asarray(self._model(batch, training=False))
+        expected = _only(self._model.predict_on_batch(batch))
         received = next(self._outputs(self._full))
         scale = 1 + np.abs(expected).max()
         if not np.abs(received - expected).max() < 1e-2 * scale:
@@ -208,7 +211,13 @@ class ProgramEvaluator(SlicedEvaluator):
         """Outputs on the holdout images, batch by batch."""
         folded = self._program.fold(arrays)
         for batch in self._batches():
-            yield np.asarray(self._run(folded, batch))
+            yield _only(self._run(folded, batch))
+
+
+def _only(outputs: Any) -> np.ndarray:
+    """The one output of a model, which may stand in a list."""
+    (output,) = keras.tree.flatten(outputs)
+    return np.asarray(output)
 
 
 def _surely_positive(differences: np.ndarray, total: int) -> bool:

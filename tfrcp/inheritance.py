@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -137,8 +138,12 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
             new_variables = rebuilt[call.path, ""].variables
             for (name, old), new in zip(old_variables, new_variables, strict=True):
                 new.assign(sliced.get(name, old))
+            # What a layer derives from its weights, as `Normalization` does.
+            getattr(rebuilt[call.path, ""], "finalize_state", lambda: None)()
     if model.compiled and model.get_compile_config():
-        pruned.compile_from_config(model.get_compile_config())
+        # A loss that Keras cannot write down cannot be carried over.
+        with contextlib.suppress(TypeError, ValueError):
+            pruned.compile_from_config(model.get_compile_config())
     return pruned
 
 

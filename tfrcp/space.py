@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -40,14 +40,15 @@ class SearchSpace:
         divisor: int = 1,
         fixed: Sequence[str] = (),
     ) -> None:
-        if not 0 < min_ratio <= max_ratio <= 1:
+        numbers = all(isinstance(x, int | float | np.number) for x in (min_ratio, max_ratio))
+        if not (numbers and 0 < min_ratio <= max_ratio <= 1):
             raise ValueError(
                 "Ratios must satisfy 0 < min_ratio <= max_ratio <= 1. "
                 f"Received: min_ratio={min_ratio}, max_ratio={max_ratio}"
             )
-        if isinstance(divisor, bool) or divisor != int(divisor) or divisor < 1:
+        if isinstance(divisor, bool) or not isinstance(divisor, int | np.integer) or divisor < 1:
             raise ValueError(f"`divisor` must be a positive int. Received: divisor={divisor}")
-        if isinstance(fixed, str):
+        if isinstance(fixed, str) or not isinstance(fixed, Iterable):
             raise ValueError(
                 f"`fixed` must be a sequence of group names. Received: fixed={fixed!r}"
             )
@@ -110,18 +111,18 @@ class Budget:
             if value is None and name == "params":
                 continue
             whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            ratio = isinstance(value, float | np.floating) and 0 < value <= 1
+            ratio = _is_ratio(value) and 0 < value <= 1
             if not (ratio or (whole and value > 0)):
                 raise ValueError(
                     f"`{name}` must be a float in (0, 1], a share of the unpruned network's, or a "
                     f"positive int, an absolute number. Received: {name}={value!r}"
                 )
-        if not 0 <= self.tolerance < 1:
+        if not isinstance(self.tolerance, int | float) or not 0 <= self.tolerance < 1:
             raise ValueError(f"`tolerance` must be in [0, 1). Received: tolerance={self.tolerance}")
 
     def window(self, full_flops: int) -> tuple[int, int]:
         """Least and largest multiply-adds that are accepted, given the unpruned network's."""
-        target = self.flops * full_flops if isinstance(self.flops, float) else self.flops
+        target = self.flops * full_flops if _is_ratio(self.flops) else self.flops
         slack = self.tolerance * full_flops
         return math.ceil(target - slack - 1e-6), math.floor(target + slack + 1e-6)
 
@@ -129,4 +130,9 @@ class Budget:
         """The largest number of weights that is accepted, given the unpruned network's."""
         if self.params is None:
             return None
-        return int(self.params * full_params) if isinstance(self.params, float) else self.params
+        return int(self.params * full_params) if _is_ratio(self.params) else self.params
+
+
+def _is_ratio(number: float | int) -> bool:
+    """Whether a number is a share, not an absolute one."""
+    return isinstance(number, float | np.floating)

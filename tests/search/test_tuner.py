@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 import pathlib
+import re
 import types
 
 import keras
@@ -543,10 +544,18 @@ def test_a_model_in_which_nothing_can_be_pruned_is_refused(tuner):
 def test_progress_says_how_far_and_how_good(tuner, capsys):
     made = tuner()
     made.search(TRAIN, validation_data=HOLDOUT)
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if line.startswith("search: ")]
     assert lines[0].startswith("search: 1/4 candidates, best val_accuracy 0.")
     assert lines[-1].startswith("search: 4/4 candidates") and " s" in lines[-1]
     assert len(lines) <= 4
+
+
+def test_progress_in_a_file_is_plain_lines(tuner, capsys):
+    tuner().search(TRAIN, validation_data=HOLDOUT)
+    printed = capsys.readouterr().out
+    assert not {"\r", "\b", "\033"} & set(printed)
+    assert all(re.match(r"[a-z][a-z ]+: ", line) for line in printed.splitlines())
 
 
 def test_progress_fits_a_terminal_of_80_columns(tuner, capsys, monkeypatch):
@@ -556,8 +565,9 @@ def test_progress_fits_a_terminal_of_80_columns(tuner, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     made = tuner(max_trials=12)
     made.search(TRAIN, validation_data=HOLDOUT)
-    shown = capsys.readouterr().out.replace("\033[K", "").split("\r")
-    assert len(shown) > 10 and max(len(line.strip()) for line in shown) < 80
+    printed = re.sub("\033\\[[0-9]*[A-Za-z]", "", capsys.readouterr().out)
+    shown = [line.strip() for line in re.split("[\r\n]", printed) if "candidates" in line]
+    assert len(shown) == 12 and max(map(len, shown)) < 80
 
 
 def test_a_search_can_be_silent(search, capsys):

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfrcp.graph.calls import Call, Value, named_variables
 from tfrcp.graph.channels import ChannelGraph
@@ -153,12 +154,13 @@ class Program:
             the variance of its input, [channels] each. A layer that is called several times gets
             the statistics of all its calls together.
         """
-        moments: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+        moments: dict[str, list[tuple[Any, Any, Any]]] = defaultdict(list)
 
         def step(call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
             if entry is not None and "moving_mean" in entry:
                 mean, variance = find_rule(call.operation).statistics(call, args[0])
-                moments[call.path].append((mean, variance))
+                size = ops.cast(ops.size(args[0]), mean.dtype)
+                moments[call.path].append((mean, variance, size))
                 entry = {**entry, "moving_mean": mean, "moving_variance": variance}
             return self.step(call, entry, args, kwargs)
 
@@ -227,8 +229,24 @@ class Program:
         return tf.function(method, input_signature=(specs, inputs), autograph=False)
 
     def pack(self, inputs: Any) -> Any:
-        """Lays inputs into the structure of the model's inputs, as Keras does: [x] for x."""
-        return keras.tree.pack_sequence_as(self.graph.calls.inputs, keras.tree.flatten(inputs))
+        """Lays inputs into the structure of the model's inputs, as Keras does: [x] for x.
+
+        Raises:
+            ValueError: If they are not of the model's shapes.
+        """
+        expected = [v.shape[1:] for v in keras.tree.flatten(self.graph.calls.inputs)]
+        tensors = keras.tree.flatten(inputs)
+        shapes = [tuple(x.shape)[1:] for x in tensors]
+        fits = [
+            len(a) == len(b) and all(n in (None, m) for n, m in zip(a, b, strict=True))
+            for a, b in zip(expected, shapes, strict=False)
+        ]
+        if len(shapes) != len(expected) or not all(fits):
+            raise ValueError(
+                f"Images must have the shapes {expected}, as the inputs of '{self.graph.name}'. "
+                f"Received: {shapes}"
+            )
+        return keras.tree.pack_sequence_as(self.graph.calls.inputs, tensors)
 
     def _free_axes(self) -> dict[tuple[str, str], set[int]]:
         """The axes along which a weight can be sliced, by layer path and weight name."""
@@ -280,6 +298,8 @@ class Program:
             return find_rule(call.operation).run(call, entry, args, kwargs)
         if call in self._folds:
             return args[0]
+        if getattr(call.operation, "_call_has_training_arg", False):
+            kwargs = {"training": False, **kwargs}
         return call.operation(*args, **kwargs)
 
     def walk(self, arrays: Mapping[str, Any], inputs: Any, step: Callable[..., Any]) -> Any:
@@ -312,8 +332,11 @@ def _same_axis(norm: Call, maker: Call) -> bool:
     return norm.operation.axis % rank == find_rule(maker.operation).axis(maker) % rank
 
 
-def _pool(pairs: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Mean and variance of several equally large samples together."""
-    mean = sum(m for m, _ in pairs) / len(pairs)
-    square = sum(v + m * m for m, v in pairs) / len(pairs)
-    return mean, square - mean * mean if len(pairs) > 1 else pairs[0][1]
+def _pool(samples: list[tuple[Any, Any, Any]]) -> tuple[Any, Any]:
+    """Mean and variance of several samples together, each a mean, a variance and a size."""
+    if len(samples) == 1:
+        return samples[0][:2]
+    total = sum(n for _, _, n in samples)
+    mean = sum(m * n for m, _, n in samples) / total
+    square = sum((v + m * m) * n for m, v, n in samples) / total
+    return mean, square - mean * mean

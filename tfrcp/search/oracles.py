@@ -7,7 +7,6 @@ is restored from them: finished trials stand, the one in flight is run again.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -118,10 +117,16 @@ class RandomChannelOracle(keras_tuner.Oracle):
         self._restored = True
         self.trials, self.ongoing_trials = {}, {}
         self.start_order, self.end_order, self._retry_queue = [], [], []
-        for folder in sorted(Path(self._project_dir).glob("trial_*")):
-            index = int(folder.name.removeprefix("trial_"))
-            if index >= len(self._vectors):
-                continue
+        found = {
+            int(folder.name.removeprefix("trial_")): folder
+            for folder in Path(self._project_dir).glob("trial_*")
+            if folder.name.removeprefix("trial_").isdecimal()
+        }
+        count = min(max(found, default=-1) + 1, len(self._vectors))
+        for index in range(count):
+            # A folder that is gone, or a file that cannot be read, is a trial to be run again.
+            name = f"{index:0{len(str(self.max_trials))}d}"
+            folder = found.get(index, Path(self._project_dir) / f"trial_{name}")
             trial = self._read_trial(folder, index)
             self.trials[trial.trial_id] = trial
             self.start_order.append(trial.trial_id)
@@ -133,20 +138,24 @@ class RandomChannelOracle(keras_tuner.Oracle):
 
     def _read_trial(self, folder: Path, index: int) -> trial_module.Trial:
         """A trial as it ended; one that did not, or cannot be read, as new."""
-        values = self._values(index)
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, KeyError):
-            trial = trial_module.Trial.load(str(folder / "trial.json"))
-            found = {name: trial.hyperparameters.values.get(name) for name in values}
-            if found != values:
-                name = next(name for name in values if found[name] != values[name])
-                raise ValueError(
-                    f"The search in {self._project_dir} was made with another model, space, budget "
-                    f"or seed: trial {trial.trial_id} has {found[name]} channels in '{name}', and "
-                    f"this search would have {values[name]}. Take another project name, or "
-                    "`overwrite=True`."
-                )
-            if trial.status in _ENDED:
-                return trial
+        values, name = self._values(index), folder.name.removeprefix("trial_")
+        try:
+            trial = trial_module.Trial.from_state(json.loads((folder / "trial.json").read_text()))
+            found = {group: trial.hyperparameters.values.get(group) for group in values}
+            sound = trial.trial_id == name and all(isinstance(n, int) for n in found.values())
+            completed = trial.status == trial_module.TrialStatus.COMPLETED
+            sound = sound and isinstance(trial.score, float if completed else object)
+        except Exception:
+            sound = False  # whatever a torn or foreign file leads to
+        if sound and found != values:
+            group = next(group for group in values if found[group] != values[group])
+            raise ValueError(
+                f"The search in {self._project_dir} was made with another model, space, budget or "
+                f"seed: trial {name} has {found[group]} channels in '{group}', and this search "
+                f"would have {values[group]}. Take another project name, or `overwrite=True`."
+            )
+        if sound and trial.status in _ENDED:
+            return trial
         hyperparameters = self.hyperparameters.copy()
         hyperparameters.values = values
-        return trial_module.Trial(hyperparameters, folder.name.removeprefix("trial_"))
+        return trial_module.Trial(hyperparameters, name)

@@ -44,9 +44,14 @@ class RandomSampler:
     def __init__(self, space: SearchSpace, cost: CostModel, budget: Budget, seed: int = 0) -> None:
         self.space, self.cost, self.budget = space, cost, budget
         self.attempts = self.accepted = 0
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"`seed` must be an int of at least 0. Received: seed={seed!r}")
         self._low, self._high = budget.window(cost.full.flops)
         self._params_limit = budget.params_limit(cost.full.params)
         self._check_reachable()
+        # What lies outside of what the space reaches means nothing.
+        ends = cost(np.stack([space.smallest, space.largest]))
+        self._low, self._high = max(self._low, ends.flops[0]), min(self._high, ends.flops[1])
         self._random = np.random.default_rng(seed)
         self._seen: set[bytes] = set()
         self._ready: deque[np.ndarray] = deque()
@@ -69,6 +74,8 @@ class RandomSampler:
         Raises:
             ValueError: If so many distinct vectors that meet the budget could not be found.
         """
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+            raise ValueError(f"`count` must be an int of at least 0. Received: count={count!r}")
         barren = 0
         while len(self._ready) < count:
             barren = 0 if self._draw() else barren + 1
@@ -78,13 +85,18 @@ class RandomSampler:
                     f"and no further one in {barren * _CHAINS} draws. Ask for fewer, or widen the "
                     f"tolerance or the ratios. {self._range()}"
                 )
-        return np.array([self._ready.popleft() for _ in range(count)]).reshape(count, -1)
+        vectors = [self._ready.popleft() for _ in range(count)]
+        return np.array(vectors, dtype="int64").reshape(count, len(self.space.choices))
 
     def _draw(self) -> int:
         """One sweep of all chains. Returns the number of new vectors."""
         if self._chains is None:
-            self._chains = _Chains(self.space, self.cost, self._random)
-            self._chains.tilt_to((self._low + self._high) / 2)
+            terms, ranges = [self.cost.flops_terms], [(self._low, self._high)]
+            if self._params_limit is not None:
+                terms.append(self.cost.params_terms)
+                ranges.append((0, self._params_limit))
+            self._chains = _Chains(self.space, terms, self._random)
+            self._chains.tilt_into(ranges)
         chains = self._chains
         chains.sweep()
         costs = self.cost(chains.state)
@@ -93,9 +105,7 @@ class RandomSampler:
             fits &= costs.params <= self._params_limit
         self.attempts += len(fits)
         self.accepted += int(fits.sum())
-        reference = self._high if chains.tilt > 0 else self._low
-        weight = np.exp(np.minimum(chains.tilt * (costs.flops - reference) / chains.unit, 0))
-        fits &= self._random.random(len(fits)) < weight
+        fits &= self._random.random(len(fits)) < chains.weights()
         before = len(self._seen)
         for vector in chains.state[fits]:
             key = vector.tobytes()
@@ -123,57 +133,84 @@ class RandomSampler:
 
 
 class _Chains:
-    """Gibbs sampling of channel vectors from exp(-tilt x F(c) / unit)."""
+    """Gibbs sampling of channel vectors from exp(-sum over k of tilt_k x C_k(c)).
 
-    def __init__(self, space: SearchSpace, cost: CostModel, random: np.random.Generator) -> None:
+    The costs C_k are sums of products of two linear functions of the channel vector; they are
+    counted in shares of their value at the largest vector.
+
+    Args:
+        space: The allowed channel counts.
+        terms: For each cost its linear functions, two float arrays [T, groups + 1].
+        random: Draws.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        terms: list[tuple[np.ndarray, np.ndarray]],
+        random: np.random.Generator,
+    ) -> None:
         self._choices, self._random = space.choices, random
-        self.unit, self.tilt = cost.full.flops, 0.0
         self.state = np.stack([random.choice(c, _CHAINS) for c in space.choices], axis=1)
-        left, right = cost.flops_terms
-        self._terms = []
-        for group in range(len(space.choices)):
-            rows = np.flatnonzero((left[:, group] != 0) | (right[:, group] != 0))
-            self._terms.append((rows, left[rows, group], right[rows, group]))
-        self._left, self._right = left, right
+        largest = np.append(space.largest, 1.0)
+        self._units = [float(((a @ largest) * (b @ largest)).sum()) for a, b in terms]
+        self._terms = [(a, b / u) for (a, b), u in zip(terms, self._units, strict=True)]
+        self._tilts = np.zeros(len(terms))
+        self._ranges = [(0.0, 1.0)] * len(terms)
 
     def sweep(self) -> None:
         """Draws every width anew, given the others."""
-        ones = np.ones((_CHAINS, 1))
-        state = np.concatenate([self.state, ones], axis=1)
-        left, right = state @ self._left.T, state @ self._right.T
-        for group, (rows, a, b) in enumerate(self._terms):
-            choices = self._choices[group]
+        state = np.concatenate([self.state, np.ones((_CHAINS, 1))], axis=1)
+        values = [(state @ a.T, state @ b.T) for a, b in self._terms]
+        for group, choices in enumerate(self._choices):
             if len(choices) == 1:
                 continue
             old = self.state[:, group, None]
-            slope = (left[:, rows] - a * old) @ b + (right[:, rows] - b * old) @ a
-            energy = (slope[:, None] * choices + (a @ b) * choices**2) * (self.tilt / self.unit)
+            energy = np.zeros((_CHAINS, len(choices)))
+            for tilt, (a, b), (left, right) in zip(self._tilts, self._terms, values, strict=True):
+                a, b = a[:, group], b[:, group]
+                slope = (left - a * old) @ b + (right - b * old) @ a
+                energy += tilt * (slope[:, None] * choices + (a @ b) * choices**2)
             weights = np.exp(energy.min(axis=1, keepdims=True) - energy)
             edges = weights.cumsum(axis=1)
             target = self._random.random((_CHAINS, 1)) * edges[:, -1:]
             new = choices[(edges < target).sum(axis=1)]
             step = (new - self.state[:, group])[:, None]
-            left[:, rows] += step * a
-            right[:, rows] += step * b
+            for (a, b), (left, right) in zip(self._terms, values, strict=True):
+                left += step * a[:, group]
+                right += step * b[:, group]
             self.state[:, group] = new
 
-    def tilt_to(self, target: float) -> None:
-        """Sets the tilt such that the mean of F meets the target, by damped Newton steps.
+    def tilt_into(self, ranges: list[tuple[float, float]]) -> None:
+        """Sets the tilts such that the mean of every cost lies in its range, by Newton steps.
 
-        The derivative of the mean of F by the tilt is minus its variance.
+        The derivative of the mean of a cost by its tilt is minus its variance. Steps are damped,
+        and a mean that lies in its range already asks for none.
         """
+        self._ranges = [
+            (low / unit, high / unit) for (low, high), unit in zip(ranges, self._units, strict=True)
+        ]
         history = []
         for step in range(_WARM_UP):
-            flops = self._flops()
-            spread = flops.std() + 1e-6
-            change = (flops.mean() - target / self.unit) / spread**2
-            self.tilt += float(np.clip(change, -1 / spread, 1 / spread)) * (1 if step < 20 else 0.3)
-            history.append(self.tilt)
+            for k, (costs, (low, high)) in enumerate(zip(self._costs(), self._ranges, strict=True)):
+                mean, spread = costs.mean(), costs.std() + 1e-6
+                inset = min((high - low) / 4, spread)
+                change = (mean - np.clip(mean, low + inset, high - inset)) / spread**2
+                damping = 1 if step < _WARM_UP / 2 else 0.3
+                self._tilts[k] += np.clip(change, -1 / spread, 1 / spread) * damping
+            history.append(self._tilts.copy())
             self.sweep()
-        self.tilt = float(np.mean(history[-10:]))
+        self._tilts = np.mean(history[-10:], axis=0)
         for _ in range(5):
             self.sweep()
 
-    def _flops(self) -> np.ndarray:
+    def weights(self) -> np.ndarray:
+        """Probability with which each vector is kept, so that those in the ranges are uniform."""
+        energy = np.zeros(_CHAINS)
+        for tilt, costs, (low, high) in zip(self._tilts, self._costs(), self._ranges, strict=True):
+            energy += np.minimum(tilt * (costs - (high if tilt > 0 else low)), 0)
+        return np.exp(energy)
+
+    def _costs(self) -> list[np.ndarray]:
         state = np.concatenate([self.state, np.ones((_CHAINS, 1))], axis=1)
-        return ((state @ self._left.T) * (state @ self._right.T)).sum(axis=1) / self.unit
+        return [((state @ a.T) * (state @ b.T)).sum(axis=1) for a, b in self._terms]

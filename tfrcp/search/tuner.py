@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import tempfile
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +18,8 @@ from tfrcp import criteria
 from tfrcp.cost import CostModel
 from tfrcp.data import as_arrays, check_labels
 from tfrcp.evaluation import ProgramEvaluator, metric_for
+from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.program import read_weights
 from tfrcp.graph.trace import trace
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.progress import Progress
@@ -115,7 +121,15 @@ class RandomChannelSearch(keras_tuner.Tuner):
         super().__init__(
             oracle, directory=directory, project_name=project_name, overwrite=overwrite
         )
+        self._settings = {
+            "criterion": _identity(self.criterion),
+            "update": update,
+            "calibration_images": calibration_images,
+            "objective": objective,
+            "model": _fingerprint(self.graph, model),
+        }
         self.reload()
+        self._check_settings()
 
     def search(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
         """Scores the candidates.
@@ -160,6 +174,10 @@ class RandomChannelSearch(keras_tuner.Tuner):
                 # The one to beat is known again.
                 self._evaluator.score(self.channels_of(self._best(1)[0]))
             self._progress = Progress(self.oracle, verbose=verbose)
+            file = Path(self.project_dir) / "search.json"
+            unfinished = file.with_suffix(".tmp")
+            unfinished.write_text(json.dumps(self._settings, indent=1))
+            os.replace(unfinished, file)
             super().search()
 
     def run_trial(self, trial: Any) -> dict[str, float]:
@@ -222,10 +240,26 @@ class RandomChannelSearch(keras_tuner.Tuner):
 
     def _best(self, count: int) -> list[Any]:
         trials = self.oracle.get_best_trials(count)
-        trials = [trial for trial in trials if trial.score is not None]
+        trials = [trial for trial in trials if trial.status == "COMPLETED"]
+        if not trials and self.oracle.end_order:
+            raise ValueError("The score of every candidate is NaN (not a number).")
         if not trials:
             raise ValueError("No trial is completed yet. Call `search` first.")
         return trials
+
+    def _check_settings(self) -> None:
+        """Compares what the scores depend on with what the project's trials were scored with."""
+        file = Path(self.project_dir) / "search.json"
+        if not self.oracle.trials or not file.exists():
+            return
+        before = json.loads(file.read_text())
+        for name, value in json.loads(json.dumps(self._settings)).items():
+            if before.get(name) != value:
+                raise ValueError(
+                    f"The search in {self.project_dir} was made with another `{name}`: "
+                    f"{before.get(name)}, and now {value}. Take another project name, or "
+                    "`overwrite=True`."
+                )
 
     def _check(self, x: Any, name: str) -> None:
         """Compares images with the model's inputs."""
@@ -241,6 +275,23 @@ class RandomChannelSearch(keras_tuner.Tuner):
                 f"`{name}` must hold arrays of shape {expected}, as the model's inputs. "
                 f"Received: {[array.shape for array in arrays]}"
             )
+
+
+def _identity(criterion: Any) -> Any:
+    """What tells a criterion from others: its config, or the name of a function."""
+    try:
+        return criteria.serialize(criterion)
+    except ValueError:
+        return getattr(criterion, "__qualname__", type(criterion).__qualname__)
+
+
+def _fingerprint(graph: ChannelGraph, model: keras.Model) -> str:
+    """A checksum of a model's weights with channels."""
+    checksum = 0
+    for entry in read_weights(graph, model).values():
+        for array in entry.values():
+            checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
+    return f"{checksum:08x}"
 
 
 def prune(

@@ -31,7 +31,7 @@ def reconstruct(
     method: str = "sequential",
     *,
     count: int | None = None,
-    ridge: float = 1e-4,
+    ridge: float = 1e-5,
     samples: int | None = 100,
     memory_limit: int = 4 * 2**30,
     verbose: bool = True,

@@ -84,7 +84,14 @@ class Rule:
         if isinstance(operation, keras.layers.Lambda):
             # The function is here already, so that loading it again is no risk.
             return type(operation).from_config(operation.get_config(), safe_mode=False)
-        return type(operation).from_config(operation.get_config())
+        try:
+            config = operation.get_config()
+        except NotImplementedError:
+            # An operation on arrays, say: it has no state but its arguments.
+            again = object.__new__(type(operation))
+            vars(again).update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
+            return again
+        return type(operation).from_config(config)
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the operation on sliced tensors with the weights and sizes that it is handed.

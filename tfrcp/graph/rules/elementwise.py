@@ -61,7 +61,10 @@ class ElementwiseRule(Rule):
         """The output's labels are the input's, unless numbers for each channel come into it."""
         own = {} if isinstance(call.operation, keras.layers.Layer) else vars(call.operation)
         given = [x for name, x in own.items() if not name.startswith("_")]
-        if any(np.ndim(x) for x in (*given, *call.args[1:], *call.kwargs.values())):
+        noise = getattr(call.operation, "noise_shape", None) or ()
+        if any(n not in (None, 1) for n in tuple(noise)[1:]):
+            atoms.give_up(call, "has a `noise_shape` with sizes in it")
+        elif any(np.ndim(x) for x in (*given, *call.args[1:], *call.kwargs.values())):
             atoms.give_up(call, "is given an array, with numbers for each channel")
         else:
             atoms[call.outputs[0]] = atoms[call.inputs[0]]
