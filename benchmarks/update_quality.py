@@ -1,10 +1,10 @@
 """What each repair of the weights is worth: accuracy of random candidates before any training.
 
 Random configurations of one cost are scored on the holdout images after slicing alone, after
-re-estimating the batch norms, after cached and after sequential least squares, each without and with
-the batch norms re-estimated. With `--finetune_images` the networks that sequential least squares
-gave are then trained for one epoch on so many images, and every score is held against the accuracy
-after it (Spearman's rank correlation).
+re-estimating the batch norms, after cached and after sequential least squares, each without and
+with the batch norms re-estimated. With `--finetune_images` the networks that sequential least
+squares gave are then trained for one epoch on so many images, and every score is held against the
+accuracy after it (Spearman's rank correlation).
 
 python benchmarks/update_quality.py [--weights=FILE.npz --data=cifar10 --data_dir=DIR]
 """
@@ -212,17 +212,17 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 def print_table(summary: dict[str, dict[str, float]]) -> None:
     columns = ("lower quartile", "median", "upper quartile", "median over batch norm")
-    print("\naccuracy on the holdout images in %, seconds of the repair alone (median)")
-    print(
-        f"{'':24}{'quartile':>9}{'median':>8}{'quartile':>9}{'gain':>7}{'s':>8}{'CPU s':>8}  rank"
-    )
+    print("\nholdout accuracy in %; gain: of the median over batch norm alone, in points;")
+    print("s: seconds of the repair alone, median; rank: correlation with fine-tuned accuracy")
+    print(f"{'':24}{'25 %':>7}{'median':>8}{'75 %':>7}{'gain':>7}{'s':>8}{'CPU s':>8}{'rank':>7}")
     for name, entry in summary.items():
-        shares = "".join(f"{100 * entry[c]:{w}.1f}" for c, w in zip(columns, (9, 8, 9, 7)))
-        times = "".join(
-            f"{entry[c]:8.2f}" if c in entry else " " * 8 for c in ("seconds", "CPU seconds")
-        )
-        rank = f"{entry['rank correlation']:6.2f}" if "rank correlation" in entry else ""
-        print(f"{name:24}{shares}{times}{rank}")
+        cells = [f"{100 * entry[c]:{w}.1f}" for c, w in zip(columns, (7, 8, 7, 7), strict=True)]
+        cells += [
+            f"{entry[c]:8.2f}" if c in entry else f"{'':8}" for c in ("seconds", "CPU seconds")
+        ]
+        if "rank correlation" in entry:
+            cells.append(f"{entry['rank correlation']:7.2f}")
+        print(f"{name:24}{''.join(cells)}")
 
 
 def plot(rows: list[dict[str, Any]], title: str, unpruned: float, file: Path) -> None:

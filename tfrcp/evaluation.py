@@ -64,6 +64,10 @@ def metric_for(model: keras.Model, objective: str) -> Metric:
     Raises:
         ValueError: If the name is unknown, or the model does not fit it.
     """
+    if not isinstance(objective, str):
+        raise ValueError(
+            f"`objective` must be 'val_accuracy' or 'val_loss'. Received: objective={objective!r}"
+        )
     if objective == "val_accuracy":
         shapes = [tuple(x.shape) for x in model.outputs]
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] < 2:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -118,6 +120,8 @@ class RandomChannelSearch(keras_tuner.Tuner):
             max_trials=max_trials,
             seed=seed,
         )
+        folder = Path(directory or ".") / (project_name or "untitled_project")
+        folder.mkdir(parents=True, exist_ok=True)  # Python's error names the path.
         super().__init__(
             oracle, directory=directory, project_name=project_name, overwrite=overwrite
         )
@@ -145,17 +149,17 @@ class RandomChannelSearch(keras_tuner.Tuner):
             ValueError: If the data are empty, not finite, or do not fit the model.
         """
         data = x if y is None else (x, y)
-        holdout = as_arrays(validation_data, labels=True)
-        self._check(holdout[0], "validation_data")
-        classes = self.model.outputs[0].shape[-1]
-        if self.oracle.objective.name == "val_accuracy":
-            check_labels(holdout[1], classes)
+        holdout = self._read("validation_data", validation_data, labels=True)
         calibration = repair = None
         if self._update != "none":
-            calibration, _ = as_arrays(data, count=self._calibration_images)
-            self._check(calibration, "x")
+            calibration, _ = self._read("x", data, count=self._calibration_images)
         if self._update == "least_squares":
-            repair = CachedLeastSquares(self.model, self.graph, calibration, verbose=verbose)
+            repair = CachedLeastSquares(
+                self.model,
+                self.graph,
+                calibration,
+                verbose=verbose and sys.stdout.isatty(),
+            )
         scores = self.criterion(self.model, self.graph, data)
         self._holdout_images = len(holdout[1])
         self._evaluator = ProgramEvaluator(
@@ -189,7 +193,9 @@ class RandomChannelSearch(keras_tuner.Tuner):
             raise keras_tuner.errors.FatalError(
                 f"Trial {trial.trial_id} failed: {error}"
             ) from error
-        if score.images < self._holdout_images:
+        if not math.isfinite(score.value):
+            trial.message = f"The score of trial {trial.trial_id} is not a number (NaN)."
+        elif score.images < self._holdout_images:
             trial.message = (
                 f"stopped after {score.images} of {self._holdout_images} holdout images: surely "
                 "worse than the best; the score is an estimate"
@@ -260,6 +266,21 @@ class RandomChannelSearch(keras_tuner.Tuner):
                     f"{before.get(name)}, and now {value}. Take another project name, or "
                     "`overwrite=True`."
                 )
+
+    def _read(
+        self, name: str, data: Any, *, count: int | None = None, labels: bool = False
+    ) -> tuple[Any, Any]:
+        """Data of an argument as arrays that fit the model."""
+        try:
+            x, y = as_arrays(data, count=count, labels=labels)
+            if labels and (self.oracle.objective.name == "val_accuracy" or y.dtype.kind in "iu"):
+                check_labels(y, self.model.outputs[0].shape[-1])
+        except ValueError as error:
+            raise ValueError(
+                f"`{name}` cannot be used. {str(error).replace('`data`', 'It')}"
+            ) from None
+        self._check(x, name)
+        return x, y
 
     def _check(self, x: Any, name: str) -> None:
         """Compares images with the model's inputs."""
