@@ -101,9 +101,13 @@ class RandomChannelOracle(keras_tuner.Oracle):
 
     def score_trial(self, trial: trial_module.Trial) -> None:
         """Scores a trial; one without a number fails, and NumPy need not say so."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             super().score_trial(trial)
+
+    def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> trial_module.Trial:
+        """Takes the metrics of a trial, likewise."""
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            return super().update_trial(trial_id, metrics, step)
 
     def save(self) -> None:
         """Does nothing: the trial files, written one by one, hold everything."""

@@ -36,9 +36,9 @@ class Progress:
         pace = (now - self._start) / (done - self._before)
         best = self._oracle.get_best_trials(1)[0].score
         line = (
-            f"search: {done}/{total}, best {self._oracle.objective.name} "
+            f"search: {done}/{total} candidates, best {self._oracle.objective.name} "
             f"{best if best is None else format(best, '.4f')}, {pace:.2f} s each, "
-            f"about {pace * (total - done):.0f} s left"
+            f"{pace * (total - done):.0f} s left"
         )
         end = "\n" if done == total or not terminal else ""
         print(f"\r\033[K{line}" if terminal else line, end=end, flush=True)
