@@ -369,6 +369,30 @@ def test_sequential_leaves_out_layers_that_do_not_fit():
     assert "b_conv" not in left_out
 
 
+def test_warnings_are_not_repeated_for_every_candidate():
+    model = NETWORKS["vgg"].build()
+    graph, x = tfrcp.trace(model), images_for(model, count=20)
+    cached = CachedLeastSquares(model, graph, x, verbose=False)
+    weights = read_weights(graph, model)
+    for number in range(3):
+        masks = keep_but(graph, "b_conv", number)
+        arrays = slice_weights(graph, weights, masks)
+        if number:
+            cached(arrays, masks)
+        else:
+            with pytest.warns(UserWarning, match="'c' keeps"):
+                cached(arrays, masks)
+
+
+def test_numbers_that_are_not_finite_do_not_spread():
+    model = two_dense()
+    model.get_layer("hidden").set_weights([np.full((4, 6), 3e38), np.zeros(6)])
+    graph, x = tfrcp.trace(model), np.abs(images_for(model, count=50))
+    with pytest.warns(UserWarning, match="'out' keeps its inherited weights: .* not finite"):
+        pruned, _ = fit(model, graph, keep_but(graph, "hidden", 1), x, "sequential")
+    assert np.isfinite(pruned.get_layer("out").get_weights()[0]).all()
+
+
 # Mistakes.
 
 

@@ -6,6 +6,7 @@ proportional to the candidate's own FLOPs.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -298,8 +299,8 @@ class Program:
             return find_rule(call.operation).run(call, entry, args, kwargs)
         if call in self._folds:
             return args[0]
-        if getattr(call.operation, "_call_has_training_arg", False):
-            kwargs = {"training": False, **kwargs}
+        if _trains(call.operation):
+            kwargs = {**kwargs, "training": False}
         return call.operation(*args, **kwargs)
 
     def walk(self, arrays: Mapping[str, Any], inputs: Any, step: Callable[..., Any]) -> Any:
@@ -324,6 +325,11 @@ class Program:
             for value in self._drop[index]:
                 tensors.pop(value, None)
         return keras.tree.map_structure(tensors.__getitem__, self.graph.calls.outputs)
+
+
+def _trains(operation: keras.Operation) -> bool:
+    """Whether an operation may do something else in training, as augmentation layers do."""
+    return "training" in inspect.signature(operation.call).parameters
 
 
 def _same_axis(norm: Call, maker: Call) -> bool:

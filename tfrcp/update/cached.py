@@ -179,16 +179,17 @@ class CachedLeastSquares:
             return program.step(call, entry, args, kwargs)
 
         progress = keras.utils.Progbar(total, verbose=int(verbose), unit_name="image")
-        for start in range(0, total, _BATCH):
-            batch = keras.tree.map_structure(lambda x, s=start: x[s : s + _BATCH], images)
-            program.walk(arrays, batch, step)
-            progress.update(min(start + _BATCH, total))
-        for path, layer in self._layers.items():
-            intercept = layer.norm is not None or "bias" in arrays[path]
-            layer.count = moments[path].count
-            layer.means, layer.gram = moments.pop(path).centered(intercept)
-            matrix = layer.rule.matrix(layer.call, layer.kernel.astype("float64"))
-            layer.variances = _variances(layer.gram, matrix)
+        with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
+            for start in range(0, total, _BATCH):
+                batch = keras.tree.map_structure(lambda x, s=start: x[s : s + _BATCH], images)
+                program.walk(arrays, batch, step)
+                progress.update(min(start + _BATCH, total))
+            for path, layer in self._layers.items():
+                intercept = layer.norm is not None or "bias" in arrays[path]
+                layer.count = moments[path].count
+                layer.means, layer.gram = moments.pop(path).centered(intercept)
+                matrix = layer.rule.matrix(layer.call, layer.kernel.astype("float64"))
+                layer.variances = _variances(layer.gram, matrix)
 
 
 def _layers_losing_inputs(program: Program, weights: Weights) -> Iterator[_Layer]:

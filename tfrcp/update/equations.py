@@ -56,9 +56,10 @@ class LeftOut(dict[str, str]):
     """Maps the path of every layer that keeps inherited weights to the reason."""
 
     def add(self, path: str, reason: object) -> None:
-        """Adds a layer, with a warning."""
+        """Adds a layer, the first time with a warning."""
+        if path not in self:
+            warnings.warn(f"Layer '{path}' keeps its inherited weights: {reason}.", stacklevel=3)
         self[path] = str(reason)
-        warnings.warn(f"Layer '{path}' keeps its inherited weights: {reason}.", stacklevel=3)
 
 
 def check_options(ridge: float, samples: int | None, memory_limit: int) -> None:
@@ -90,11 +91,14 @@ def solve(gram: np.ndarray, cross: np.ndarray, count: int, ridge: float) -> np.n
         Array [blocks, inputs, outputs].
 
     Raises:
-        Unsolvable: If there are fewer samples than inputs, or the system is ill-conditioned.
+        Unsolvable: If there are no more samples than inputs, moments are not finite, or the system
+            is ill-conditioned.
     """
     inputs = gram.shape[1]
     if count <= inputs:
         raise Unsolvable(f"too few samples: {count} for {inputs} inputs; give more images")
+    if not (np.isfinite(gram).all() and np.isfinite(cross).all()):
+        raise Unsolvable("its inputs or outputs are not finite")
     scale = np.trace(gram, axis1=1, axis2=2)[:, None, None] / inputs
     # Where all inputs are always zero, so are the second moments with the targets: nothing to do.
     dead = scale <= 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +83,7 @@ class SequentialLeastSquares:
         self._memory_limit = memory_limit
         self._norms = {layer.path: norm for norm, layer in program.folds.items()}
         self._called = Counter(call.path for call in program.graph.calls.calls)
-        self._moments: dict[str, Moments] = defaultdict(Moments)
+        self._moments: dict[str, Moments] = {}
         self._others = _other_terms(program.graph)
         self._terms: dict[Value, _Pair] = {}
         self._exact: set[str] = set()
@@ -126,7 +126,8 @@ class SequentialLeastSquares:
             return outputs
 
         pairs = keras.tree.map_structure(lambda x: _Pair(x, x), images)
-        self._program.walk(self.fitted, pairs, step)
+        with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
+            self._program.walk(self.fitted, pairs, step)
 
     def _fit(self, call: Call, rule: KernelRule, x: Any, x_pruned: Any) -> None:
         """Fits the kernel of a layer, given its inputs in both networks."""
@@ -150,7 +151,9 @@ class SequentialLeastSquares:
         x = applied_to(call, x_pruned, entry)
         options = {"images": len(x), "samples": self._samples}
         rows = Rows(call, x, blocks, inputs, seed=graph.calls.calls.index(call), **options)
-        moments = self._moments[path]
+        moments = self._moments.pop(path, Moments())
+        if self._called[path] > 1:
+            self._moments[path] = moments
         for part, chunk in rows.unfold(x):
             chunk = chunk.astype("float64")
             rest = rows.outputs(y[part]) - chunk @ old
