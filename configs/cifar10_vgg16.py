@@ -1,22 +1,17 @@
 """VGG-16 with batch norm on CIFAR-10.
 
 python bin/prune.py --config=configs/cifar10_vgg16.py --config.data.data_dir=DIR
+
+Not run as a whole: on CPUs training takes days.
 """
 
-from configs import default
-
-# Statistics per channel that the published PyTorch weights were trained with.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+from configs import cifar10_resnet20
 
 
 def get_config():
     """The configuration."""
-    config = default.get_config()
+    config = cifar10_resnet20.get_config()
     config.name = "cifar10_vgg16"
-    config.data.name = "cifar10"
-    config.data.mean = MEAN
-    config.data.std = STD
     config.model.name = "vgg16"
     config.search.max_trials = 100
     return config

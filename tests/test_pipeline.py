@@ -382,12 +382,17 @@ def test_a_later_stage_may_change_until_it_is_begun(copy, inputs):
 
 
 def test_a_stage_that_failed_can_be_repeated_with_other_settings(inputs, tmp_path):
-    """A learning rate that blows up the weights leaves nothing that another could harm."""
+    """What was trained and searched before it is not to be lost to a bad learning rate."""
+    bad = config(inputs, train__epochs=0, finetune__learning_rate=1e30)
+    pipeline = Pipeline(bad, tmp_path / "run")
+    pipeline.train()
+    pipeline.search()
     with pytest.raises(ValueError, match="not finite"):
-        Pipeline(config(inputs, train__learning_rate=1e30), tmp_path / "run").train()
-    assert not (tmp_path / "run" / "base.keras").exists()
-    Pipeline(config(inputs, train__learning_rate=0.01), tmp_path / "run").train()
-    assert (tmp_path / "run" / "base.keras").exists()
+        pipeline.finetune()
+    assert not (tmp_path / "run" / "finetuned.keras").exists()
+    good = config(inputs, train__epochs=0, finetune__learning_rate=0.01)
+    Pipeline(good, tmp_path / "run").finetune()
+    assert (tmp_path / "run" / "finetuned.keras").exists()
 
 
 # Interrupted.

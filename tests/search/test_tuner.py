@@ -311,6 +311,18 @@ def test_a_search_with_other_arguments_is_refused(search, change, name, tmp_path
     assert again.ran == [] and trials(again) == undisturbed
 
 
+def test_what_stands_beside_the_trials_may_be_damaged(search, tmp_path, undisturbed):
+    search()
+    for file in (tmp_path / "project").glob("*.*"):
+        file.write_text("{")
+    try:
+        again = search()
+    except ValueError as error:
+        assert "overwrite=True" in str(error)
+    else:
+        assert again.ran == [] and trials(again) == undisturbed
+
+
 def test_overwrite_starts_anew(search):
     search()
     made = search(seed=1, overwrite=True)
