@@ -14,6 +14,6 @@ def get_config():
     config.data.holdout = 0.2
     config.model.name = "resnet20"
     config.train = default.recipe(epochs=30, batch_size=64, warmup_epochs=2, augment="shift")
-    config.search.max_trials = 60
+    config.search.max_trials = 40
     config.finetune = default.recipe(epochs=15, batch_size=64, learning_rate=0.05, augment="shift")
     return config

@@ -239,8 +239,8 @@ def test_group_means_agree_with_plain_rejection(sampler, flops, resnet):
 @pytest.mark.parametrize(
     "budget",
     [
-        *(Budget(flops) for flops in (0.012, 0.1, 0.25, 0.5, 0.75, 0.95)),
-        Budget(0.5, params=0.35),
+        *(Budget(flops) for flops in (0.015, 0.1, 0.25, 0.5, 0.75, 0.95)),
+        Budget(0.5, params=0.4),
         Budget(1.0, params=0.5, tolerance=0.9),
     ],
     ids=str,

@@ -388,8 +388,9 @@ def test_numbers_that_are_not_finite_do_not_spread():
     model = two_dense()
     model.get_layer("hidden").set_weights([np.full((4, 6), 3e38), np.zeros(6)])
     graph, x = tfrcp.trace(model), np.abs(images_for(model, count=50))
-    with pytest.warns(UserWarning, match="'out' keeps its inherited weights: .* not finite"):
-        pruned, _ = fit(model, graph, keep_but(graph, "hidden", 1), x, "sequential")
+    with pytest.warns(UserWarning, match="keeps its inherited weights: .* not finite"):
+        pruned, left_out = fit(model, graph, keep_but(graph, "hidden", 1), x, "sequential")
+    assert list(left_out) == ["hidden", "out"]
     assert np.isfinite(pruned.get_layer("out").get_weights()[0]).all()
 
 
