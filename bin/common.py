@@ -11,6 +11,9 @@ from pathlib import Path
 # profile.py that stands here must not hide Python's own.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The small solves of least squares take many times as long when their threads and TensorFlow's
+# wait for the same cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
