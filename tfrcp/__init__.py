@@ -8,7 +8,7 @@ from tfrcp.inheritance import select, slice_model
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import RandomChannelSearch, prune
 from tfrcp.space import Budget, SearchSpace
-from tfrcp.update import recalibrate_batch_norm
+from tfrcp.update import recalibrate_batch_norm, reconstruct
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "models",
     "prune",
     "recalibrate_batch_norm",
+    "reconstruct",
     "register_rule",
     "search",
     "select",
