@@ -20,12 +20,12 @@ import tensorflow as tf
 import tfrcp
 from tfrcp import criteria, latency, models, report, training
 from tfrcp.cost import CostModel
-from tfrcp.data import Splits, load
+from tfrcp.data import AUGMENTATIONS, Splits, load
 from tfrcp.evaluation import metric_for
 from tfrcp.export import export
 from tfrcp.graph.trace import trace
 from tfrcp.search.oracles import RandomChannelOracle
-from tfrcp.search.tuner import RandomChannelSearch
+from tfrcp.search.tuner import UPDATES, RandomChannelSearch
 from tfrcp.space import Budget, SearchSpace
 from tfrcp.workdir import Workdir
 
@@ -52,6 +52,7 @@ class Pipeline:
         self.strategy = training.strategy(config["strategy"])
         criteria.get(config["search"]["criterion"])
         self._builder()
+        self._check_numbers()
         self.workdir = Workdir(workdir)
         for stage in STAGES:
             self.workdir.check(stage, self._parts(stage))
@@ -178,14 +179,40 @@ class Pipeline:
         name, options = self.config["model"]["name"], self.config["model"]["options"]
         models.full_channels(name)  # Refuses an unknown name.
         builder = getattr(models, name)
-        known = inspect.signature(builder).parameters
-        unknown = sorted(set(options) - set(known))
+        taken = {"input_shape", "classes", "channels", "seed"}
+        known = set(inspect.signature(builder).parameters) - taken
+        unknown = sorted(set(options) - known)
         if unknown:
             raise ValueError(
                 f"`config.model.options` must be among {sorted(known)}, as `tfrcp.models.{name}` "
                 f"takes them. Received: {unknown}"
             )
         return builder
+
+    def _check_numbers(self) -> None:
+        """Refuses what later stages would stumble over."""
+        config = self.config
+        for path, least in (
+            ("seed", 0),
+            ("search.calibration_images", 2),
+            ("evaluate.batch_size", 1),
+            ("evaluate.latency_batch_size", 1),
+        ):
+            value = config
+            for name in path.split("."):
+                value = value[name]
+            if value < least:
+                raise ValueError(f"`config.{path}` must be at least {least}. Received: {value}")
+        for path, value, known in (
+            ("search.update", config["search"]["update"], UPDATES),
+            ("export.format", config["export"]["format"], ("tf_saved_model",)),
+            ("train.augment", config["train"]["augment"], (None, *AUGMENTATIONS)),
+            ("finetune.augment", config["finetune"]["augment"], (None, *AUGMENTATIONS)),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"`config.{path}` must be one of {list(known)}. Received: {value!r}"
+                )
 
     def _load_data(self) -> Splits:
         data = self.config["data"]
@@ -207,7 +234,18 @@ class Pipeline:
                 f"`config.model.base` must be a file. Received: {base!r}, which is missing"
             )
         if base.endswith(".keras"):
-            model = keras.models.load_model(base, compile=False)
+            try:
+                model = keras.models.load_model(base, compile=False)
+            except Exception as error:
+                reason = (str(error).splitlines() or ["it is damaged"])[0]
+                raise ValueError(
+                    f"`config.model.base` cannot be loaded: {base}: {reason}"
+                ) from None
+            trace(model)  # Refuses a subclassed model.
+            if not all(np.isfinite(w).all() for w in model.get_weights()):
+                raise ValueError(
+                    f"`config.model.base` holds weights that are NaN or infinite: {base}"
+                )
         else:
             model = self._builder()(
                 self.data.input_shape,
@@ -348,4 +386,5 @@ class Pipeline:
 
 def _target(number: float | None) -> float | int | None:
     """A budget from the configuration: whole numbers above 1 are absolute."""
-    return int(number) if number and number > 1 and number == int(number) else number or None
+    whole = number is not None and 1 < number < float("inf") and number == int(number)
+    return int(number) if whole else number

@@ -45,8 +45,11 @@ class Workdir:
         if not file.exists():
             return {"created": datetime.date.today().isoformat(), "stages": []}
         try:
-            return json.loads(file.read_text())
-        except json.JSONDecodeError as error:
+            metrics = json.loads(file.read_text())
+            if not isinstance(metrics, dict):
+                raise ValueError("it holds no JSON object")
+            return metrics
+        except ValueError as error:
             raise ValueError(
                 f"{file} is no valid JSON ({error}). Remove it, or choose another --workdir."
             ) from None

@@ -28,7 +28,7 @@ from tfrcp.search.progress import Progress
 from tfrcp.space import Budget, SearchSpace
 from tfrcp.update import CachedLeastSquares
 
-_UPDATES = ("least_squares", "batch_norm", "none")
+UPDATES = ("least_squares", "batch_norm", "none")
 
 
 class RandomChannelSearch(keras_tuner.Tuner):
@@ -99,8 +99,8 @@ class RandomChannelSearch(keras_tuner.Tuner):
         self.model = model
         self.criterion = criteria.get(criterion)
         self.metric = metric_for(model, objective)
-        if update not in _UPDATES:
-            raise ValueError(f"`update` must be one of {list(_UPDATES)}. Received: {update!r}")
+        if update not in UPDATES:
+            raise ValueError(f"`update` must be one of {list(UPDATES)}. Received: {update!r}")
         for name, value, least in (
             ("calibration_images", calibration_images, 2),
             ("batch_size", batch_size, 1),
