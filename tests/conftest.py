@@ -1,4 +1,4 @@
-"""Known gaps: tests that say what should be and is not yet. Remove a line when its gap is closed."""
+"""Known gaps: tests that say what should be and is not yet. A closed gap loses its line."""
 
 import pytest
 

@@ -225,7 +225,7 @@ def test_group_means_agree_with_plain_rejection(sampler, flops, resnet):
     graph, cost = resnet
     space, budget = SearchSpace(graph), Budget(flops, tolerance=0.02)
     random = np.random.default_rng(0)
-    plain = np.stack([random.choice(choice, 100_000) for choice in space.choices], axis=1)
+    plain = np.stack([random.choice(choice, 200_000) for choice in space.choices], axis=1)
     plain = plain[meets(plain, cost, budget)]
     vectors = sampler(space, cost, budget).suggest(2000)
     assert len(plain) > 500
@@ -236,19 +236,12 @@ def test_group_means_agree_with_plain_rejection(sampler, flops, resnet):
 
 
 @every_sampler
-@pytest.mark.parametrize(
-    "budget",
-    [
-        *(Budget(flops) for flops in (0.015, 0.1, 0.25, 0.5, 0.75, 0.95)),
-        Budget(0.5, params=0.45),
-        Budget(1.0, params=0.5, tolerance=0.9),
-    ],
-    ids=str,
-)
-def test_every_budget_of_a_real_network_is_met(sampler, budget, resnet):
+@pytest.mark.parametrize("flops", [0.1, 0.25, 0.5, 0.75, 0.95])
+def test_every_target_of_a_real_network_is_met(sampler, flops, resnet):
     graph, cost = resnet
-    space = SearchSpace(graph)
+    space, budget = SearchSpace(graph), Budget(flops)
     vectors = sampler(space, cost, budget).suggest(100)
-    assert len(as_set(vectors)) == 100 and meets(vectors, cost, budget).all()
+    assert len(as_set(vectors)) == 100
+    assert (np.abs(cost(vectors).flops / cost.full.flops - flops) <= 0.005).all()
     for column, choice in zip(vectors.T, space.choices, strict=True):
         assert np.isin(column, choice).all()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
+import pathlib
 import re
 import types
 
@@ -12,17 +14,83 @@ import pytest
 import tensorflow as tf
 
 import tfrcp
-from tests.search.conftest import TRIALS
-from tests.search.small_search import (
-    CLASSES,
-    CROSSENTROPY,
-    GROUPS,
-    HOLDOUT,
-    TRAIN,
-    images,
-    network,
-    trials,
-)
+from tests.search.small_search import CLASSES, GROUPS, HOLDOUT, TRAIN, images, network
+from tfrcp import RandomChannelSearch
+
+TRIALS = 4
+CROSSENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+class Search(RandomChannelSearch):
+    """Keeps a list of the trials that were run, and calls `before` each."""
+
+    def __init__(self, *args, before=None, **kwargs):
+        self.ran, self.before = [], before or (lambda trial: None)
+        super().__init__(*args, **kwargs)
+
+    def run_trial(self, trial):
+        self.before(trial)
+        self.ran.append(trial.trial_id)
+        return super().run_trial(trial)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Statistics of the batch norms and the head fit the made images; no long training."""
+    model = network()
+    tfrcp.recalibrate_batch_norm(model, TRAIN)
+    model.compile(keras.optimizers.Adam(0.01), loss=CROSSENTROPY)
+    for _ in range(10):
+        model.train_on_batch(*TRAIN)
+    return model
+
+
+@pytest.fixture
+def tuner(trained, tmp_path):
+    def make(model=trained, flops=0.5, kind=Search, **options):
+        options = {"max_trials": TRIALS, "tolerance": 0.05, "directory": tmp_path} | options
+        return kind(model, flops, project_name="project", **options)
+
+    return make
+
+
+@pytest.fixture
+def search(tuner):
+    def run(*, train=TRAIN, holdout=HOLDOUT, **options):
+        made = tuner(**options)
+        made.search(train, validation_data=holdout, verbose=False)
+        return made
+
+    return run
+
+
+def trials(tuner):
+    return {
+        trial.trial_id: (trial.hyperparameters.values, float(trial.score), trial.status)
+        for trial in tuner.oracle.trials.values()
+    }
+
+
+def stored(tuner):
+    files = pathlib.Path(tuner.project_dir).glob("trial_*/trial.json")
+    states = [json.loads(file.read_text()) for file in files]
+    return {state["trial_id"]: state["status"] for state in states}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trained, tmp_path_factory):
+    made = Search(
+        trained,
+        max_trials=TRIALS,
+        tolerance=0.05,
+        directory=tmp_path_factory.mktemp("undisturbed"),
+        project_name="project",
+    )
+    made.search(TRAIN, validation_data=HOLDOUT, verbose=False)
+    return trials(made)
+
+
+# What a search gives.
 
 
 def test_the_models_have_the_channels_and_the_scores_of_their_trials(search, trained):
@@ -166,6 +234,308 @@ def test_a_race_that_was_interrupted_goes_on_the_same(search, tuner):
         search(holdout=holdout, before=interrupt, overwrite=True, **options)
     resumed = search(holdout=holdout, **options)
     assert resumed.ran == ["07", "08", "09", "10", "11"] and trials(resumed) == expected
+
+
+# Going on where it was.
+
+
+def test_a_finished_search_runs_nothing_again(search, undisturbed):
+    assert search().ran == list(undisturbed)
+    again = search()
+    assert again.ran == [] and trials(again) == undisturbed
+    assert again.get_best_models()[0].count_params() > 0
+
+
+@pytest.mark.parametrize("which", ["0", "2"])
+def test_after_ctrl_c_it_ends_as_if_undisturbed(search, which, undisturbed):
+    def interrupt(trial):
+        if trial.trial_id == which:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(before=interrupt)
+    resumed = search()
+    assert resumed.ran == list(undisturbed)[int(which) :] and trials(resumed) == undisturbed
+    assert stored(resumed) == dict.fromkeys(undisturbed, "COMPLETED")
+
+
+def test_the_same_tuner_goes_on_after_ctrl_c(tuner, undisturbed):
+    def interrupt(trial):
+        if trial.trial_id == "1":
+            raise KeyboardInterrupt
+
+    made = tuner(before=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        made.search(TRAIN, validation_data=HOLDOUT, verbose=False)
+    made.before = lambda trial: None
+    made.search(TRAIN, validation_data=HOLDOUT, verbose=False)
+    assert made.ran == list(undisturbed) and trials(made) == undisturbed
+
+
+def test_best_channels_are_there_without_a_search_in_this_process(search, tuner):
+    best = search().get_best_channels(2)
+    assert tuner().get_best_channels(2) == best
+    with pytest.raises(ValueError, match="call `search` first"):
+        tuner().get_best_models()
+
+
+def test_before_the_first_trial_there_is_no_best(tuner):
+    with pytest.raises(ValueError, match="No trial is completed yet"):
+        tuner().get_best_channels()
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"flops": 0.3}, "flops|budget"),
+        ({"min_ratio": 0.5}, "min_ratio|space"),
+        ({"divisor": 2}, "divisor|space"),
+        ({"fixed": ("unit0_conv",)}, "fixed|space"),
+        ({"model": network((8, 10, 16))}, "model"),
+        # What follows proposes the same channels, and scores them differently.
+        ({"criterion": "l2"}, "criterion"),
+        ({"update": "batch_norm"}, "update"),
+        ({"calibration_images": 8}, "calibration_images"),
+        ({"objective": "val_loss"}, "objective"),
+        ({"model": network(seed=1)}, "model"),
+    ],
+)
+def test_a_search_with_other_arguments_is_refused(search, change, name, tmp_path, undisturbed):
+    search()
+    change.get("model", network()).compile(loss=CROSSENTROPY)
+    with pytest.raises(ValueError, match=name) as error:
+        search(**change)
+    assert str(tmp_path) in str(error.value) and "overwrite=True" in str(error.value)
+    again = search()
+    assert again.ran == [] and trials(again) == undisturbed
+
+
+def test_overwrite_starts_anew(search):
+    search()
+    made = search(seed=1, overwrite=True)
+    assert len(made.ran) == TRIALS
+
+
+# Scores that cannot be had.
+
+
+def test_an_error_in_scoring_surfaces_with_its_cause(search, trained, undisturbed):
+    class Fault(Exception):
+        pass
+
+    def loss(y, outputs):
+        raise Fault("the loss is out of order")
+
+    model = network()
+    model.compile(loss=loss)
+    with pytest.raises(Exception, match="the loss is out of order") as error:
+        search(model=model, objective="val_loss")
+    assert isinstance(error.value.__cause__, Fault) or isinstance(error.value, Fault)
+
+
+def test_a_candidate_without_a_number_is_never_the_best(search, recwarn):
+    calls = []
+
+    def loss(y, outputs):
+        calls.append(len(y))
+        values = keras.losses.sparse_categorical_crossentropy(y, outputs, from_logits=True)
+        return values * np.nan if len(calls) == 1 else values
+
+    model = network()
+    model.compile(loss=loss)
+    made = search(model=model, objective="val_loss")
+    assert len(made.ran) == TRIALS
+    assert made.oracle.get_trial("0").status != "COMPLETED"
+    scores = [trial.score for trial in made.oracle.get_best_trials(TRIALS - 1)]
+    assert np.isfinite(scores).all() and scores == sorted(scores)
+    assert len(made.get_best_channels(TRIALS)) == TRIALS - 1
+    assert search(model=model, objective="val_loss").ran == []
+    assert not [str(w.message) + w.filename for w in recwarn if w.category is RuntimeWarning]
+
+
+@pytest.mark.parametrize("max_trials", [2, 5])
+def test_no_candidate_with_a_number_is_an_error_that_says_so(search, max_trials, recwarn):
+    def loss(y, outputs):
+        return np.full(len(y), np.nan)
+
+    model = network()
+    model.compile(loss=loss)
+    with pytest.raises(Exception, match="NaN|nan|not finite|not a number") as error:
+        search(model=model, objective="val_loss", max_trials=max_trials).get_best_channels()
+    assert "Traceback" not in str(error.value)
+    assert not [str(w.message) + w.filename for w in recwarn if w.category is RuntimeWarning]
+
+
+@pytest.mark.parametrize("layer", ["unit1_conv", "unit1_bn", "head"])
+def test_a_model_with_nan_weights_is_refused_before_any_trial(search, tuner, layer):
+    model = network()
+    weight = model.get_layer(layer).weights[0]
+    weight.assign(weight * np.nan)
+    with pytest.raises(ValueError, match="NaN|finite"):
+        search(model=model)
+    assert stored(tuner(model=model)) == {}
+
+
+# Data.
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return -(-len(self.x) // 10)
+
+    def __getitem__(self, index):
+        part = slice(10 * index, 10 * index + 10)
+        return self.x[part], self.y[part]
+
+
+def as_dataset(x, y):
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(7)
+
+
+@pytest.mark.parametrize(
+    ("train", "holdout"),
+    [
+        (as_dataset(*TRAIN), as_dataset(*HOLDOUT)),
+        (as_dataset(*TRAIN).repeat(), HOLDOUT),
+        (Batches(*TRAIN), Batches(*HOLDOUT)),
+        (TRAIN[0], HOLDOUT),
+        (tuple(map(tf.constant, TRAIN)), tuple(map(tf.constant, HOLDOUT))),
+        (TRAIN, (HOLDOUT[0].astype("float64"), HOLDOUT[1].astype("int64"))),
+        (TRAIN, (HOLDOUT[0], HOLDOUT[1][:, None])),
+        (TRAIN, (HOLDOUT[0], np.eye(CLASSES)[HOLDOUT[1]])),
+    ],
+    ids="dataset endless_train pydataset images_alone tensors doubles columns one_hot".split(),
+)
+def test_all_kinds_of_data_give_the_same_trials(search, train, holdout, undisturbed):
+    made = search(train=train, holdout=holdout, calibration_images=len(TRAIN[0]))
+    assert trials(made) == undisturbed
+
+
+def test_labels_may_be_given_on_their_own(tuner, undisturbed):
+    made = tuner()
+    made.search(*TRAIN, validation_data=HOLDOUT, verbose=False)
+    assert trials(made) == undisturbed
+
+
+def spoilt(value):
+    x = HOLDOUT[0].copy()
+    x[3, 2, 2] = value
+    return x
+
+
+X, Y = HOLDOUT
+BAD_HOLDOUTS = {
+    "no labels": (X, "validation_data.*labels"),
+    "wrong height": ((X[:, :5], Y), "validation_data.*shape"),
+    "flat": ((X.reshape(len(X), -1), Y), "validation_data.*shape"),
+    "no channel axis": ((X[..., 0], Y), "validation_data.*shape"),
+    "fewer labels": ((X, Y[:-1]), "validation_data.*as many labels as images"),
+    "labels too large": ((X, Y + 1), r"validation_data.*\[0, 3\).* from 1 to 3"),
+    "labels below 0": ((X, Y - 1), r"validation_data.*\[0, 3\).* from -1 to 1"),
+    "labels of other classes": ((X, np.eye(5)[Y]), r"validation_data.*\[0, 3\)"),
+    "labels not whole": ((X, Y + 0.5), r"validation_data.*ints"),
+    "nan": ((spoilt(np.nan), Y), "validation_data.*1 of 64 images with NaN"),
+    "infinite": ((spoilt(np.inf), Y), "validation_data.*1 of 64 images"),
+    "empty": ((X[:0], Y[:0]), "validation_data.*at least one image"),
+    "endless": (as_dataset(X, Y).repeat(), "validation_data.*end"),
+    "not batched": (as_dataset(X, Y).unbatch(), "validation_data"),
+    "nothing": (None, "validation_data.*NoneType"),
+    "text": ((np.array(["a"] * len(X)), Y), "validation_data"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_HOLDOUTS)
+def test_bad_holdout_data_are_refused_before_any_trial(search, tuner, case):
+    data, message = BAD_HOLDOUTS[case]
+    with pytest.raises(ValueError, match=f"(?s){message}") as error:
+        search(holdout=data)
+    assert len(str(error.value)) < 500
+    assert stored(tuner()) == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((TRAIN[0][:, :5], TRAIN[1]), "`x`.*shape"),
+        ((TRAIN[0][:0], TRAIN[1][:0]), "`x`.*at least one image"),
+        ((np.full_like(TRAIN[0], np.nan), TRAIN[1]), "`x`.*48 of 48 images with NaN"),
+        (None, "`x`.*NoneType"),
+        ([image.tolist() for image in TRAIN[0]], "`x`.*list"),
+    ],
+    ids="shape empty nan nothing lists".split(),
+)
+def test_bad_training_data_are_refused_before_any_trial(search, tuner, data, message):
+    with pytest.raises(ValueError, match=f"(?s){message}") as error:
+        search(train=data)
+    assert len(str(error.value)) < 500
+    assert stored(tuner()) == {}
+
+
+def test_labels_are_checked_for_the_loss_as_well(search, tuner):
+    with pytest.raises(ValueError, match=r"(?s)\[0, 3\).* from 2 to 4"):
+        search(objective="val_loss", holdout=(X, Y + 2))
+    assert stored(tuner(objective="val_loss")) == {}
+
+
+# Arguments.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"flops": 0.0}, "`flops` must be"),
+        ({"flops": 1.5}, "`flops` must be"),
+        ({"flops": 0.01, "tolerance": 0.005}, "cannot be met. The space reaches"),
+        ({"tolerance": -0.1}, "`tolerance` must be"),
+        ({"min_ratio": 0.0}, "min_ratio"),
+        ({"max_ratio": 1.5}, "max_ratio"),
+        ({"divisor": 0}, "`divisor` must be"),
+        ({"fixed": ("nope",)}, "'nope'"),
+        ({"params": -1}, "`params` must be"),
+        ({"max_trials": 0}, "`max_trials` must be"),
+        ({"max_trials": 100_000}, "Found .* distinct"),
+        ({"criterion": "nope"}, "`criterion` must be one of"),
+        ({"criterion": tfrcp.criteria.L1}, "`criterion` must be one of"),
+        ({"objective": "val_auc"}, "`objective` must be"),
+        ({"objective": keras_tuner.Objective("val_accuracy", "max")}, "`objective` must be"),
+        ({"update": "nope"}, "`update` must be one of"),
+        ({"calibration_images": -1}, "`calibration_images` must be"),
+        ({"batch_size": 0}, "`batch_size` must be"),
+        ({"seed": "zero"}, "`seed` must be"),
+        ({"seed": -1}, "`seed` must be"),
+        ({"model": "resnet20"}, "`model` must be"),
+        ({"model": keras.Sequential([keras.layers.Dense(3)])}, "not built"),
+        ({"model": type("Mine", (keras.Model,), {})()}, "subclassed"),
+    ],
+)
+def test_bad_arguments_are_refused(tuner, options, message):
+    with pytest.raises(ValueError, match=message):
+        tuner(**options)
+
+
+def test_the_loss_must_be_one(tuner):
+    model = network()
+    model.compile(loss=[CROSSENTROPY])
+    with pytest.raises(ValueError, match="compiled with one loss"):
+        tuner(model=model, objective="val_loss")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tuner, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises((ValueError, OSError), match=str(file)):
+        tuner(directory=file / "runs")
+
+
+def test_a_model_in_which_nothing_can_be_pruned_is_refused(tuner):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="only")])
+    with pytest.raises(ValueError, match="No channel of .* can be pruned"):
+        tuner(model=model)
 
 
 # Progress.
