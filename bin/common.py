@@ -5,6 +5,7 @@ Flags and configuration are checked before TensorFlow is imported, which takes s
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # The repository's root instead of this folder: for the configurations' imports, and because the
@@ -24,7 +25,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Defaults to 
 def run_stage(stage: str) -> None:
     """Defines the flags and runs one stage of the pipeline, or "prune" for all."""
     config = config_flags.DEFINE_config_file("config", None, "Experiment: configs/NAME.py.")
-    flags.mark_flag_as_required("config")
 
     def main() -> None:
         settings = config.value
@@ -33,46 +33,68 @@ def run_stage(stage: str) -> None:
         pipeline = Pipeline(settings.to_dict(), _WORKDIR.value or f"runs/{settings.name}")
         getattr(pipeline, stage)()
 
-    run(main)
+    run(main, "config", "workdir")
 
 
-def _check_config_file(arguments: list[str]) -> None:
-    """Refuses a configuration file that is not there, before the flags are parsed."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, equals, value = argument.lstrip("-").partition("=")
-        if name == "config" and argument.startswith("-"):
-            path = (value if equals else following).split(":")[0]
-            if not os.path.isfile(path):
-                print(f"error: --config must be a file. Missing: {path!r}", file=sys.stderr)
-                sys.exit(2)
+def run(main: Callable[[], None], *names: str) -> None:
+    """Runs a function of no arguments; user errors end in one line.
 
+    The exit status is 1 for what is wrong with the input, 2 for the flags, 130 after Ctrl-C.
 
-def run(main) -> None:
-    """Runs a function of no arguments; user errors end in one line and exit status 1."""
+    Args:
+        main: The function.
+        *names: The flags that it reads, for --help. The first must be given.
+    """
+    for name in names:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
-    def guarded(arguments):
-        if len(arguments) > 1:
-            raise app.UsageError(f"Unexpected arguments: {' '.join(arguments[1:])}")
+    def parse(arguments: Sequence[str]) -> None:
+        try:
+            _check_file(arguments, names[0])
+            unexpected = flags.FLAGS(arguments)[1:]
+            if unexpected:
+                raise ValueError(f"unexpected arguments: {' '.join(unexpected)}")
+            if flags.FLAGS[names[0]].value is None:
+                raise ValueError(f"--{names[0]} must be given; --help tells more")
+        except Exception as error:  # whatever a file that is no configuration leads to
+            unknown = isinstance(error, AttributeError | KeyError) and "get_config" not in str(
+                error
+            )
+            text = "unknown field " + _plain(error).replace("'", "") if unknown else _plain(error)
+            _stop(error, text, 2)
+
+    def guarded(_: None) -> None:
         logging.set_verbosity(logging.WARNING)
         try:
             main()
-        except (ValueError, OSError, ImportError, FloatingPointError) as error:
-            if os.environ.get("TFRCP_DEBUG"):
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
+        except (ValueError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
+            _stop(error, str(error), 1)
         except KeyboardInterrupt:
             print("\ninterrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
 
-    _check_config_file(sys.argv[1:])
-    try:
-        app.run(guarded)
-    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError) as error:
-        # A flag that does not fit the configuration, or a file that is none.
-        if os.environ.get("TFRCP_DEBUG"):
-            raise
-        unknown = isinstance(error, AttributeError | KeyError)
-        text = str(error).replace("\\n", ". ").replace("\\'", "'").replace("'", "").strip('"')
-        print(f"error: {'unknown field ' if unknown else ''}{text}", file=sys.stderr)
-        sys.exit(2)
+    app.run(guarded, flags_parser=parse)
+
+
+def _stop(error: Exception, message: str, status: int) -> None:
+    """Ends the process with a message; raises the error instead if TFRCP_DEBUG is set."""
+    if os.environ.get("TFRCP_DEBUG"):
+        raise error
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _plain(error: Exception) -> str:
+    """The message of an error in one line."""
+    text = str(error).replace("\\n", ". ").replace("\n", " ").replace("\\'", "")
+    return text or type(error).__name__
+
+
+def _check_file(arguments: Sequence[str], flag: str) -> None:
+    """Refuses the file of a flag that is not there, before the flags are parsed."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if name == flag and argument.startswith("-"):
+            path = (value if equals else following).split(":")[0]
+            if not os.path.isfile(path):
+                raise ValueError(f"--{flag} must be a file. Received: {path!r}, which is missing")

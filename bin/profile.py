@@ -9,22 +9,13 @@ from absl import flags
 _MODEL = flags.DEFINE_string("model", None, "A .keras file.")
 _MIN_RATIO = flags.DEFINE_float("min_ratio", 0.1, "Least share of its channels that a group keeps.")
 _DIVISOR = flags.DEFINE_integer("divisor", 1, "Channel counts are multiples of it.")
-flags.mark_flag_as_required("model")
 
 
 def main() -> None:
     """Prints the explanation, the cost table and the feasible range."""
-    from pathlib import Path
-
-    if not Path(_MODEL.value).is_file():
-        raise ValueError(
-            f"--model must be a .keras file. Received: {_MODEL.value}, which is missing"
-        )
-    import keras
-
     import tfrcp
 
-    graph = tfrcp.trace(keras.models.load_model(_MODEL.value, compile=False))
+    graph = tfrcp.trace(tfrcp.models.load_keras(_MODEL.value))
     print(graph.explain())
     cost = tfrcp.CostModel(graph)
     space = tfrcp.SearchSpace(graph, min_ratio=_MIN_RATIO.value, divisor=_DIVISOR.value)
@@ -45,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    common.run(main)
+    common.run(main, "model", "min_ratio", "divisor")

@@ -387,7 +387,7 @@ def test_a_stage_that_failed_can_be_repeated_with_other_settings(inputs, tmp_pat
     pipeline = Pipeline(bad, tmp_path / "run")
     pipeline.train()
     pipeline.search()
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(FloatingPointError, match="not finite"):
         pipeline.finetune()
     assert not (tmp_path / "run" / "finetuned.keras").exists()
     good = config(inputs, train__epochs=0, finetune__learning_rate=0.01)
@@ -436,6 +436,8 @@ def prune(inputs, workdir, prelude):
     script = (
         "import os, runpy, signal, sys\n"
         "from tests.test_pipeline import *\n"
+        # A process that was started in the background ignores it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"{prelude}\n"
         f"sys.argv = {['prune.py', *arguments(inputs, workdir)]!r}\n"
         f"runpy.run_path({str(REPOSITORY / 'bin' / 'prune.py')!r}, run_name='__main__')\n"
@@ -611,7 +613,7 @@ BAD = {
     "base not prunable": ({"model__base": "{bad}/nothing.keras"}, "No channel .* can be pruned"),
     "base unknown layer": ({"model__base": "{bad}/unknown.keras"}, "model.base.*'Unknown'"),
     "base subclassed": ({"model__base": "{bad}/subclassed.keras"}, "subclassed"),
-    "base with nan": ({"model__base": "{bad}/nan.keras"} | FLAT, "nan.keras.*(NaN|finite)"),
+    "base with nan": ({"model__base": "{bad}/nan.keras"} | FLAT, "nan.keras.*NaN"),
     "criterion": ({"search__criterion": "nope"}, "criterion.*'l1'.*'nope'"),
     "model": ({"model__name": "nope"}, "'resnet20'.*'nope'"),
     "no builder": ({"model__name": "full_channels"}, "'resnet20'.*'full_channels'"),

@@ -6,6 +6,7 @@ where it was.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -229,23 +230,16 @@ class Pipeline:
     def _initial_model(self) -> keras.Model:
         """The network before training: built, or read from `config.model.base`."""
         base = self.config["model"]["base"]
-        if base and not os.path.exists(base):
+        if base and not os.path.isfile(base):
             raise ValueError(
                 f"`config.model.base` must be a file. Received: {base!r}, which is missing"
             )
         if base.endswith(".keras"):
             try:
-                model = keras.models.load_model(base, compile=False)
-            except Exception as error:
-                reason = (str(error).splitlines() or ["it is damaged"])[0]
-                raise ValueError(
-                    f"`config.model.base` cannot be loaded: {base}: {reason}"
-                ) from None
+                model = models.load_keras(base)
+            except ValueError as error:
+                raise ValueError(f"`config.model.base`: {error}") from None
             trace(model)  # Refuses a subclassed model.
-            if not all(np.isfinite(w).all() for w in model.get_weights()):
-                raise ValueError(
-                    f"`config.model.base` holds weights that are NaN or infinite: {base}"
-                )
         else:
             model = self._builder()(
                 self.data.input_shape,
@@ -266,21 +260,30 @@ class Pipeline:
 
     def _fit(self, model: keras.Model, name: str, folder: str) -> dict[str, list[float]]:
         recipe, seed = self.recipes[name], self.config["seed"]
-        return training.fit(
-            model,
-            lambda epoch: self.data.train.dataset(
-                recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
-            ),
-            self.data.holdout.dataset(self.config["evaluate"]["batch_size"]),
-            recipe,
-            strategy=self.strategy,
-            backup_dir=self.workdir / "backup" / folder,
-        )
+        try:
+            return training.fit(
+                model,
+                lambda epoch: self.data.train.dataset(
+                    recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
+                ),
+                self.data.holdout.dataset(self.config["evaluate"]["batch_size"]),
+                recipe,
+                strategy=self.strategy,
+                backup_dir=self.workdir / "backup" / folder,
+            )
+        except FloatingPointError:
+            self._drop_backup(folder)
+            raise
 
     def _save(self, name: str, model: keras.Model, folder: str) -> None:
         """Saves a trained model; its backup has done its duty."""
         self.workdir.save_model(name, model)
+        self._drop_backup(folder)
+
+    def _drop_backup(self, folder: str) -> None:
         shutil.rmtree(self.workdir / "backup" / folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the other training's stands there
+            (self.workdir / "backup").rmdir()
 
     def _search(self, model: keras.Model) -> None:
         options = self.config["search"]

@@ -110,7 +110,12 @@ class Workdir:
         print(f"{name}: {'goes on' if before else 'begins'}", flush=True)
         self._record(name, config, None)
         start = time.monotonic()
-        yield True
+        try:
+            yield True
+        except FloatingPointError:
+            # It diverged: what it was made with is not worth keeping, and may be changed.
+            self.update(stages=[s for s in self.metrics["stages"] if s["name"] != name])
+            raise
         seconds = time.monotonic() - start
         self._record(name, config, round(seconds, 1))
         print(f"{name}: done in {seconds:.1f} s", flush=True)

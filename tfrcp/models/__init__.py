@@ -33,12 +33,14 @@ from tfrcp.models.mobilenetv3 import mobilenet_v3_large, mobilenet_v3_small
 from tfrcp.models.pretrained import load_pytorch_cifar_resnet
 from tfrcp.models.regnet import regnet_x_400mf
 from tfrcp.models.resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+from tfrcp.models.saved import load_keras
 from tfrcp.models.vgg import vgg16
 
 __all__ = [
     "densenet121",
     "efficientnet_b0",
     "full_channels",
+    "load_keras",
     "load_keras_applications",
     "load_pytorch_cifar_resnet",
     "mobilenet_v1",

@@ -147,6 +147,7 @@ class RandomChannelSearch(keras_tuner.Tuner):
 
         Raises:
             ValueError: If the data are empty, not finite, or do not fit the model.
+            RuntimeError: If a candidate cannot be scored.
         """
         data = x if y is None else (x, y)
         holdout = self._read("validation_data", validation_data, labels=True)
@@ -182,7 +183,10 @@ class RandomChannelSearch(keras_tuner.Tuner):
             unfinished = file.with_suffix(".tmp")
             unfinished.write_text(json.dumps(self._settings, indent=1))
             os.replace(unfinished, file)
-            super().search()
+            try:
+                super().search()
+            except keras_tuner.errors.FatalError as error:
+                raise RuntimeError(str(error)) from error.__cause__
 
     def run_trial(self, trial: Any) -> dict[str, float]:
         """Scores one candidate."""

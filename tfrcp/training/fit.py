@@ -55,8 +55,8 @@ def fit(
         label smoothing; accuracies lie in [0, 1].
 
     Raises:
-        ValueError: A bad argument, a backup that belongs to another recipe or model, or a loss
-            or weights that are no longer finite.
+        ValueError: A bad argument, or a backup that belongs to another recipe or model.
+        FloatingPointError: Loss or weights are no longer finite.
     """
     if not callable(train) and not isinstance(train, tf.data.Dataset):
         raise ValueError(
@@ -112,7 +112,7 @@ def fit(
             history[name].append(float(logs[name][-1]))
         history["seconds"].append(time.perf_counter() - started)
         if not _is_finite(worker, [history[name][-1] for name in scores]):
-            raise ValueError(
+            raise FloatingPointError(
                 f"Loss or weights are not finite after epoch {epoch + 1} of {recipe.epochs}. Lower "
                 "`learning_rate` or raise `warmup_epochs`, and start anew; if that does not help, "
                 "look for NaN in the images and labels outside the classes. "
