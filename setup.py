@@ -29,6 +29,7 @@ setup(
         "numpy>=2.4",
         "tensorflow>=2.21",
         "tensorflow-datasets>=4.9.10",
+        "threadpoolctl>=3.6",
     ],
     extras_require={
         "examples": EXAMPLES,

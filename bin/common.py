@@ -12,9 +12,6 @@ from pathlib import Path
 # profile.py that stands here must not hide Python's own.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# The small solves of least squares take many times as long when their threads and TensorFlow's
-# wait for the same cores.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
@@ -57,10 +54,9 @@ def run(main: Callable[[], None], *names: str) -> None:
             if flags.FLAGS[names[0]].value is None:
                 raise ValueError(f"--{names[0]} must be given; --help tells more")
         except Exception as error:  # whatever a file that is no configuration leads to
-            unknown = isinstance(error, AttributeError | KeyError) and "get_config" not in str(
-                error
-            )
-            text = "unknown field " + _plain(error).replace("'", "") if unknown else _plain(error)
+            text = _plain(error)
+            if isinstance(error, AttributeError | KeyError) and "get_config" not in text:
+                text = "unknown field " + text.replace("'", "")
             _stop(error, text, 2)
 
     def guarded(_: None) -> None:

@@ -167,3 +167,22 @@ class TestCheckLabels:
     def test_bad(self, y, message):
         with pytest.raises(ValueError, match=message):
             data.check_labels(y, 3)
+
+
+class TestCheckDisjoint:
+    X = np.arange(240.0).reshape(40, 2, 3)
+
+    def check(self, first, second):
+        data.check_disjoint(first, second, ("Training data", "holdout"))
+
+    def test_good(self):
+        self.check(self.X[:20], self.X[20:])
+        self.check({"a": self.X, "b": self.X}, {"a": self.X, "b": self.X[::-1]})
+
+    def test_single_copies_are_no_leak(self):
+        self.check(self.X[:20], self.X[19:])
+
+    @pytest.mark.parametrize("second", [X, X[::-1], X[:5], X[18:], np.repeat(X[:1], 9, axis=0)])
+    def test_bad(self, second):
+        with pytest.raises(ValueError, match="Training data and holdout must be disjoint"):
+            self.check(self.X[:20], second)

@@ -446,6 +446,7 @@ BAD_HOLDOUTS = {
     "not batched": (as_dataset(X, Y).unbatch(), "validation_data"),
     "nothing": (None, "validation_data.*NoneType"),
     "text": ((np.array(["a"] * len(X)), Y), "validation_data"),
+    "training data": (TRAIN, "`validation_data` must be disjoint.*48 images that are in both"),
 }
 
 

@@ -5,8 +5,16 @@ to fit and calibrate, holdout to select, test to look at once. `as_arrays` is ho
 package reads whatever data a user passes.
 """
 
-from tfrcp.data.arrays import as_arrays, check_labels
+from tfrcp.data.arrays import as_arrays, check_disjoint, check_labels
 from tfrcp.data.sources import load
 from tfrcp.data.split import AUGMENTATIONS, Split, Splits
 
-__all__ = ["AUGMENTATIONS", "Split", "Splits", "as_arrays", "check_labels", "load"]
+__all__ = [
+    "AUGMENTATIONS",
+    "Split",
+    "Splits",
+    "as_arrays",
+    "check_disjoint",
+    "check_labels",
+    "load",
+]

@@ -91,6 +91,35 @@ def check_finite(arrays: list[np.ndarray], what: str) -> None:
             )
 
 
+def check_disjoint(first, second, names: tuple[str, str]) -> None:
+    """Checks that two sets of images are not the same ones.
+
+    Copies of single images occur in published data sets, so that only a larger overlap is a leak:
+    more than one in twenty of the smaller set.
+
+    Args:
+        first: Structure of arrays [N, ...].
+        second: Structure of arrays [M, ...], likewise.
+        names: What the two are called.
+
+    Raises:
+        ValueError: If they overlap so far.
+    """
+    import keras
+
+    images = [
+        [b"".join(parts) for parts in zip(*(map(np.ndarray.tobytes, a) for a in x), strict=True)]
+        for x in map(keras.tree.flatten, (first, second))
+    ]
+    smaller, larger = sorted(images, key=len)
+    shared = len(set(larger) & set(smaller))
+    if shared > len(set(smaller)) / 20:
+        raise ValueError(
+            f"{names[0]} and {names[1]} must be disjoint: images that repair or train a network "
+            f"cannot tell how good it is. Received: {shared} images that are in both"
+        )
+
+
 def check_int(name: str, value, least: int) -> None:
     """Raises a ValueError unless `value` is an int of at least `least`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:

@@ -18,7 +18,7 @@ import numpy as np
 
 from tfrcp import criteria
 from tfrcp.cost import CostModel
-from tfrcp.data import as_arrays, check_labels
+from tfrcp.data import as_arrays, check_disjoint, check_labels
 from tfrcp.evaluation import ProgramEvaluator, metric_for
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import read_weights
@@ -146,7 +146,7 @@ class RandomChannelSearch(keras_tuner.Tuner):
             verbose: Whether to show progress.
 
         Raises:
-            ValueError: If the data are empty, not finite, or do not fit the model.
+            ValueError: If the data are empty, not finite, do not fit the model, or overlap.
             RuntimeError: If a candidate cannot be scored.
         """
         data = x if y is None else (x, y)
@@ -154,6 +154,7 @@ class RandomChannelSearch(keras_tuner.Tuner):
         calibration = repair = None
         if self._update != "none":
             calibration, _ = self._read("x", data, count=self._calibration_images)
+            check_disjoint(calibration, holdout[0], ("The training data", "`validation_data`"))
         if self._update == "least_squares":
             repair = CachedLeastSquares(
                 self.model,

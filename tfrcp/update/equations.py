@@ -9,7 +9,10 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
+# Threads of many small solves, and TensorFlow's, would wait for the same cores most of the time.
+_THREADS = ThreadpoolController()
 _LEAST_PIVOT = 1e-12  # of the largest: a system with a smaller one is ill-conditioned
 
 
@@ -105,12 +108,13 @@ def solve(gram: np.ndarray, cross: np.ndarray, count: int, ridge: float) -> np.n
     scale = np.where(dead, 1, scale)
     system = gram / scale + np.where(dead, 1, ridge) * np.eye(inputs)
     # The largest eigenvalue is at most the trace, the smallest at least the ridge.
-    if ridge < _LEAST_PIVOT * inputs and _smallest_pivot(system) < _LEAST_PIVOT:
-        raise Unsolvable(
-            f"ill-conditioned: some of its {inputs} inputs follow from others; raise `ridge` above "
-            f"{ridge:g}"
-        )
-    return np.linalg.solve(system, cross / scale)
+    with _THREADS.limit(limits=1, user_api="blas"):
+        if ridge < _LEAST_PIVOT * inputs and _smallest_pivot(system) < _LEAST_PIVOT:
+            raise Unsolvable(
+                f"ill-conditioned: some of its {inputs} inputs follow from others; raise `ridge` "
+                f"above {ridge:g}"
+            )
+        return np.linalg.solve(system, cross / scale)
 
 
 def _smallest_pivot(system: np.ndarray) -> float:
