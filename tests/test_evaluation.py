@@ -9,6 +9,7 @@ import tfrcp
 from tests.networks import NETWORKS, head, image, norm
 from tests.references import flat, images_for, randomize
 from tfrcp.evaluation import Metric, ProgramEvaluator, SlicedEvaluator, metric_for
+from tfrcp.graph.rules import ElementwiseRule
 
 FIRST_OUTPUT = Metric(lambda y, outputs: outputs[:, 0], higher_is_better=True)
 
@@ -87,7 +88,6 @@ def test_original_keeps_its_weights(arguments):
 
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_lists_of_one_input_and_one_output(calibrated):
-    # Fails: the program's outputs are a list of one array, which becomes an array [1, N, classes].
     inputs = image()
     model = keras.Model([inputs], [head(norm("bn")(layers.Conv2D(4, 3, name="a")(inputs)))])
     randomize(model)
@@ -97,6 +97,55 @@ def test_lists_of_one_input_and_one_output(calibrated):
     program, sliced = (kind(model, graph, *rest) for kind in (ProgramEvaluator, SlicedEvaluator))
     channels = np.array([2])
     assert program.score(channels).value == pytest.approx(sliced.score(channels).value, abs=1e-4)
+
+
+class AsksForChannels(layers.Layer):
+    """Cannot be compiled where the number of channels is open."""
+
+    def call(self, x):
+        return x * 2 if x.shape[-1] > 0 else x
+
+
+class Doubles(layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+class ForgetsToDouble(ElementwiseRule):
+    def run(self, call, entry, args, kwargs):
+        return args[0]
+
+    def products(self, call, labels, axes):
+        return ()
+
+    def sizes(self, call, labels, keep):
+        return {"channels": np.array(1)}  # so that `run` is asked
+
+
+def around(layer):
+    inputs = image()
+    x = layer(norm("bn")(layers.Conv2D(4, 3, name="a")(inputs)))
+    model = keras.Model(inputs, head(x))
+    randomize(model)
+    x = images_for(model, count=8)
+    graph = tfrcp.trace(model)
+    return model, graph, {"a": np.arange(4.0)}, (x, np.arange(8) % 3), FIRST_OUTPUT, x
+
+
+def test_what_cannot_be_compiled_runs_operation_by_operation():
+    tfrcp.register_rule(AsksForChannels, ElementwiseRule())
+    arguments = around(AsksForChannels())
+    with pytest.warns(UserWarning, match="cannot be compiled for channel counts of any size"):
+        program = ProgramEvaluator(*arguments)
+    channels = np.array([2])
+    outputs = program.build(channels).predict(arguments[3][0], verbose=0)
+    assert program.score(channels).value == pytest.approx(outputs[:, 0].mean(), abs=1e-4)
+
+
+def test_a_wrong_rule_is_found_out():
+    tfrcp.register_rule(Doubles, ForgetsToDouble())
+    with pytest.raises(ValueError, match="a rule for one of its layers is wrong"):
+        ProgramEvaluator(*around(Doubles()))
 
 
 def classifier(**options):
