@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
+from tfrcp.losses import crossentropy
 from tfrcp.training import Recipe
-from tfrcp.training.recipe import crossentropy
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterable
 
@@ -14,8 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrcp.training.distribute import copy_variables, divisible, stand_in
-from tfrcp.training.recipe import Recipe, crossentropy
+from tfrcp.losses import crossentropy
+from tfrcp.training.backup import Backup, History
+from tfrcp.training.distribute import is_chief, stand_in
+from tfrcp.training.loop import Loop
+from tfrcp.training.progress import Progress
+from tfrcp.training.recipe import Recipe
 
 
 def fit(
@@ -24,11 +25,12 @@ def fit(
     holdout: tf.data.Dataset | None,
     recipe: Recipe,
     *,
+    teacher: keras.Model | None = None,
     strategy: tf.distribute.Strategy | None = None,
     backup_dir: str | os.PathLike[str] | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     verbose: bool = True,
-) -> dict[str, list[float]]:
+) -> History:
     """Trains `model` in place by `recipe`, and leaves its compilation as it was.
 
     With `backup_dir` the whole state is stored before the first epoch and after each. When a call
@@ -37,6 +39,9 @@ def fit(
     of a shuffled `tf.data.Dataset` starts anew. The state of `callbacks` is not stored. The backup
     stays when training ends; remove it when the model has been saved.
 
+    On several workers every process makes the same call, with the same `backup_dir`, which the
+    first one writes and all of them read; the model is the same in all of them afterwards.
+
     Args:
         model: Functional or Sequential classifier, [batch, ...] -> [batch, classes], built; logits,
             or probabilities by a final softmax.
@@ -44,15 +49,17 @@ def fit(
             from 0, to the batches of that epoch, the same whenever they are iterated over.
         holdout: Batches (x, y) that are scored after each epoch, or `None`.
         recipe: How to train. `augment` and `batch_size` are for whoever makes `train`.
+        teacher: A classifier of the same images and classes, such as the unpruned one, which
+            `recipe.distillation` says how far to imitate; it is not changed.
         strategy: Where to train, from `tfrcp.training.strategy`; by default on one device.
         backup_dir: Folder for the state of this one training; made if missing.
         callbacks: Keras callbacks. Their `model` shares its weights with `model` on one device.
-        verbose: Whether to print a line per epoch.
+        verbose: Whether to print progress; only the first of several workers does.
 
     Returns:
         One number per epoch, resumed ones included, under `loss`, `accuracy`, with a holdout
-        `val_loss` and `val_accuracy`, and `seconds`, the wall time. Losses are in nats and include
-        label smoothing; accuracies lie in [0, 1].
+        `val_loss` and `val_accuracy`, and `seconds`, the wall time. Losses are in nats; `loss`
+        includes label smoothing and distillation. Accuracies lie in [0, 1].
 
     Raises:
         ValueError: A bad argument, or a backup that belongs to another recipe or model.
@@ -64,69 +71,57 @@ def fit(
             f"Received: {train!r} of type {type(train).__name__}"
         )
     strategy = strategy or tf.distribute.get_strategy()
-    replicas = strategy.num_replicas_in_sync
-    if recipe.batch_size % replicas:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the number of devices, {replicas}. "
-            f"Received: batch_size={recipe.batch_size}"
-        )
+    _check(model, holdout, recipe, teacher, strategy)
+    chief = is_chief(strategy)
     scores = ["loss", "accuracy"] + (["val_loss", "val_accuracy"] if holdout is not None else [])
-    history = {name: [] for name in [*scores, "seconds"]}
-    with strategy.scope():
-        worker = stand_in(model)
-        loss = recipe.loss(worker)
-        if not recipe.epochs:
-            return history
-        batches_of = train if callable(train) else lambda epoch: train
-        steps = _steps(batches_of(0))
-        worker.compile(optimizer=recipe.optimizer(worker, steps), loss=loss, metrics=[_accuracy()])
-        worker.optimizer.build(worker.trainable_variables)
-    backup = None
+    history: History = {name: [] for name in [*scores, "seconds"]}
+    if not recipe.epochs:
+        return history
+    batches_of = train if callable(train) else lambda epoch: train
+    steps = _steps(batches_of(0))
+    loop = Loop(model, recipe, steps, strategy, teacher if recipe.distillation else None)
+    worker, best, backup = loop.model, [], None
     if backup_dir is not None:
-        backup = _Backup(backup_dir, recipe, worker)
-        history = backup.restore(history)
-        backup.save(history)
+        backup = Backup(backup_dir, recipe, worker, writes=chief)
+        history, best = backup.restore(history)
+        backup.save(history, best)
     done = len(history["loss"])
-    if done and verbose:
+    progress = Progress(recipe.epochs, steps, verbose=verbose and chief)
+    if done and verbose and chief:
         print(f"{done} of {recipe.epochs} epochs restored from {backup.path}", flush=True)
-    listeners = _OneTraining(
-        list(callbacks), add_history=True, model=worker, epochs=recipe.epochs, verbose=0
+    callbacks = list(callbacks)
+    listeners = keras.callbacks.CallbackList(
+        callbacks, add_history=False, model=worker, epochs=recipe.epochs, verbose=0
     )
-    listeners.begin()
+    worker.stop_training = False
+    listeners.on_train_begin()
     for epoch in range(done, recipe.epochs):
-        started = time.perf_counter()
-        batches = divisible(batches_of(epoch), replicas)
-        # Without a known number of batches Keras takes one more step at the end, with no data: the
-        # weights decay and the schedule moves on.
-        batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
-        logs = worker.fit(
-            batches,
-            validation_data=holdout,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            callbacks=listeners,
-            shuffle=False,
-            verbose=0,
-        ).history
-        for name in scores:
-            history[name].append(float(logs[name][-1]))
-        history["seconds"].append(time.perf_counter() - started)
-        if not _is_finite(worker, [history[name][-1] for name in scores]):
-            raise FloatingPointError(
-                f"Loss or weights are not finite after epoch {epoch + 1} of {recipe.epochs}. Lower "
-                "`learning_rate` or raise `warmup_epochs`, and start anew; if that does not help, "
-                "look for NaN in the images and labels outside the classes. "
-                f"Received: {recipe}"
-            )
-        if backup:
-            backup.save(history)
-        if verbose:
-            print(_line(history, recipe.epochs), flush=True)
-        if worker.stop_training:
+        if worker.stop_training or _is_over(history, recipe):
             break
-    listeners.end()
-    if replicas > 1:
-        copy_variables(worker, model)
+        started = time.perf_counter()
+        progress.begin_epoch(epoch)
+        listeners.on_epoch_begin(epoch)
+
+        def on_batch(step: int, means: Callable[[], dict[str, float]]) -> None:
+            progress.step(step, means)
+            if callbacks:
+                listeners.on_train_batch_end(step, means())
+
+        logs = loop.train(batches_of(epoch), on_batch)
+        if holdout is not None:
+            logs |= {f"val_{name}": score for name, score in loop.evaluate(holdout).items()}
+        for name in scores:
+            history[name].append(logs[name])
+        history["seconds"].append(time.perf_counter() - started)
+        _check_finite(worker, history, recipe)
+        if recipe.keep_best and logs["val_accuracy"] >= max(history["val_accuracy"]):
+            best = loop.kept_weights()
+        listeners.on_epoch_end(epoch, logs)
+        if backup:
+            backup.save(history, best)
+        progress.end_epoch(history)
+    listeners.on_train_end()
+    loop.finish(model, best)
     return history
 
 
@@ -146,92 +141,67 @@ def evaluate(
         ValueError: `model` is no such classifier.
     """
     worker = stand_in(model)
-    worker.compile(loss=crossentropy(worker), metrics=[_accuracy()])
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    worker.compile(loss=crossentropy(worker), metrics=[accuracy])
     x, y = data if isinstance(data, tuple) else (data, None)
     return worker.evaluate(x, y, verbose=0, return_dict=True)
 
 
-class _OneTraining(keras.callbacks.CallbackList):
-    """The callbacks of a training that calls `Model.fit` once per epoch.
-
-    `Model.fit` announces a training's begin and end in each call, which would set callbacks back;
-    here they hear of it once.
-    """
-
-    def on_train_begin(self, logs=None):
-        """Says nothing; see `begin`."""
-
-    def on_train_end(self, logs=None):
-        """Says nothing; see `end`."""
-
-    def begin(self) -> None:
-        """Tells the callbacks that training begins."""
-        super().on_train_begin()
-
-    def end(self) -> None:
-        """Tells the callbacks that training ends."""
-        super().on_train_end()
-
-
-class _Backup:
-    """The variables and the history of a training in one file that is always whole.
-
-    `keras.callbacks.BackupAndRestore` writes two files in place: killed meanwhile, it leaves a
-    broken one, or the weights of one epoch with the number of another; and no history.
-    """
-
-    def __init__(self, folder, recipe: Recipe, model: keras.Model):
-        os.makedirs(folder, exist_ok=True)
-        self.path = os.path.join(folder, "training.npz")
-        self._recipe = dataclasses.asdict(recipe)
-        self._variables = model.variables + model.optimizer.variables
-
-    def save(self, history: dict[str, list[float]]) -> None:
-        """Replaces the file."""
-        header = json.dumps({"recipe": self._recipe, "history": history})
-        values = {str(i): variable.numpy() for i, variable in enumerate(self._variables)}
-        with open(f"{self.path}.tmp", "wb") as file:
-            np.savez(file, header=header, **values)
-        os.replace(f"{self.path}.tmp", self.path)
-
-    def restore(self, history: dict[str, list[float]]) -> dict[str, list[float]]:
-        """Sets the variables and returns the stored history; `history` if there is no file.
-
-        Raises:
-            ValueError: The file belongs to another recipe or model, or has other scores.
-        """
-        if not os.path.exists(self.path):
-            return history
-        with np.load(self.path) as file:
-            header = json.loads(str(file["header"]))
-            values = [file[str(i)] for i in range(len(file.files) - 1)]
-        if [value.shape for value in values] != [tuple(v.shape) for v in self._variables]:
-            other = "its weights have other shapes"
-        elif header["recipe"] != self._recipe:
-            other = f"its recipe is {header['recipe']}, not {self._recipe}"
-        elif header["history"].keys() != history.keys():
-            other = f"it scored {list(header['history'])}, not {list(history)}"
-        else:
-            other = None
-        if other:
+def _check(
+    model: keras.Model,
+    holdout: tf.data.Dataset | None,
+    recipe: Recipe,
+    teacher: keras.Model | None,
+    strategy: tf.distribute.Strategy,
+) -> None:
+    """Refuses what does not go together."""
+    replicas = strategy.num_replicas_in_sync
+    if recipe.batch_size % replicas:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the number of devices, {replicas}. "
+            f"Received: batch_size={recipe.batch_size}"
+        )
+    if recipe.jit_compile and replicas > 1:
+        raise ValueError(
+            "`jit_compile=True` works on one device only. Received: a strategy with "
+            f"{replicas} devices"
+        )
+    if holdout is None and (recipe.keep_best or recipe.patience):
+        raise ValueError("`keep_best` and `patience` need a holdout. Received: holdout=None")
+    if recipe.distillation and teacher is None:
+        raise ValueError(
+            "`distillation` needs a teacher. "
+            f"Received: distillation={recipe.distillation}, teacher=None"
+        )
+    if teacher is not None and recipe.distillation:
+        shapes = [[tuple(x.shape) for x in (*m.inputs, *m.outputs)] for m in (teacher, model)]
+        if shapes[0] != shapes[1]:
             raise ValueError(
-                f"{self.path} belongs to another training: {other}. Remove it to start anew, or "
-                "pass another `backup_dir`."
+                f"`teacher` must take and give what the model does, {shapes[1]}. "
+                f"Received: {shapes[0]}"
             )
-        for variable, value in zip(self._variables, values, strict=True):
-            variable.assign(value)
-        return header["history"]
 
 
-def _accuracy() -> keras.metrics.Metric:
-    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-
-
-def _is_finite(model: keras.Model, scores: list[float]) -> bool:
-    # ReLU may make 0 of NaN, and so hide behind a fair loss that the weights are lost.
-    return all(math.isfinite(score) for score in scores) and all(
-        np.isfinite(weight.numpy()).all() for weight in model.weights
+def _is_over(history: History, recipe: Recipe) -> bool:
+    """Whether the holdout accuracy has not risen for too long."""
+    scores = history.get("val_accuracy", [])
+    return bool(
+        recipe.patience and scores and len(scores) - 1 - int(np.argmax(scores)) >= recipe.patience
     )
+
+
+def _check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
+    # ReLU may make 0 of NaN, and so hide behind a fair loss that the weights are lost.
+    scores = [values[-1] for values in history.values()]
+    if not all(map(math.isfinite, scores)) or not all(
+        np.isfinite(weight.numpy()).all() for weight in model.weights
+    ):
+        raise FloatingPointError(
+            f"Loss or weights are not finite after epoch {len(history['loss'])} of "
+            f"{recipe.epochs}. Lower `learning_rate` or raise `warmup_epochs`, and start anew; if "
+            "that does not help, look for NaN in the images and labels outside the classes. "
+            f"Received: {recipe}"
+        )
 
 
 def _steps(dataset: tf.data.Dataset) -> int:
@@ -244,20 +214,3 @@ def _steps(dataset: tf.data.Dataset) -> int:
             f"Received: {'an endless data set' if steps else 'an empty data set'}"
         )
     return steps
-
-
-def _line(history: dict[str, list[float]], epochs: int) -> str:
-    last = {name: values[-1] for name, values in history.items()}
-    done = len(history["loss"])
-    line = f"epoch {done}/{epochs}: loss {last['loss']:.4f}, accuracy {last['accuracy']:.2%}"
-    if "val_accuracy" in last:
-        line += f", holdout accuracy {last['val_accuracy']:.2%}"
-    line += f", {_duration(last['seconds'])}"
-    left = (epochs - done) * statistics.median(history["seconds"])
-    return f"{line}, {_duration(left)} left" if left else line
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

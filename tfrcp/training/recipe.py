@@ -12,7 +12,7 @@ import math
 
 import keras
 
-from tfrcp.losses import crossentropy
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,17 @@ class Recipe:
         warmup_epochs: Epochs of linear warm-up, fewer than `epochs`.
         label_smoothing: Probability mass in [0, 1) that is spread evenly over the classes.
         augment: Name of an augmentation of the training data, or `None`.
+        ema: Decay in [0, 1) of a moving average of the weights, which is what is scored and kept;
+            0 for none.
+        distillation: Share in [0, 1] of the loss that imitates a teacher's predictions.
+        temperature: By which the logits are divided for that.
+        accumulate: Parts that a device's share of a batch is computed in, one after the other, to
+            save memory: the sum of their gradients makes one step. Batch norm sees the parts.
+        patience: Epochs without a better holdout accuracy after which training stops; 0: never.
+        keep_best: Whether the weights of the epoch with the best holdout accuracy are kept, instead
+            of the last. They were selected by the holdout, whose accuracy flatters them.
+        precision: Keras dtype policy to compute in: "float32", "mixed_float16", "mixed_bfloat16".
+        jit_compile: Whether steps are compiled by XLA; on one device only.
 
     Raises:
         ValueError: A value is out of its range.
@@ -53,9 +64,23 @@ class Recipe:
     warmup_epochs: int = 0
     label_smoothing: float = 0.0
     augment: str | None = "cifar"
+    ema: float = 0.0
+    distillation: float = 0.0
+    temperature: float = 4.0
+    accumulate: int = 1
+    patience: int = 0
+    keep_best: bool = False
+    precision: str = "float32"
+    jit_compile: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("warmup_epochs", 0)):
+        for name, least in (
+            ("epochs", 0),
+            ("batch_size", 1),
+            ("warmup_epochs", 0),
+            ("accumulate", 1),
+            ("patience", 0),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(
@@ -66,13 +91,27 @@ class Recipe:
             ("momentum", 1),
             ("weight_decay", math.inf),
             ("label_smoothing", 1),
+            ("ema", 1),
+            ("temperature", math.inf),
         ):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 <= value < most:
                 range_ = "finite and not negative" if most > 1 else "in [0, 1)"
                 raise ValueError(f"`{name}` must be a number, {range_}. Received: {name}={value!r}")
-        if not self.learning_rate:
-            raise ValueError("`learning_rate` must be positive. Received: learning_rate=0")
+        for name in ("learning_rate", "temperature"):
+            if not getattr(self, name):
+                raise ValueError(f"`{name}` must be positive. Received: {name}=0")
+        if not isinstance(self.distillation, (int, float)) or not 0 <= self.distillation <= 1:
+            raise ValueError(
+                "`distillation` must be a number in [0, 1]. "
+                f"Received: distillation={self.distillation!r}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"`precision` must be one of {PRECISIONS}. Received: precision={self.precision!r}"
+            )
+        if self.jit_compile and self.accumulate > 1:
+            raise ValueError("`jit_compile` and `accumulate` above 1 do not go together.")
         if self.epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(
                 "`warmup_epochs` must be below `epochs`, so that the decay has an epoch. "
@@ -96,7 +135,7 @@ class Recipe:
             warmup_steps=warmup_steps,
         )
 
-    def optimizer(self, model: keras.Model, steps_per_epoch: int) -> keras.optimizers.SGD:
+    def optimizer(self, model: keras.Model, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         """Returns a new optimizer, for one epoch or more.
 
         Args:
@@ -109,12 +148,12 @@ class Recipe:
             momentum=float(self.momentum),
             nesterov=True,
             weight_decay=self.weight_decay / (1 - self.momentum) or None,
+            use_ema=bool(self.ema),
+            ema_momentum=float(self.ema) or 0.99,
         )
         optimizer.exclude_from_weight_decay(
             [v for v in model.trainable_variables if len(v.shape) < 2 or v.name == "bias"]
         )
+        if self.precision == "mixed_float16":
+            return keras.optimizers.LossScaleOptimizer(optimizer)
         return optimizer
-
-    def loss(self, model: keras.Model) -> keras.losses.Loss:
-        """Returns the loss for `model` and integer labels; see `tfrcp.losses.crossentropy`."""
-        return crossentropy(model, label_smoothing=self.label_smoothing)

@@ -1,0 +1,90 @@
+"""The state of a training on disk, in one file that is always whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import keras
+import numpy as np
+
+from tfrcp.training.recipe import Recipe
+
+History = dict[str, list[float]]
+
+
+class Backup:
+    """Variables and history of a training.
+
+    `keras.callbacks.BackupAndRestore` writes two files in place: killed meanwhile, it leaves a
+    broken one, or the weights of one epoch with the number of another; and no history.
+
+    Args:
+        folder: Where the file stands; made if missing.
+        recipe: How is trained.
+        model: What is trained, with its optimizer.
+        writes: Whether this process writes the file, or only reads it.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], recipe: Recipe, model: keras.Model, *, writes: bool
+    ) -> None:
+        self.path = os.path.join(folder, "training.npz")
+        self._writes = writes
+        if writes:
+            os.makedirs(folder, exist_ok=True)
+        self._recipe = dataclasses.asdict(recipe)
+        self._variables = model.variables + model.optimizer.variables
+
+    def save(self, history: History, best: list[np.ndarray]) -> None:
+        """Replaces the file.
+
+        Args:
+            history: One number per epoch under each name.
+            best: Weights of the best epoch so far, where they are kept; else an empty list.
+        """
+        if not self._writes:
+            return
+        header = json.dumps({"recipe": self._recipe, "history": history})
+        values = {str(i): variable.numpy() for i, variable in enumerate(self._variables)}
+        values |= {f"best{i}": array for i, array in enumerate(best)}
+        with open(f"{self.path}.tmp", "wb") as file:
+            np.savez(file, header=header, **values)
+        os.replace(f"{self.path}.tmp", self.path)
+
+    def restore(self, history: History) -> tuple[History, list[np.ndarray]]:
+        """Sets the variables, and returns the stored history and best weights.
+
+        Args:
+            history: What is returned, with no weights, if there is no file; its names must be those
+                of the stored one.
+
+        Raises:
+            ValueError: The file belongs to another recipe or model, or has other scores.
+        """
+        if not os.path.exists(self.path):
+            return history, []
+        with np.load(self.path) as file:
+            header = json.loads(str(file["header"]))
+            best = [file[f"best{i}"] for i in range(sum("best" in name for name in file.files))]
+            values = [file[str(i)] for i in range(len(file.files) - len(best) - 1)]
+        if [value.shape for value in values] != [tuple(v.shape) for v in self._variables]:
+            other = "its weights have other shapes"
+        elif header["recipe"] != self._recipe:
+            other = f"its recipe is {header['recipe']}, not {self._recipe}"
+        elif header["history"].keys() != history.keys():
+            other = f"it scored {list(header['history'])}, not {list(history)}"
+        else:
+            other = None
+        if other:
+            raise ValueError(
+                f"{self.path} belongs to another training: {other}. Remove it to start anew, or "
+                "pass another `backup_dir`."
+            )
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+        return header["history"], best

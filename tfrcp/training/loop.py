@@ -1,0 +1,221 @@
+"""Steps of a training, on any strategy: one loop on the public interface of `tf.distribute`.
+
+`keras.Model.fit` cannot train on several workers under Keras 3, and copes with several devices of
+one only in part. This loop does the same on one device, on several and on several workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tfrcp.losses import crossentropy, ends_in_softmax
+from tfrcp.training.distribute import copy_variables, spread, stand_in
+from tfrcp.training.recipe import Recipe
+
+
+class Loop:
+    """Trains and scores a classifier batch by batch.
+
+    Args:
+        model: The classifier, [batch, ...] -> [batch, classes].
+        recipe: How to train.
+        steps: Batches per epoch.
+        strategy: Where to train.
+        teacher: Unpruned classifier whose outputs are to be imitated too, or `None`.
+
+    Attributes:
+        model: What is trained: shares its layers with the given model, or is a copy of it.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        recipe: Recipe,
+        steps: int,
+        strategy: tf.distribute.Strategy,
+        teacher: keras.Model | None = None,
+    ) -> None:
+        self._recipe, self._strategy = recipe, strategy
+        with strategy.scope():
+            self.model = stand_in(model, recipe.precision)
+            self._teacher = None if teacher is None else stand_in(teacher, recipe.precision)
+            self.model.compile(
+                optimizer=recipe.optimizer(self.model, steps),
+                loss=crossentropy(self.model, label_smoothing=recipe.label_smoothing),
+            )
+            self.model.optimizer.build(self.model.trainable_variables)
+        self._plain_loss = crossentropy(self.model)
+        self._steps: dict[Any, Callable[..., Any]] = {}
+
+    def train(
+        self, batches: tf.data.Dataset, on_batch: Callable[[int, Callable[[], dict]], None]
+    ) -> dict[str, float]:
+        """Takes one step for each batch.
+
+        Args:
+            batches: Batches (x, y) with integer labels, the same on all workers.
+            on_batch: Called after every step with its number, from 0, and a function that gives
+                the means so far.
+
+        Returns:
+            `loss`, the mean in nats, and `accuracy` in [0, 1] over the batches.
+        """
+        return self._run(self._train_step, batches, on_batch)
+
+    def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
+        """Scores the weights that are kept: `loss` is the plain cross-entropy, in nats."""
+        trained = [variable.numpy() for variable in self.model.variables]
+        self._assign(self.kept_weights())
+        scores = self._run(self._test_step, batches, lambda step, means: None)
+        self._assign(trained)
+        return scores
+
+    def kept_weights(self) -> list[np.ndarray]:
+        """Values of the model's variables as they are to be kept: averaged where that is wanted."""
+        if not self._recipe.ema:
+            return [variable.numpy() for variable in self.model.variables]
+        trained = [variable.numpy() for variable in self.model.variables]
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        kept = [variable.numpy() for variable in self.model.variables]
+        self._assign(trained)
+        return kept
+
+    def finish(self, model: keras.Model, best: list[np.ndarray]) -> None:
+        """Brings the weights to be kept, or those of the best epoch, back into the given model."""
+        self._assign(best or self.kept_weights())
+        if self._strategy.num_replicas_in_sync > 1 or self._recipe.precision != "float32":
+            copy_variables(self.model, model)
+
+    def _assign(self, values: list[np.ndarray]) -> None:
+        for variable, value in zip(self.model.variables, values, strict=True):
+            variable.assign(value)
+
+    def _run(
+        self,
+        step: Callable[..., Any],
+        batches: tf.data.Dataset,
+        on_batch: Callable[[int, Callable[[], dict]], None],
+    ) -> dict[str, float]:
+        batches = spread(batches, self._strategy)
+        if step not in self._steps:
+            self._steps[step] = self._compiled(step, batches.element_spec)
+        sums: list[Any] = []
+
+        def means() -> dict[str, float]:
+            if not sums:
+                raise ValueError("A data set to train on or to score by holds no batch.")
+            loss, correct, count = (float(n) for n in tf.add_n(sums))
+            sums[:] = [tf.constant([loss, correct, count], "float64")]
+            return {"loss": loss / count, "accuracy": correct / count}
+
+        for index, batch in enumerate(batches):
+            sums.append(self._steps[step](batch))
+            on_batch(index, means)
+        return means()
+
+    def _compiled(self, step: Callable[..., Any], spec: Any) -> Callable[..., Any]:
+        """A step on all replicas, as one function from a batch to sums over its examples."""
+
+        def whole(batch: Any) -> tf.Tensor:
+            sums = self._strategy.run(step, args=batch)
+            return tf.cast(self._strategy.reduce("SUM", sums, axis=None), "float64")
+
+        if self._recipe.jit_compile:
+            return tf.function(whole, jit_compile=True, autograph=False)
+        return tf.function(whole, input_signature=[spec], autograph=False)
+
+    def _train_step(self, x: Any, y: Any, weight: Any, total: Any) -> tf.Tensor:
+        """A step on one replica; returns sums of loss, hits and examples.
+
+        Args:
+            x: Images [n, ...].
+            y: Labels int [n].
+            weight: 1 for an example, 0 for one that only fills up the batch [n].
+            total: Number of examples of the batch on all replicas.
+        """
+        parts, size = self._recipe.accumulate, tf.shape(y)[0]
+        variables = self.model.trainable_variables
+        gradients, sums = [], tf.zeros(3)
+        for part in range(parts):
+            piece = slice(size * part // parts, size * (part + 1) // parts)
+            with tf.control_dependencies([sums]), tf.GradientTape() as tape:
+                outputs = self._outputs(self.model, x[piece], training=True)
+                losses = self._losses(x[piece], y[piece], outputs)
+                loss = tf.reduce_sum(losses * weight[piece]) / total
+                penalties = [tf.cast(term, loss.dtype) for term in self.model.losses]
+                share = self._strategy.num_replicas_in_sync * parts
+                scaled = self.model.optimizer.scale_loss(loss + sum(penalties) / share)
+            new = tape.gradient(scaled, variables, unconnected_gradients="zero")
+            old = gradients or map(tf.zeros_like, new)
+            gradients = [a + b for a, b in zip(old, new, strict=True)]
+            sums += _sums(losses, y[piece], outputs, weight[piece])
+        self.model.optimizer.apply(self._agreed(gradients), variables)
+        return sums
+
+    def _agreed(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Gradients for the optimizer, which sums them over the replicas.
+
+        The loss scale of half precision follows from whether they are finite, which the replicas
+        must see alike.
+        """
+        if self._recipe.precision != "mixed_float16" or self._strategy.num_replicas_in_sync == 1:
+            return gradients
+        return tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
+
+    def _test_step(self, x: Any, y: Any, weight: Any, total: Any) -> tf.Tensor:
+        outputs = self._outputs(self.model, x, training=False)
+        return _sums(self._plain_loss.call(y, outputs), y, outputs, weight)
+
+    def _losses(self, x: Any, y: Any, outputs: Any) -> tf.Tensor:
+        """The loss of each example [n]."""
+        of_labels = self.model.loss.call(y, outputs)
+        if self._teacher is None:
+            return of_labels
+        recipe = self._recipe
+        taught = self._outputs(self._teacher, x, training=False)
+        of_teacher = distillation(
+            _logits(self._teacher, taught), _logits(self.model, outputs), recipe.temperature
+        )
+        return (1 - recipe.distillation) * of_labels + recipe.distillation * of_teacher
+
+    @staticmethod
+    def _outputs(model: keras.Model, x: Any, *, training: bool) -> tf.Tensor:
+        return tf.cast(model(x, training=training), "float32")
+
+
+def distillation(teacher: Any, student: Any, temperature: float) -> Any:
+    """How far a student's predictions are from its teacher's.
+
+    temperature^2 times the Kullback-Leibler divergence KL(p, q) of the predictions p, q of teacher
+    and student, softened: softmax(logits / temperature). Hinton, Vinyals and Dean (2015, arXiv
+    1503.02531), whose cross-entropy differs by a constant.
+
+    Args:
+        teacher: Logits [n, classes].
+        student: Logits [n, classes].
+        temperature: Float above 0.
+
+    Returns:
+        Nats [n].
+    """
+    p = ops.log_softmax(teacher / temperature)
+    q = ops.log_softmax(student / temperature)
+    return temperature**2 * ops.sum(ops.exp(p) * (p - q), axis=-1)
+
+
+def _logits(model: keras.Model, outputs: Any) -> Any:
+    """Outputs as logits: those of a softmax up to a constant, which no softmax sees."""
+    if not ends_in_softmax(model):
+        return outputs
+    return ops.log(ops.maximum(outputs, keras.config.epsilon()))
+
+
+def _sums(losses: Any, y: Any, outputs: Any, weight: Any) -> tf.Tensor:
+    hits = tf.cast(tf.argmax(outputs, axis=-1, output_type=y.dtype) == y, "float32")
+    return tf.stack([tf.reduce_sum(part * weight) for part in (losses, hits, tf.ones_like(hits))])
