@@ -192,7 +192,7 @@ def test_the_workdir_is_named_after_the_configuration(run, inputs, tmp_path, mon
         ({"data__name": "nope"}, ["Unknown data set 'nope'"]),
         ({"search__criterion": "nope"}, ["'l1'", "'nope'"]),
         ({"train__augment": "nope"}, ["'cifar'", "'nope'"]),
-        ({"export__format": "nope"}, ["'tf_saved_model'", "'nope'"]),
+        ({"export__format": "litert,nope"}, ["'tf_saved_model'", "'nope'"]),
         ({"strategy": "nope"}, ["'mirrored'", "'nope'"]),
         ({"search__flops": 0.01, "search__tolerance": 0.001}, ["cannot be met", "reaches"]),
         ({"search__flops": 1.5}, ["flops=1.5"]),

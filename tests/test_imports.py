@@ -14,7 +14,7 @@ LEAVES = ("models", "data", "losses", "report", "workdir")
 LADDER = [
     ["runtimes"],
     ["graph", "export", "latency"],
-    ["space"],
+    ["space", "deployment"],
     ["cost", "criteria", "inheritance"],
     ["update"],
     ["evaluation", "search.samplers"],

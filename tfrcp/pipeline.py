@@ -22,8 +22,8 @@ import tfrcp
 from tfrcp import criteria, latency, models, report, training
 from tfrcp.cost import CostModel
 from tfrcp.data import AUGMENTATIONS, Splits, load
+from tfrcp.deployment import deploy, kinds
 from tfrcp.evaluation import metric_for
-from tfrcp.export import export
 from tfrcp.graph.trace import trace
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import UPDATES, RandomChannelSearch
@@ -136,23 +136,12 @@ class Pipeline:
                 )
 
     def export(self) -> None:
-        """Makes `export/saved_model`, whose outputs are compared with the model's."""
-        with self._stage("export", "export/saved_model") as needed:
+        """Makes the files in `export/`, whose answers are compared with the model's."""
+        files = [f"export/{kind.file}" for kind in kinds(self.config["export"]["format"]).values()]
+        with self._stage("export", *files) as needed:
             if needed:
-                model = self.workdir.load_model(_AFTER, "finetune")
-                (self.workdir / "export").mkdir(exist_ok=True)
-                images, _ = self.data.holdout.arrays(8)
-                done = export(
-                    model,
-                    self.workdir / "export/saved_model",
-                    self.config["export"]["format"],
-                    sample=images,
-                    overwrite=True,
-                )
-                print(
-                    f"export: {done.path}, {done.bytes:,} bytes, differs from the model by at most "
-                    f"{done.max_difference:.2g}"
-                )
+                after = self.workdir.load_model(_AFTER, "finetune")
+                self._export(self.workdir.load_model(_BEFORE, "train"), after)
 
     def report(self) -> None:
         """Makes `report.html` and prints the closing table."""
@@ -198,15 +187,20 @@ class Pipeline:
             ("search.calibration_images", 2),
             ("evaluate.batch_size", 1),
             ("evaluate.latency_batch_size", 1),
+            ("export.calibration_images", 1),
+            ("export.accuracy_tolerance", 0),
         ):
             value = config
             for name in path.split("."):
                 value = value[name]
             if value < least:
                 raise ValueError(f"`config.{path}` must be at least {least}. Received: {value}")
+        try:
+            kinds(config["export"]["format"])
+        except ValueError as error:
+            raise ValueError(f"`config.export.format` {error}") from None
         for path, value, known in (
             ("search.update", config["search"]["update"], UPDATES),
-            ("export.format", config["export"]["format"], ("tf_saved_model",)),
             ("train.augment", config["train"]["augment"], (None, *AUGMENTATIONS)),
             ("finetune.augment", config["finetune"]["augment"], (None, *AUGMENTATIONS)),
         ):
@@ -381,6 +375,44 @@ class Pipeline:
                 "device": times["after"].device,
             },
         )
+
+    def _export(self, before: keras.Model, after: keras.Model) -> None:
+        options, data = self.config["export"], self.config["data"]
+        (self.workdir / "export").mkdir(exist_ok=True)
+        images, labels = self.data.holdout.arrays()
+        calibration, _ = self.data.train.arrays(options["calibration_images"])
+        preprocessing = {}
+        if options["preprocessing"] and (data["mean"] or data["std"]):
+            mean, std = (
+                np.array(data[name] or [default], "float32")
+                for name, default in (("mean", 0.0), ("std", 1.0))
+            )
+            images, calibration = (array * std + mean for array in (images, calibration))
+            channels = images.shape[-1]
+            preprocessing = {
+                name: np.broadcast_to(value, channels).tolist()
+                for name, value in (("mean", mean), ("std", std))
+            }
+        for name, found in deploy(
+            before,
+            after,
+            self.workdir / "export",
+            options["format"],
+            images,
+            labels,
+            calibration=calibration,
+            batch_size=self.config["evaluate"]["latency_batch_size"],
+            accuracy_tolerance=options["accuracy_tolerance"],
+            **preprocessing,
+        ):
+            self._merge("export", **{name: found})
+            print(
+                f"export: {found['path']}, {found['after']['bytes']:,} bytes, differs from the "
+                f"model by at most {found['max_difference']:.2g}, right on "
+                f"{100 * found['after']['accuracy']:.1f} % of the holdout images (the model "
+                f"{100 * found['model_accuracy']:.1f} %)",
+                flush=True,
+            )
 
     def _merge(self, part: str, **entries: Any) -> None:
         """Sets entries of one part of the metrics."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import pathlib
 import tempfile
@@ -89,7 +90,8 @@ def export(
         labels: class numbers `[n]` of the sample, or one-hot rows. With them the accuracy of both
             is compared as well.
         tolerance: largest allowed absolute difference, as a fraction of 1 + the largest absolute
-            output. Defaults to 1e-4, with float16 weights to 1e-2, with 8 bits to 0.2.
+            output. Defaults to 1e-4, with float16 weights to 1e-2; with 8 bits to 0.2, or to no
+            limit where labels are given: then the accuracy tells more.
         accuracy_tolerance: largest allowed loss of accuracy, a share of the images; a loss of a
             single image is always allowed.
         overwrite: whether to replace an earlier export at `path`.
@@ -113,7 +115,9 @@ def export(
             f"`quantization` must be one of {list(allowed)} for the format {format!r}. "
             f"Received: quantization={quantization!r}"
         )
-    tolerance = TOLERANCES[quantization] if tolerance is None else tolerance
+    if tolerance is None:
+        by_labels = labels is not None and quantization in ("dynamic", "int8")
+        tolerance = math.inf if by_labels else TOLERANCES[quantization]
     for name, value in (("tolerance", tolerance), ("accuracy_tolerance", accuracy_tolerance)):
         if not value >= 0:
             raise ValueError(f"`{name}` must be at least 0. Received: {name}={value!r}")
