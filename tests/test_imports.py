@@ -16,9 +16,9 @@ LADDER = [
     ["graph", "export", "latency"],
     ["space", "deployment"],
     ["cost", "criteria", "inheritance"],
-    ["update"],
+    ["update", "blueprint"],
     ["evaluation", "search.samplers"],
-    ["search.oracles"],
+    ["search.oracles", "rounding"],
     ["search", "training"],
     [""],  # tfrcp itself: the public names
     ["pipeline"],

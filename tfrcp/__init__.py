@@ -1,6 +1,7 @@
 """tfrcp: structured channel pruning for Keras 3 by random search under a FLOP budget."""
 
-from tfrcp import criteria, data, latency, models, search
+from tfrcp import criteria, data, deployment, latency, models, rounding, search
+from tfrcp.blueprint import Blueprint
 from tfrcp.cost import CostModel, Costs
 from tfrcp.export import export
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
@@ -13,6 +14,7 @@ from tfrcp.update import recalibrate_batch_norm, reconstruct
 __version__ = "0.1.0"
 
 __all__ = [
+    "Blueprint",
     "Budget",
     "ChannelGraph",
     "ChannelGroup",
@@ -24,6 +26,7 @@ __all__ = [
     "WeightSlice",
     "criteria",
     "data",
+    "deployment",
     "export",
     "latency",
     "models",
@@ -31,6 +34,7 @@ __all__ = [
     "recalibrate_batch_norm",
     "reconstruct",
     "register_rule",
+    "rounding",
     "search",
     "select",
     "slice_model",

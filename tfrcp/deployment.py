@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,44 @@ def kinds(names: str | Sequence[str]) -> dict[str, Kind]:
     for name in wanted:
         FORMATS[KINDS[name].format].check()
     return {name: KINDS[name] for name in wanted}
+
+
+def writer(name: str) -> Callable[[keras.Model, Path], Any]:
+    """What makes of a network what is timed: a file of a kind, or for "" the network itself.
+
+    Files are not checked: no difference is too large.
+
+    Returns:
+        A function of the network and an empty folder.
+
+    Raises:
+        ValueError: If the name is unknown.
+        ImportError: If it needs an extra that is not installed.
+    """
+    if not name:
+        return lambda model, folder: model
+    try:
+        (kind,) = kinds(name).values()
+    except ValueError as error:
+        raise ValueError(f"`format` must be one of {list(KINDS)}. Received: {name!r}") from error
+
+    def write(model: keras.Model, folder: Path) -> Path:
+        calibration = None
+        if kind.quantization == "int8":
+            random = np.random.default_rng(0)
+            calibration = keras.tree.map_structure(
+                lambda t: random.random((8, *t.shape[1:])).astype(t.dtype), model.input
+            )
+        return export(
+            model,
+            folder / kind.file,
+            kind.format,
+            quantization=kind.quantization,
+            calibration=calibration,
+            tolerance=np.inf,
+        ).path
+
+    return write
 
 
 def deploy(

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfrcp
-from tfrcp import criteria, latency, models, report, training
+from tfrcp import blueprint, criteria, latency, models, report, training
 from tfrcp.cost import CostModel
 from tfrcp.data import AUGMENTATIONS, Splits, load
 from tfrcp.deployment import deploy, kinds
@@ -329,24 +329,27 @@ class Pipeline:
         )
         self._merge("results", after_search={"test_accuracy": None, "holdout_accuracy": best.score})
         self.workdir.save_model(_SEARCHED, tuner.get_best_models(1)[0])
-        winner = self.cost(tuner.channels_of(best))
-        self.workdir.write(
-            "channels.json",
-            json.dumps(
-                {
-                    "version": 1,
-                    "model": {key: self.config["model"][key] for key in ("name", "options")},
-                    "channels": kept,
-                    "flops": int(winner.flops[0]),
-                    "params": int(winner.params[0]),
-                    "flops_ratio": float(winner.flops[0] / self.cost.full.flops),
-                    "score": best.score,
-                    "objective": options["objective"],
-                    "seed": self.config["seed"],
-                },
-                indent=1,
-            ),
+        content = blueprint.describe(
+            tuner.graph,
+            tuner.channels_of(best),
+            {
+                **{key: self.config["model"][key] for key in ("name", "options")},
+                "input_shape": list(self.data.input_shape),
+                "classes": self.data.classes,
+            },
+            score=best.score,
+            objective=options["objective"],
+            seed=self.config["seed"],
+            provenance={
+                "versions": self.workdir.metrics["versions"],
+                "data": self.data.name,
+                "base": self.config["model"]["base"],
+                **{key: options[key] for key in ("criterion", "update", "divisor")},
+                "trial": best.trial_id,
+                "trials": len(trials),
+            },
         )
+        self.workdir.write("channels.json", json.dumps(content, indent=1))
 
     def _evaluate(self, before: keras.Model, after: keras.Model) -> None:
         options = self.config["evaluate"]
