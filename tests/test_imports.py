@@ -16,7 +16,7 @@ LADDER = [
     ["graph", "export", "latency"],
     ["space", "deployment"],
     ["cost", "criteria", "inheritance"],
-    ["update", "blueprint"],
+    ["update", "blueprint", "latency_model"],
     ["evaluation", "search.samplers"],
     ["search.oracles", "rounding"],
     ["search", "training"],

@@ -6,6 +6,7 @@ from tfrcp.cost import CostModel, Costs
 from tfrcp.export import export
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
 from tfrcp.inheritance import select, slice_model
+from tfrcp.latency_model import LatencyModel
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import RandomChannelSearch, prune
 from tfrcp.space import Budget, SearchSpace
@@ -20,6 +21,7 @@ __all__ = [
     "ChannelGroup",
     "CostModel",
     "Costs",
+    "LatencyModel",
     "RandomChannelOracle",
     "RandomChannelSearch",
     "SearchSpace",
