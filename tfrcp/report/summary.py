@@ -61,9 +61,8 @@ def rows(metrics: Metrics) -> list[Row]:
     found = _rows(section(metrics, "results"), "test accuracy")
     for name, title in FILES.items():
         file = section(metrics, "export", name)
-        found += [
-            (f"{title}: {label}", *cells) for label, *cells in _rows(file, "holdout accuracy")
-        ]
+        measured = _rows(file, "holdout accuracy")
+        found += [(f"{title}: {label}", *cells) for label, *cells in measured]
     return found
 
 
@@ -80,7 +79,7 @@ def _rows(results: Mapping[str, Any], accuracy: str) -> list[Row]:
         "bytes": ("size on disk", size),
         "latency_ms": (", ".join(["latency per image", *_conditions(latency)]), "{:.3g} ms".format),
     }
-    found = []
+    found: list[Row] = []
     for key, (label, text) in columns.items():
         values = before.get(key), after.get(key)
         known = [is_number(value) for value in values]
@@ -112,7 +111,7 @@ def saving(metrics: Metrics) -> str:
     expected = 1 - share[1] / share[0]
     parts = [f"{percent(1 - ratio)} in {title}" for title, ratio in ratios.items()]
     text = f"Of the multiply-adds {percent(expected)} are saved, of the time {', '.join(parts)}"
-    best = max(ratios, key=lambda title: 1 - ratios[title])
+    best = min(ratios, key=ratios.get)
     arrived = (1 - ratios[best]) / expected
     if arrived < 0.8:
         return (
