@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfrcp" / "__init__.py").read_text()).group(1)
 EXAMPLES = ["scikit-learn>=1.9"]
+LITERT = ["ai-edge-litert>=2.3"]
+ONNX = ["onnx>=1.23", "onnxruntime>=1.32", "tf2onnx>=1.17"]
 
 setup(
     name="tfrcp",
@@ -33,6 +35,8 @@ setup(
     ],
     extras_require={
         "examples": EXAMPLES,
+        "litert": LITERT,
+        "onnx": ONNX,
         "test": [*EXAMPLES, "hypothesis>=6.170", "pytest>=9.2", "ruff==0.17.6"],
     },
 )

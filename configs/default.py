@@ -50,7 +50,12 @@ def get_config() -> ConfigDict:
     config.evaluate.latency_batch_size = 64
 
     config.export = ConfigDict()
-    config.export.format = "tf_saved_model"
+    # One or more of "tf_saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8",
+    # "onnx"; on the command line joined by commas.
+    config.export.format = ("tf_saved_model",)
+    config.export.preprocessing = False  # whether the files normalise by data.mean and data.std
+    config.export.calibration_images = 256  # for litert_int8
+    config.export.accuracy_tolerance = 0.01  # of the holdout images, by which a file may be worse
     return config
 
 

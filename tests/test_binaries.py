@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import pty
@@ -12,13 +13,15 @@ import keras
 import pytest
 from absl import flags, logging
 
+import tfrcp
 from tests.search.small_search import network
 from tests.small_run import REPOSITORY, STAGES, arguments, write_inputs
 
 BINARIES = REPOSITORY / "bin"
 NAMES = ("prune", *STAGES)
 DIGITS = f"--config={REPOSITORY / 'configs' / 'digits_resnet20.py'}"
-OWN_FLAGS = ("config", "workdir", "model", "min_ratio", "divisor")
+OWN_FLAGS = ("config", "workdir", "model", "channels", "out", "min_ratio", "divisor", "measure")
+OWN_FLAGS += ("format", "batch_size", "threads")
 
 
 @pytest.fixture
@@ -192,7 +195,7 @@ def test_the_workdir_is_named_after_the_configuration(run, inputs, tmp_path, mon
         ({"data__name": "nope"}, ["Unknown data set 'nope'"]),
         ({"search__criterion": "nope"}, ["'l1'", "'nope'"]),
         ({"train__augment": "nope"}, ["'cifar'", "'nope'"]),
-        ({"export__format": "nope"}, ["'tf_saved_model'", "'nope'"]),
+        ({"export__format": "litert,nope"}, ["'tf_saved_model'", "'nope'"]),
         ({"strategy": "nope"}, ["'mirrored'", "'nope'"]),
         ({"search__flops": 0.01, "search__tolerance": 0.001}, ["cannot be met", "reaches"]),
         ({"search__flops": 1.5}, ["flops=1.5"]),
@@ -325,6 +328,79 @@ def test_profile_of_a_half_file(run, tmp_path):
     (tmp_path / "half.keras").write_bytes(whole[: len(whole) // 2])
     status, _, err = run("profile", f"--model={tmp_path / 'half.keras'}")
     assert_one_clear_line(status, err, "half.keras")
+
+
+@pytest.fixture
+def plan(run, inputs, tmp_path):
+    """A channels.json of a small run, and the unpruned network."""
+    for stage in ("train", "search"):
+        assert run(stage, *arguments(inputs, tmp_path / "run", train__epochs=0))[0] == 0
+    return tmp_path / "run"
+
+
+def test_profile_builds_a_network_from_its_channels(run, plan, tmp_path):
+    content = json.loads((plan / "channels.json").read_text())
+    assert content["version"] == 1 and content["full"] == {
+        "unit0_conv": 8,
+        "unit1_conv": 10,
+        "unit2_conv": 12,
+    }
+    assert content["unpruned"]["flops"] == 20_484
+    assert content["provenance"]["criterion"] == "l1" and content["provenance"]["trials"] == 3
+    given = f"--channels={plan / 'channels.json'}"
+    out = tmp_path / "again.keras"
+    status, printed, err = run("profile", f"--model={plan / 'base.keras'}", given, f"--out={out}")
+    assert (status, err) == (0, "") and f"{content['flops']:,}" in printed
+    shapes = [weights.shape for weights in keras.models.load_model(out).weights]
+    pruned = keras.models.load_model(plan / "pruned.keras")
+    assert shapes == [weights.shape for weights in pruned.weights]
+    # The run started from a network that its builder does not make.
+    status, _, err = run("profile", f"--model={plan / 'channels.json'}")
+    assert_one_clear_line(status, err, "channels.json does not fit the network 'resnet20'")
+
+
+def test_profile_builds_a_network_with_its_builder(run, tmp_path):
+    widths = {name: max(1, n // 2) for name, n in tfrcp.models.full_channels("resnet20").items()}
+    model = {"name": "resnet20", "options": {}, "input_shape": [8, 8, 1], "classes": 10}
+    path = tmp_path / "channels.json"
+    path.write_text(json.dumps({"version": 1, "channels": widths, "model": model}))
+    status, printed, err = run("profile", f"--model={path}", f"--out={tmp_path / 'net.keras'}")
+    assert (status, err) == (0, "") and "saved" in printed
+    built = keras.models.load_model(tmp_path / "net.keras")
+    again = tfrcp.models.resnet20((8, 8, 1), 10, list(widths.values()))
+    assert [w.shape for w in built.weights] == [w.shape for w in again.weights]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("{", "is no channels.json"),
+        ("[]", "is no channels.json"),
+        ('{"version": 1, "channels": {"a": 0}}', "is no channels.json"),
+        ('{"version": 2, "channels": {"a": 1}}', "is of version 2"),
+        ('{"version": 1, "channels": {"a": 1}}', "the unpruned network is needed"),
+        (
+            '{"version": 1, "channels": {"a": 1}, "model": {"name": "nope", "input_shape": [1]}}',
+            "'nope'",
+        ),
+    ],
+)
+def test_profile_of_a_file_that_is_no_channels_json(content, part, run, tmp_path):
+    (tmp_path / "channels.json").write_text(content)
+    status, _, err = run("profile", f"--model={tmp_path / 'channels.json'}")
+    assert_one_clear_line(status, err, part)
+
+
+def test_profile_measures_and_recommends_a_divisor(run, tmp_path):
+    network((32, 32, 32)).save(tmp_path / "wide.keras")
+    given = (f"--model={tmp_path / 'wide.keras'}", "--measure", "--batch_size=2")
+    status, out, err = run("profile", *given)
+    assert (status, err) == (0, "")
+    rows = [line.split() for line in out.splitlines() if line.strip()]
+    assert {row[0] for row in rows} >= {"divisor", "1", "8"}
+    assert re.search(r"Recommended: divisor [18]\.", out)
+    status, _, err = run("profile", *given, "--format=nope")
+    assert_one_clear_line(status, err, "`format` must be one of", "'nope'")
 
 
 # A real process in a real terminal.

@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -8,9 +9,25 @@ import keras
 import numpy as np
 import pytest
 
+from tfrcp import runtimes
 from tfrcp.export import export
+from tfrcp.export.formats import FORMATS, Format
 
-module = sys.modules["tfrcp.export"]  # The package has a function of this name.
+QUANTIZED = (None, "float16", "dynamic", "int8")
+needs = {
+    "litert": pytest.mark.skipif(
+        importlib.util.find_spec("ai_edge_litert") is None,
+        reason="the extra litert (ai-edge-litert) is not installed",
+    ),
+    "onnx": pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("tf2onnx", "onnx", "onnxruntime")),
+        reason="the extra onnx (tf2onnx, onnx, onnxruntime) is not installed",
+    ),
+}
+SUFFIXES = {"tf_saved_model": "", "litert": ".tflite", "onnx": ".onnx"}
+every_format = pytest.mark.parametrize(
+    "format", ["tf_saved_model", *(pytest.param(name, marks=mark) for name, mark in needs.items())]
+)
 
 
 def image_model():
@@ -27,16 +44,25 @@ def model():
 
 
 @pytest.fixture
-def wrong_writer(monkeypatch):
-    """A writer whose export answers `change` of the truth."""
+def wrong_writer(model, monkeypatch):
+    """A format whose export answers `change` of the truth."""
+
+    class Wrong(Format):
+        def write(self, model, path, quantization, calibration):
+            path.mkdir()
+            (path / "saved_model.pb").write_bytes(b"12345")
+
+        def made(self, path):
+            return (path / "saved_model.pb").is_file()
 
     def use(change):
-        def writer(model, target):
-            target.mkdir()
-            (target / "saved_model.pb").write_bytes(b"12345")
-            return lambda inputs: change(model(inputs))
+        class Runner(runtimes.Runner):
+            def run(self, batch):
+                (images,) = batch.values()
+                return [change(np.asarray(model(images)))]
 
-        monkeypatch.setitem(module._WRITERS, "tf_saved_model", writer)
+        monkeypatch.setitem(FORMATS, "tf_saved_model", Wrong())
+        monkeypatch.setattr(runtimes, "load", lambda path: Runner())
 
     return use
 
@@ -71,14 +97,15 @@ def test_says_what_it_wrote(model, tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+@every_format
 @pytest.mark.parametrize("structure", ["list", "dict", "sequential", "free size", "integers"])
-def test_other_inputs_and_outputs(structure, tmp_path):
+def test_other_inputs_and_outputs(structure, format, tmp_path):
     a, b = keras.Input((4,), name="a"), keras.Input((5,), name="b")
     y = keras.layers.Dense(3, name="y")(keras.layers.Concatenate()([a, b]))
     z = keras.layers.Dense(2, name="z")(b)
     sample = None
     if structure == "list":
-        built = keras.Model([a, b], [y, z])
+        built = keras.Model([b, a], [y, z])
     elif structure == "dict":
         built = keras.Model({"b": b, "a": a}, {"z": z, "y": y})
         sample = {"a": np.ones((1, 4)), "b": np.ones((1, 5))}
@@ -91,11 +118,188 @@ def test_other_inputs_and_outputs(structure, tmp_path):
     else:
         inputs = keras.Input((6,), dtype="int32")
         built = keras.Model(inputs, keras.layers.Embedding(2, 4)(inputs))
-    assert export(built, tmp_path / "out", sample=sample).max_difference < 1e-4
+    path = tmp_path / f"out{SUFFIXES[format]}"
+    assert export(built, path, format, sample=sample).max_difference < 1e-4
+    assert os.listdir(tmp_path) == [path.name]
+
+
+# LiteRT and ONNX.
+
+
+def classifier():
+    """A small network that tells bright images from dark ones, its images and labels."""
+    images = np.random.default_rng(0).random((300, 8, 8, 3)).astype("float32")
+    images[::2] *= 0.7
+    labels = (images.mean(axis=(1, 2, 3)) > 0.425).astype("int32")
+    inputs = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
+    built = keras.Model(inputs, keras.layers.Dense(2)(x))
+    built.layers[-1].set_weights([np.zeros((4, 2)), np.zeros(2)])
+    features = keras.Model(inputs, x).predict(images, verbose=0)
+    solution = np.linalg.lstsq(np.c_[features, np.ones(300)], 2.0 * labels - 1, rcond=None)[0]
+    weights = np.stack([-solution, solution], axis=1).astype("float32")
+    built.layers[-1].set_weights([weights[:-1], weights[-1]])
+    return built, images, labels
+
+
+@needs["litert"]
+@pytest.mark.parametrize("quantization", QUANTIZED)
+def test_litert_in_every_precision(quantization, tmp_path):
+    keras.utils.set_random_seed(0)
+    built, images, labels = classifier()
+    path = tmp_path / "model.tflite"
+    result = export(
+        built,
+        path,
+        "litert",
+        quantization=quantization,
+        calibration=images[:50] if quantization == "int8" else None,
+        sample=images,
+        labels=labels,
+    )
+    assert result.model_accuracy > 0.9 and abs(result.accuracy - result.model_accuracy) <= 0.01
+    assert result.bytes == path.stat().st_size and os.listdir(tmp_path) == [path.name]
+    runner = runtimes.load(path, threads=1)
+    assert (runner.inputs, runner.runtime) == (("image",), "LiteRT")
+    for count in (1, 7):
+        (outputs,) = runner(images[:count])
+        tolerance = {None: 1e-5, "float16": 1e-2}.get(quantization, 0.3)
+        expected = built.predict(images[:count], verbose=0)
+        np.testing.assert_allclose(outputs, expected, atol=tolerance)
+
+
+@needs["onnx"]
+def test_onnx_has_names_and_a_free_batch_size(tmp_path):
+    import onnxruntime
+
+    built, images, labels = classifier()
+    result = export(built, tmp_path / "m.onnx", "onnx", sample=images, labels=labels)
+    assert result.accuracy == result.model_accuracy
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    ((source,), (target,)) = session.get_inputs(), session.get_outputs()
+    assert (source.name, source.shape) == ("image", ["batch", 8, 8, 3])
+    assert (target.name, target.shape) == ("output_0", ["batch", 2])
+    (outputs,) = session.run(None, {"image": images[:5]})
+    np.testing.assert_allclose(outputs, built.predict(images[:5], verbose=0), atol=1e-5)
+
+
+@every_format
+def test_preprocessing_goes_into_the_file(model, format, tmp_path):
+    path = tmp_path / f"out{SUFFIXES[format]}"
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    export(model, path, format, mean=mean, std=std)
+    images = np.random.default_rng(1).random((4, 6, 6, 3)).astype("float32")
+    normalised = (images - np.array(mean, "float32")) / np.array(std, "float32")
+    (outputs,) = runtimes.load(path)(images)
+    np.testing.assert_allclose(outputs, model(normalised), atol=1e-4)
+    assert runtimes.load(path).inputs == (model.input.name,)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"std": 0.0}, {"mean": (0.1, 0.2)}, {"mean": float("nan")}, {"std": (1.0, -1.0, 1.0)}]
+)
+def test_preprocessing_that_makes_no_sense(wrong, model, tmp_path):
+    with pytest.raises(ValueError, match="`mean` and `std`"):
+        export(model, tmp_path / "out", **wrong)
+
+
+@pytest.mark.parametrize(("format", "missing"), [("litert", "ai_edge_litert"), ("onnx", "tf2onnx")])
+def test_a_missing_extra_is_named(format, missing, model, tmp_path, monkeypatch):
+    for name in (missing, f"{missing}.interpreter"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf'pip install "tfrcp\[{format}\]"') as error:
+        export(model, tmp_path / f"out{SUFFIXES[format]}", format)
+    assert len(str(error.value).splitlines()) == 1 and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("format", [pytest.param(n, marks=m) for n, m in needs.items()])
+def test_an_operation_that_the_converter_does_not_support_is_named(format, tmp_path):
+    inputs = keras.Input((4,))
+    built = keras.Model(inputs, keras.ops.erfinv(0.5 * inputs))
+    with pytest.raises(ValueError, match="does not support the operation Erfinv") as error:
+        export(built, tmp_path / f"out{SUFFIXES[format]}", format)
+    assert len(str(error.value).splitlines()) == 1 and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("by_tensorflow", [True, False])
+def test_a_full_disk_is_one_line(by_tensorflow, model, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    def full(self, filepath, **options):
+        pathlib.Path(filepath).mkdir()
+        if by_tensorflow:
+            raise tf.errors.ResourceExhaustedError(
+                None, None, f"{filepath}; No space left on device"
+            )
+        raise OSError(28, "No space left on device", filepath)
+
+    monkeypatch.setattr(keras.Model, "export", full)
+    with pytest.raises(OSError, match="Cannot write the export: No space left on device") as error:
+        export(model, tmp_path / "out")
+    assert error.value.errno == 28 and len(str(error.value).splitlines()) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_accuracy_that_is_lost_is_refused(model, tmp_path, wrong_writer):
+    images = np.random.default_rng(0).random((200, 6, 6, 3))
+    labels = np.asarray(model(images)).argmax(axis=1)
+    wrong_writer(
+        lambda outputs: np.where(np.arange(len(outputs)) < 2, -1.0, 1.0)[:, None] * outputs
+    )
+    options = dict(sample=images, tolerance=10.0)
+    result = export(model, tmp_path / "two", labels=labels, **options)
+    assert (result.model_accuracy, result.accuracy) == (1.0, 0.99)
+    hot = np.eye(2)[labels]
+    with pytest.raises(ValueError, match=r"right on 99.0 % of 200 images, the model on 100.0 %"):
+        export(model, tmp_path / "out", labels=hot, accuracy_tolerance=0.004, **options)
+    assert os.listdir(tmp_path) == ["two"]
+
+
+@pytest.mark.parametrize("labels", [np.zeros(3), np.zeros((2, 3)), 1])
+def test_labels_that_do_not_fit(labels, model, tmp_path):
+    with pytest.raises(ValueError, match="`labels` must be class numbers"):
+        export(model, tmp_path / "out", labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "message"),
+    [
+        ("onnx", {"quantization": "int8"}, "one of .None. for the format 'onnx'"),
+        ("litert", {"quantization": "int4"}, "one of .*'int8'.*'int4'"),
+        ("litert", {"quantization": "int8"}, "`calibration` must hold images"),
+        ("litert", {"calibration": np.ones((2, 6, 6, 3))}, "`calibration` must hold images"),
+        (
+            "litert",
+            {"quantization": "int8", "calibration": np.ones((2, 6, 6, 1))},
+            "`calibration` does not fit",
+        ),
+    ],
+)
+def test_quantization_that_does_not_fit(format, options, message, model, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export(model, tmp_path / f"out{SUFFIXES[format]}", format, **options)
+
+
+def test_the_name_must_tell_the_format(model, tmp_path):
+    with pytest.raises(ValueError, match="must end with '.tflite'"):
+        export(model, tmp_path / "out.lite", "litert")
+
+
+@every_format
+def test_another_file_is_not_overwritten(format, model, tmp_path):
+    path = tmp_path / f"notes{SUFFIXES[format]}"
+    path.write_text("my notes")
+    with pytest.raises(FileExistsError, match="not an earlier export"):
+        export(model, path, format, overwrite=True)
+    assert path.read_text() == "my notes"
+    path.unlink()
+    export(model, path, format)
+    export(model, path, format, overwrite=True)
 
 
 def test_existing_target_is_an_error_before_any_work(model, tmp_path, monkeypatch):
-    monkeypatch.setitem(module._WRITERS, "tf_saved_model", None)  # Would fail if called.
+    monkeypatch.setattr(FORMATS["tf_saved_model"], "write", None)  # Would fail if called.
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError, match="overwrite=True"):
         export(model, tmp_path / "out")
@@ -154,14 +358,11 @@ def test_ctrl_c_leaves_everything_as_it_was(where, model, tmp_path, wrong_writer
 
         wrong_writer(interrupt)
     else:
-        rename = os.rename
 
         def interrupt(source, target):
-            if pathlib.Path(source).name == "new":
-                raise KeyboardInterrupt
-            rename(source, target)
+            raise KeyboardInterrupt
 
-        monkeypatch.setattr(os, "rename", interrupt)
+        monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(model, tmp_path / "out", overwrite=True)
     assert os.listdir(tmp_path) == ["out"]
@@ -180,7 +381,7 @@ def test_folder_that_is_missing_or_cannot_be_written(model, tmp_path, monkeypatc
         export(model, tmp_path / "out")
 
 
-@pytest.mark.parametrize("format", ["onnx", "litert", "keras"])
+@pytest.mark.parametrize("format", ["tflite", "keras", ""])
 def test_unknown_format_names_the_known(format, model, tmp_path):
     with pytest.raises(ValueError, match="tf_saved_model.*Received: format="):
         export(model, tmp_path / "out", format)

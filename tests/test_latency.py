@@ -1,9 +1,11 @@
 import dataclasses
+import sys
 
 import keras
 import numpy as np
 import pytest
 
+import tfrcp
 from tfrcp import latency
 
 
@@ -71,12 +73,74 @@ def test_several_inputs():
     assert len(latency.measure({"m": model}, x, batch_size=2, repeats=2)["m"].runs) == 2
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """One model in every format that can be written here."""
+    folder, model = tmp_path_factory.mktemp("files"), small_model()
+    model.save(folder / "model.keras")
+    found = {"memory": model, "keras": folder / "model.keras"}
+    for format, suffix in (("tf_saved_model", ""), ("litert", ".tflite"), ("onnx", ".onnx")):
+        try:
+            found[format] = tfrcp.export(model, folder / f"model{suffix}", format).path
+        except ImportError:
+            continue  # The extra is not installed.
+    return found
+
+
+def test_measures_files_beside_models(files):
+    images = np.ones((3, 4, 4, 3), "float32")
+    result = latency.measure(files, images, batch_size=5, repeats=2, warmup=1)
+    assert list(result) == list(files)
+    runtimes = {"litert": "LiteRT", "onnx": "ONNX Runtime"}
+    for name, measured in result.items():
+        assert measured.runtime == runtimes.get(name, "TensorFlow")
+        assert (measured.bytes is None) == (name == "memory")
+        assert measured.bytes is None or measured.bytes > 500
+        assert measured.batch_size == 5 and len(measured.runs) == 2
+
+
+def test_memory_is_measured_in_a_process_of_its_own(files):
+    images = np.ones((3, 4, 4, 3), "float32")
+    small = [name for name in ("litert", "onnx") if name in files] or ["tf_saved_model"]
+    for name in small:
+        assert 10_000 < latency.peak_memory(files[name], images, batch_size=2) < 1e9
+    with pytest.raises(ValueError, match="a function cannot be brought"):
+        latency.peak_memory(lambda x: x, images)
+
+
+def test_files_that_cannot_be_measured(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    for name in ("notes.txt", "torn.tflite", "torn.onnx"):
+        (tmp_path / name).write_text("no model")
+    images = np.ones((1, 4))
+    for name, error, message in (
+        ("none.tflite", FileNotFoundError, "There is no file"),
+        ("notes.txt", ValueError, "must be a SavedModel folder, a .keras, .tflite or .onnx"),
+        ("folder", ValueError, "must be a SavedModel folder"),
+        ("torn.tflite", (ValueError, ImportError), "LiteRT cannot load|tfrcp.litert"),
+        ("torn.onnx", (ValueError, ImportError), "ONNX Runtime cannot load|tfrcp.onnx"),
+    ):
+        with pytest.raises(error, match=message) as raised:
+            latency.measure({"file": tmp_path / name}, images)
+        assert len(str(raised.value).splitlines()) == 1
+    for module in ("onnxruntime", "ai_edge_litert.interpreter"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for name in ("torn.tflite", "torn.onnx"):
+        with pytest.raises(ImportError, match=r'pip install "tfrcp'):
+            latency.measure({"file": tmp_path / name}, images)
+
+
+def test_other_threads_are_refused_when_tensorflow_runs_already():
+    with pytest.raises(ValueError, match="before its first operation.*threads=77"):
+        latency.measure({"f": lambda x: x}, np.ones((1, 2), "float32"), threads=77)
+
+
 def test_median_spread_and_text_state_milliseconds():
     measured = made_up([1.0, 2.0, 3.0, 4.0, 100.0])
     assert measured.median == 3.0
     assert measured.spread == 2.0
     assert "ms per image" in str(measured)
-    assert "batch of 8 on CPU" in str(measured)
+    assert "batch of 8 on CPU by TensorFlow" in str(measured)
 
 
 def test_ratio_of_a_common_factor_is_exact():
@@ -97,7 +161,9 @@ def test_ratio_holds_the_truth_and_repeats_with_its_seed():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"batch_size": 0}, {"repeats": 1}, {"warmup": -1}], ids=lambda a: next(iter(a))
+    "arguments",
+    [{"batch_size": 0}, {"repeats": 1}, {"warmup": -1}, {"threads": 0}],
+    ids=lambda a: next(iter(a)),
 )
 def test_counts_out_of_range(arguments):
     with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must be at least"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -317,6 +318,53 @@ def test_a_result_that_is_gone_is_made_again_and_the_same(copy, finished, inputs
         assert (copy / name).read_bytes() == (finished / name).read_bytes()
     after = files(copy)
     assert all(after[n] == before[n] for n in before if n.startswith(("search/", "base")))
+
+
+@pytest.mark.parametrize("format", ["litert", "onnx"])
+def test_a_missing_extra_is_found_before_any_work(format, inputs, tmp_path, monkeypatch):
+    for name in ("ai_edge_litert", "ai_edge_litert.interpreter", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf"tfrcp\[{format}\]"):
+        Pipeline(config(inputs, export__format=(format,)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_each_file_is_compared_with_the_unpruned_network(finished):
+    (name,) = metrics(finished)["export"]
+    found = metrics(finished)["export"][name]
+    assert name == "tf_saved_model" and found["path"].endswith("export/saved_model")
+    assert found["after"]["bytes"] < found["before"]["bytes"]
+    assert found["after"]["accuracy"] == found["model_accuracy"]
+    assert found["latency_ratio"]["low"] <= found["latency_ratio"]["ratio"]
+    assert "SavedModel: size on disk" in (finished / "report.html").read_text()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ai_edge_litert") is None,
+    reason="the extra litert (ai-edge-litert) is not installed",
+)
+def test_several_files_that_normalise_by_themselves(copy, inputs):
+    found = metrics(copy)
+    found["stages"] = found["stages"][: STAGES.index("export")]
+    (copy / "metrics.json").write_text(json.dumps(found))
+    given = config(
+        inputs,
+        export__format=("tf_saved_model,litert_int8",),
+        export__calibration_images=30,
+        export__accuracy_tolerance=0.2,
+        export__preprocessing=True,
+    )
+    pipeline = Pipeline(given, copy)
+    given["data"].update(mean=(0.5,), std=(0.25,))  # The export alone learns of them here.
+    pipeline.export()
+    assert sorted(file.name for file in (copy / "export").iterdir()) == [
+        "model_int8.tflite",
+        "saved_model",
+    ]
+    images, _ = pipeline.data.holdout.arrays(4)
+    (outputs,) = tfrcp.runtimes.load(copy / "export" / "saved_model")(0.25 * images + 0.5)
+    expected = answers(load(copy, "finetuned.keras"), images)
+    np.testing.assert_allclose(outputs, expected, atol=1e-4)
 
 
 def test_an_export_that_is_gone_is_made_again(copy, inputs):
@@ -671,7 +719,10 @@ BAD = {
     "warm-up": ({"train__warmup_epochs": 2}, "warmup_epochs"),
     "evaluation batch": ({"evaluate__batch_size": 0}, "batch_size.*0"),
     "latency batch": ({"evaluate__latency_batch_size": 0}, "latency_batch_size.*0"),
-    "export": ({"export__format": "nope"}, "format.*'tf_saved_model'.*'nope'"),
+    "export": ({"export__format": ("nope",)}, "format.*'tf_saved_model'.*'nope'"),
+    "no export": ({"export__format": ()}, "format.*'tf_saved_model'"),
+    "ranges": ({"export__calibration_images": 0}, "calibration_images.*0"),
+    "loss": ({"export__accuracy_tolerance": -1.0}, "accuracy_tolerance.*-1"),
     "seed": ({"seed": -1}, "seed.*-1"),
 }
 

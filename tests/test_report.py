@@ -172,6 +172,37 @@ def test_headline_after_the_search_and_before():
     assert "Nothing" in summary.headline({})
 
 
+def test_files_stand_in_the_table_below_the_networks():
+    metrics = made_up()
+    metrics["export"] = {
+        "litert_int8": {
+            "before": dict(bytes=300_000, latency_ms=0.2, accuracy=0.98),
+            "after": dict(bytes=150_000, latency_ms=0.11, accuracy=0.97),
+            "latency_ratio": dict(ratio=0.55, low=0.5, high=0.6, batch_size=64, device="CPU"),
+        }
+    }
+    text = report.table(metrics)
+    for part in (
+        "LiteRT int8: holdout accuracy",
+        "LiteRT int8: size on disk",
+        "LiteRT int8: latency per image, batch of 64 on CPU",
+        "0.55 (0.50 to 0.60)",
+        "Of the multiply-adds 49.9 % are saved, of the time 40.0 % in TensorFlow",
+        "45.0 % in LiteRT int8: at best, in LiteRT int8, 90.2 % of the saving arrive.",
+    ):
+        assert part in text
+    assert text.splitlines()[8].split()[-1] == "points"
+
+
+def test_a_saving_that_does_not_arrive_is_said():
+    metrics = made_up()
+    metrics["results"]["latency_ratio"].update(ratio=0.9, low=0.8, high=1.0)
+    assert "less than four fifths" in summary.saving(metrics)
+    assert "less than four fifths" in page.html(metrics, {})
+    metrics["results"]["after"]["flops"] = None
+    assert summary.saving(metrics) == ""
+
+
 def test_table_is_aligned():
     lines = report.table(made_up()).splitlines()
     assert lines[:8] == [

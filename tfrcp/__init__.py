@@ -1,10 +1,12 @@
 """tfrcp: structured channel pruning for Keras 3 by random search under a FLOP budget."""
 
-from tfrcp import criteria, data, latency, models, search
+from tfrcp import criteria, data, deployment, latency, models, rounding, search
+from tfrcp.blueprint import Blueprint
 from tfrcp.cost import CostModel, Costs
 from tfrcp.export import export
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
 from tfrcp.inheritance import select, slice_model
+from tfrcp.latency_model import LatencyModel
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import RandomChannelSearch, prune
 from tfrcp.space import Budget, SearchSpace
@@ -13,17 +15,20 @@ from tfrcp.update import recalibrate_batch_norm, reconstruct
 __version__ = "0.1.0"
 
 __all__ = [
+    "Blueprint",
     "Budget",
     "ChannelGraph",
     "ChannelGroup",
     "CostModel",
     "Costs",
+    "LatencyModel",
     "RandomChannelOracle",
     "RandomChannelSearch",
     "SearchSpace",
     "WeightSlice",
     "criteria",
     "data",
+    "deployment",
     "export",
     "latency",
     "models",
@@ -31,6 +36,7 @@ __all__ = [
     "recalibrate_batch_norm",
     "reconstruct",
     "register_rule",
+    "rounding",
     "search",
     "select",
     "slice_model",

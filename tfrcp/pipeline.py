@@ -19,11 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 import tfrcp
-from tfrcp import criteria, latency, models, report, training
+from tfrcp import blueprint, criteria, latency, models, report, training
 from tfrcp.cost import CostModel
 from tfrcp.data import AUGMENTATIONS, Splits, load
+from tfrcp.deployment import deploy, kinds
 from tfrcp.evaluation import metric_for
-from tfrcp.export import export
 from tfrcp.graph.trace import trace
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import UPDATES, RandomChannelSearch
@@ -136,23 +136,12 @@ class Pipeline:
                 )
 
     def export(self) -> None:
-        """Makes `export/saved_model`, whose outputs are compared with the model's."""
-        with self._stage("export", "export/saved_model") as needed:
+        """Makes the files in `export/`, whose answers are compared with the model's."""
+        files = [f"export/{kind.file}" for kind in kinds(self.config["export"]["format"]).values()]
+        with self._stage("export", *files) as needed:
             if needed:
-                model = self.workdir.load_model(_AFTER, "finetune")
-                (self.workdir / "export").mkdir(exist_ok=True)
-                images, _ = self.data.holdout.arrays(8)
-                done = export(
-                    model,
-                    self.workdir / "export/saved_model",
-                    self.config["export"]["format"],
-                    sample=images,
-                    overwrite=True,
-                )
-                print(
-                    f"export: {done.path}, {done.bytes:,} bytes, differs from the model by at most "
-                    f"{done.max_difference:.2g}"
-                )
+                after = self.workdir.load_model(_AFTER, "finetune")
+                self._export(self.workdir.load_model(_BEFORE, "train"), after)
 
     def report(self) -> None:
         """Makes `report.html` and prints the closing table."""
@@ -198,15 +187,20 @@ class Pipeline:
             ("search.calibration_images", 2),
             ("evaluate.batch_size", 1),
             ("evaluate.latency_batch_size", 1),
+            ("export.calibration_images", 1),
+            ("export.accuracy_tolerance", 0),
         ):
             value = config
             for name in path.split("."):
                 value = value[name]
             if value < least:
                 raise ValueError(f"`config.{path}` must be at least {least}. Received: {value}")
+        try:
+            kinds(config["export"]["format"])
+        except ValueError as error:
+            raise ValueError(f"`config.export.format` {error}") from None
         for path, value, known in (
             ("search.update", config["search"]["update"], UPDATES),
-            ("export.format", config["export"]["format"], ("tf_saved_model",)),
             ("train.augment", config["train"]["augment"], (None, *AUGMENTATIONS)),
             ("finetune.augment", config["finetune"]["augment"], (None, *AUGMENTATIONS)),
         ):
@@ -335,24 +329,27 @@ class Pipeline:
         )
         self._merge("results", after_search={"test_accuracy": None, "holdout_accuracy": best.score})
         self.workdir.save_model(_SEARCHED, tuner.get_best_models(1)[0])
-        winner = self.cost(tuner.channels_of(best))
-        self.workdir.write(
-            "channels.json",
-            json.dumps(
-                {
-                    "version": 1,
-                    "model": {key: self.config["model"][key] for key in ("name", "options")},
-                    "channels": kept,
-                    "flops": int(winner.flops[0]),
-                    "params": int(winner.params[0]),
-                    "flops_ratio": float(winner.flops[0] / self.cost.full.flops),
-                    "score": best.score,
-                    "objective": options["objective"],
-                    "seed": self.config["seed"],
-                },
-                indent=1,
-            ),
+        content = blueprint.describe(
+            tuner.graph,
+            tuner.channels_of(best),
+            {
+                **{key: self.config["model"][key] for key in ("name", "options")},
+                "input_shape": list(self.data.input_shape),
+                "classes": self.data.classes,
+            },
+            score=best.score,
+            objective=options["objective"],
+            seed=self.config["seed"],
+            provenance={
+                "versions": self.workdir.metrics["versions"],
+                "data": self.data.name,
+                "base": self.config["model"]["base"],
+                **{key: options[key] for key in ("criterion", "update", "divisor")},
+                "trial": best.trial_id,
+                "trials": len(trials),
+            },
         )
+        self.workdir.write("channels.json", json.dumps(content, indent=1))
 
     def _evaluate(self, before: keras.Model, after: keras.Model) -> None:
         options = self.config["evaluate"]
@@ -381,6 +378,44 @@ class Pipeline:
                 "device": times["after"].device,
             },
         )
+
+    def _export(self, before: keras.Model, after: keras.Model) -> None:
+        options, data = self.config["export"], self.config["data"]
+        (self.workdir / "export").mkdir(exist_ok=True)
+        images, labels = self.data.holdout.arrays()
+        calibration, _ = self.data.train.arrays(options["calibration_images"])
+        preprocessing = {}
+        if options["preprocessing"] and (data["mean"] or data["std"]):
+            mean, std = (
+                np.array(data[name] or [default], "float32")
+                for name, default in (("mean", 0.0), ("std", 1.0))
+            )
+            images, calibration = (array * std + mean for array in (images, calibration))
+            channels = images.shape[-1]
+            preprocessing = {
+                name: np.broadcast_to(value, channels).tolist()
+                for name, value in (("mean", mean), ("std", std))
+            }
+        for name, found in deploy(
+            before,
+            after,
+            self.workdir / "export",
+            options["format"],
+            images,
+            labels,
+            calibration=calibration,
+            batch_size=self.config["evaluate"]["latency_batch_size"],
+            accuracy_tolerance=options["accuracy_tolerance"],
+            **preprocessing,
+        ):
+            self._merge("export", **{name: found})
+            print(
+                f"export: {found['path']}, {found['after']['bytes']:,} bytes, differs from the "
+                f"model by at most {found['max_difference']:.2g}, right on "
+                f"{100 * found['after']['accuracy']:.1f} % of the holdout images (the model "
+                f"{100 * found['model_accuracy']:.1f} %)",
+                flush=True,
+            )
 
     def _merge(self, part: str, **entries: Any) -> None:
         """Sets entries of one part of the metrics."""

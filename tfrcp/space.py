@@ -90,25 +90,38 @@ def _choices(name: str, size: int, low: float, high: float, divisor: int) -> np.
 class Budget:
     """What a pruned network may cost.
 
+    The multiply-adds are met, within the tolerance; all else is bounded from above. Where only
+    `latency` is given it is met instead, and the multiply-adds are free.
+
     Attributes:
         flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
-            an int is absolute. Defaults to 0.5.
+            an int is absolute. Defaults to 0.5, with `latency` to `None`.
         params: Upper bound of the number of weights, in the same units; `None` for no bound.
         tolerance: Float. How far from the target, as a share of the unpruned network's
-            multiply-adds, a proposal may be. Defaults to 0.005.
+            multiply-adds (or latency), a proposal may be. Defaults to 0.005.
+        latency: Time per image, a float in (0, 1]: a share of the unpruned network's, as a
+            `LatencyModel` predicts it. An upper bound beside `flops`, the target without it.
 
     Raises:
         ValueError: If a number is out of range.
     """
 
-    flops: float | int = 0.5
+    flops: float | int | None = None
     params: float | int | None = None
     tolerance: float = 0.005
+    latency: float | None = None
 
     def __post_init__(self) -> None:
+        if self.flops is None and self.latency is None:
+            object.__setattr__(self, "flops", 0.5)
+        if self.latency is not None and not (_is_ratio(self.latency) and 0 < self.latency <= 1):
+            raise ValueError(
+                "`latency` must be a float in (0, 1], a share of the unpruned network's. "
+                f"Received: latency={self.latency!r}"
+            )
         for name in ("flops", "params"):
             value = getattr(self, name)
-            if value is None and name == "params":
+            if value is None:
                 continue
             whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
             ratio = _is_ratio(value) and 0 < value <= 1
@@ -122,9 +135,20 @@ class Budget:
 
     def window(self, full_flops: int) -> tuple[int, int]:
         """Least and largest multiply-adds that are accepted, given the unpruned network's."""
+        if self.flops is None:
+            return 0, full_flops
         target = self.flops * full_flops if _is_ratio(self.flops) else self.flops
         slack = self.tolerance * full_flops
         return math.ceil(target - slack - 1e-6), math.floor(target + slack + 1e-6)
+
+    def latency_window(self, full_latency: float) -> tuple[float, float] | None:
+        """Least and largest time that is accepted, given the unpruned network's; `None` if any."""
+        if self.latency is None:
+            return None
+        if self.flops is not None:
+            return 0.0, self.latency * full_latency
+        low, high = self.latency - self.tolerance, self.latency + self.tolerance
+        return low * full_latency, high * full_latency
 
     def params_limit(self, full_params: int) -> int | None:
         """The largest number of weights that is accepted, given the unpruned network's."""

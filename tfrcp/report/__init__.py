@@ -29,6 +29,9 @@ image, `bytes` are on disk, `seconds` are wall time, `latency_ms` is millisecond
                         latency_ms}; after_search: {test_accuracy, holdout_accuracy};
                         latency_ratio: {ratio (after / before), low, high (95 % interval),
                         batch_size, device}
+    export              {kind of file: {path, max_difference (to the network), model_accuracy,
+                        before, after: {bytes, latency_ms, accuracy (of the file, on holdout
+                        images)}, latency_ratio: as in `results`, and runtime}, ...}
 
 Every key may be missing or null, as after a run that has only begun; what needs it is left out.
 """

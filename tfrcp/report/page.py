@@ -14,6 +14,7 @@ from tfrcp.report.summary import (
     is_number,
     method,
     rows,
+    saving,
     section,
     trainings,
     winner,
@@ -145,7 +146,8 @@ def _table(metrics: Metrics) -> str:
         )
     if is_number(section(metrics, "results", "latency_ratio").get("low")):
         note.append("In brackets: the 95 % interval.")
-    return f"<table>{''.join(lines)}</table>{_paragraph(' '.join(note), 'quiet')}"
+    note.append(saving(metrics))
+    return f"<table>{''.join(lines)}</table>{_paragraph(' '.join(note).rstrip(), 'quiet')}"
 
 
 def _row(tag: str, cells: Iterable[str]) -> str:

@@ -40,22 +40,46 @@ def is_accuracy(metrics: Metrics) -> bool:
     return (section(metrics, "search").get("objective") or "val_accuracy").endswith("accuracy")
 
 
-def rows(metrics: Metrics) -> list[tuple[str, str, str, str]]:
+FILES = {
+    "tf_saved_model": "SavedModel",
+    "litert": "LiteRT float32",
+    "litert_float16": "LiteRT float16",
+    "litert_dynamic": "LiteRT dynamic range",
+    "litert_int8": "LiteRT int8",
+    "onnx": "ONNX",
+}
+
+Row = tuple[str, str, str, str]
+
+
+def rows(metrics: Metrics) -> list[Row]:
     """The before/after table: quantity with its unit, before, after, and how they compare.
 
-    What was measured neither before nor after has no row.
+    First the networks, then the files that were exported. What was measured neither before nor
+    after has no row.
     """
-    before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
-    latency = section(metrics, "results", "latency_ratio")
+    found = _rows(section(metrics, "results"), "test accuracy")
+    for name, title in FILES.items():
+        file = section(metrics, "export", name)
+        measured = _rows(file, "holdout accuracy")
+        found += [(f"{title}: {label}", *cells) for label, *cells in measured]
+    return found
+
+
+def _rows(results: Mapping[str, Any], accuracy: str) -> list[Row]:
+    """Rows of one pair, the networks or their files."""
+    before, after = section(results, "before"), section(results, "after")
+    latency = section(results, "latency_ratio")
     columns = {
-        "test_accuracy": ("test accuracy", percent),
+        "test_accuracy": (accuracy, percent),
+        "accuracy": (accuracy, percent),
         "flops": ("multiply-adds per image", count),
         "params": ("parameters", count),
         "activations": ("activations per image", count),
         "bytes": ("size on disk", size),
         "latency_ms": (", ".join(["latency per image", *_conditions(latency)]), "{:.3g} ms".format),
     }
-    found = []
+    found: list[Row] = []
     for key, (label, text) in columns.items():
         values = before.get(key), after.get(key)
         known = [is_number(value) for value in values]
@@ -66,13 +90,35 @@ def rows(metrics: Metrics) -> list[tuple[str, str, str, str]]:
             comparison = f"{latency['ratio']:.2f}"
             if is_number(latency.get("low")) and is_number(latency.get("high")):
                 comparison += f" ({latency['low']:.2f} to {latency['high']:.2f})"
-        elif key == "test_accuracy" and all(known):
+        elif label == accuracy and all(known):
             comparison = points(values[1] - values[0])
         elif all(known) and values[0]:
             comparison = f"{values[1] / values[0]:.3f}"
         cells = [text(value) if ok else "" for value, ok in zip(values, known, strict=True)]
         found.append((label, cells[0], cells[1], comparison))
     return found
+
+
+def saving(metrics: Metrics) -> str:
+    """How much of the saved multiply-adds arrives as saved time, a sentence; empty if unknown."""
+    share = [section(metrics, "results", when).get("flops") for when in ("before", "after")]
+    places = {"TensorFlow, the Keras model": section(metrics, "results", "latency_ratio")}
+    for name, title in FILES.items():
+        places[title] = section(metrics, "export", name, "latency_ratio")
+    ratios = {title: found["ratio"] for title, found in places.items() if found.get("ratio")}
+    if not (all(map(is_number, share)) and share[0] > share[1]) or not ratios:
+        return ""
+    expected = 1 - share[1] / share[0]
+    parts = [f"{percent(1 - ratio)} in {title}" for title, ratio in ratios.items()]
+    text = f"Of the multiply-adds {percent(expected)} are saved, of the time {', '.join(parts)}"
+    best = min(ratios, key=ratios.get)
+    arrived = (1 - ratios[best]) / expected
+    if arrived < 0.8:
+        return (
+            f"{text}: less than four fifths of the saving arrive on this machine. Channel counts "
+            "in multiples of 8 may bring more; `bin/profile.py --measure` tells."
+        )
+    return f"{text}: at best, in {best}, {percent(arrived)} of the saving arrive."
 
 
 def table(metrics: Metrics) -> str:
@@ -96,6 +142,7 @@ def table(metrics: Metrics) -> str:
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     lines += ["", f"One multiply-add is one FLOP. {latency_verdict(metrics)}".rstrip()]
+    lines += [text for text in [saving(metrics)] if text]
     return "\n".join(lines)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfrcp.cost import CostModel
 from tfrcp.space import Budget, SearchSpace
+
+if TYPE_CHECKING:
+    from tfrcp.latency_model import LatencyModel
 
 _CHAINS = 512
 _WARM_UP = 40
@@ -32,6 +36,7 @@ class RandomSampler:
         cost: The cost model of the same graph.
         budget: The budget.
         seed: Int. Defaults to 0.
+        latency: `tfrcp.LatencyModel` of the same graph, needed where the budget bounds the latency.
 
     Attributes:
         attempts: Number of vectors drawn so far.
@@ -41,8 +46,22 @@ class RandomSampler:
         ValueError: If the budget cannot be met by any vector of the space.
     """
 
-    def __init__(self, space: SearchSpace, cost: CostModel, budget: Budget, seed: int = 0) -> None:
-        self.space, self.cost, self.budget = space, cost, budget
+    def __init__(
+        self,
+        space: SearchSpace,
+        cost: CostModel,
+        budget: Budget,
+        seed: int = 0,
+        *,
+        latency: LatencyModel | None = None,
+    ) -> None:
+        self.space, self.cost, self.budget, self.latency = space, cost, budget, latency
+        if budget.latency is not None and latency is None:
+            raise ValueError(
+                "A budget of latency needs `latency`, a tfrcp.LatencyModel of the same graph. "
+                f"Received: {budget}, latency=None"
+            )
+        self._latency_window = budget.latency_window(latency.full) if latency else None
         self.attempts = self.accepted = 0
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"`seed` must be an int of at least 0. Received: seed={seed!r}")
@@ -95,6 +114,9 @@ class RandomSampler:
             if self._params_limit is not None:
                 terms.append(self.cost.params_terms)
                 ranges.append((0, self._params_limit))
+            if self._latency_window is not None:
+                terms.append((self.latency.form, np.eye(len(self.latency.form))))
+                ranges.append(self._latency_window)
             self._chains = _Chains(self.space, terms, self._random)
             self._chains.tilt_into(ranges)
         chains = self._chains
@@ -103,6 +125,7 @@ class RandomSampler:
         fits = (costs.flops >= self._low) & (costs.flops <= self._high)
         if self._params_limit is not None:
             fits &= costs.params <= self._params_limit
+        fits &= self._in_time(chains.state)
         self.attempts += len(fits)
         self.accepted += int(fits.sum())
         fits &= self._random.random(len(fits)) < chains.weights()
@@ -114,12 +137,28 @@ class RandomSampler:
                 self._ready.append(vector)
         return len(self._seen) - before
 
+    def _in_time(self, channels: np.ndarray) -> np.ndarray:
+        """Whether channel vectors meet the budget of latency, bool array [N]."""
+        if self._latency_window is None:
+            return np.ones(len(channels), dtype=bool)
+        times, (low, high) = self.latency(channels), self._latency_window
+        return (times >= low) & (times <= high)
+
     def _check_reachable(self) -> None:
         ends = self.cost(np.stack([self.space.smallest, self.space.largest]))
         if ends.flops[0] > self._high or ends.flops[1] < self._low:
             raise ValueError(f"{self.budget} cannot be met. {self._range()}")
         if self._params_limit is not None and ends.params[0] > self._params_limit:
             raise ValueError(f"{self.budget} cannot be met. {self._range()}")
+        if self._latency_window is not None:
+            least, most = self.latency(np.stack([self.space.smallest, self.space.largest]))
+            low, high = self._latency_window
+            if least > high or most < low:
+                full = self.latency.full
+                raise ValueError(
+                    f"{self.budget} cannot be met. The space reaches {least / full:.3f} to "
+                    f"{most / full:.3f} of the unpruned {full:.4g} ms per image."
+                )
 
     def _range(self) -> str:
         ends = self.cost(np.stack([self.space.smallest, self.space.largest]))
