@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfrcp" / "__init__.py").read_text()).group(1)
-EXAMPLES = ["scikit-learn>=1.9"]
+SCIKIT_LEARN = ["scikit-learn>=1.9"]
 
 setup(
     name="tfrcp",
@@ -31,7 +31,8 @@ setup(
         "tensorflow-datasets>=4.9.10",
     ],
     extras_require={
-        "examples": EXAMPLES,
-        "test": [*EXAMPLES, "hypothesis>=6.170", "pytest>=9.2", "ruff==0.17.6"],
+        "examples": SCIKIT_LEARN,
+        "surrogate": SCIKIT_LEARN,
+        "test": [*SCIKIT_LEARN, "hypothesis>=6.170", "pytest>=9.2", "ruff==0.17.6"],
     },
 )

@@ -108,6 +108,7 @@ class SurrogateSampler(Sampler):
     ) -> np.ndarray:
         """Expected improvement on the best score, float array [candidates]."""
         from scipy.stats import norm
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
         best = scores.max()
         if len(scores) > _MEMORY:
@@ -116,9 +117,11 @@ class SurrogateSampler(Sampler):
             kept = np.unique(np.concatenate([order[: _MEMORY // 2], latest]))
             vectors, scores = vectors[kept], scores[kept]
         regressor = _regressor()
-        with warnings.catch_warnings(action="ignore"):  # of kernel parameters at their bounds
-            regressor.fit(vectors / self.space.graph.full, scores)
-        mean, spread = regressor.predict(candidates / self.space.graph.full, return_std=True)
+        full = self.space.graph.full
+        # Warnings are of kernel parameters at their bounds. One thread: the matrices are small.
+        with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
+            regressor.fit(vectors / full, scores)
+            mean, spread = regressor.predict(candidates / full, return_std=True)
         z = (mean - best) / np.maximum(spread, 1e-12)
         return spread * (z * norm.cdf(z) + norm.pdf(z))
 
