@@ -16,7 +16,7 @@ LADDER = [
     ["space"],
     ["cost", "criteria", "inheritance"],
     ["update"],
-    ["evaluation", "search.samplers"],
+    ["evaluation", "search.samplers", "search.settings", "search.distributed"],
     ["search.oracles"],
     ["search", "training"],
     [""],  # tfrcp itself: the public names

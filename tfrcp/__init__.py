@@ -5,8 +5,17 @@ from tfrcp.cost import CostModel, Costs
 from tfrcp.export import export
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
 from tfrcp.inheritance import select, slice_model
-from tfrcp.search.oracles import RandomChannelOracle
-from tfrcp.search.tuner import RandomChannelSearch, prune
+from tfrcp.search.oracles import (
+    EvolutionaryChannelOracle,
+    RandomChannelOracle,
+    SurrogateChannelOracle,
+)
+from tfrcp.search.prune import prune
+from tfrcp.search.tuner import (
+    EvolutionaryChannelSearch,
+    RandomChannelSearch,
+    SurrogateChannelSearch,
+)
 from tfrcp.space import Budget, SearchSpace
 from tfrcp.update import recalibrate_batch_norm, reconstruct
 
@@ -18,9 +27,13 @@ __all__ = [
     "ChannelGroup",
     "CostModel",
     "Costs",
+    "EvolutionaryChannelOracle",
+    "EvolutionaryChannelSearch",
     "RandomChannelOracle",
     "RandomChannelSearch",
     "SearchSpace",
+    "SurrogateChannelOracle",
+    "SurrogateChannelSearch",
     "WeightSlice",
     "criteria",
     "data",

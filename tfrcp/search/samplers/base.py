@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
+from typing import Any
 
 import numpy as np
 
@@ -92,6 +94,15 @@ class Sampler:
             index = self._add(vector)
             if np.isfinite(score):
                 self._scores[index] = score
+
+    def get_config(self) -> dict[str, Any]:
+        """What the suggestions depend on, scores aside: a nested dict."""
+        return {
+            "sampler": type(self).__name__,
+            "seed": self.seed,
+            "budget": dataclasses.asdict(self.budget),
+            "space": self.space.get_config(),
+        }
 
     def propose(self) -> np.ndarray:
         """One vector that meets the budget and is not `known`, int64 array [prunable groups]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tfrcp.cost import CostModel
@@ -60,6 +62,15 @@ class EvolutionarySampler(Sampler):
         self._population, self._tournament = population, tournament
         self._crossover = crossover
         self._random = RandomSampler(space, cost, budget, seed)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the suggestions depend on, scores aside: a nested dict."""
+        return {
+            **super().get_config(),
+            "population": self._population,
+            "tournament": self._tournament,
+            "crossover": self._crossover,
+        }
 
     def propose(self) -> np.ndarray:
         """A child of the population, or a random vector."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,10 @@ class RejectionSampler(Sampler):
         self._rates, self._max_draws = prune_rates, max_draws
         self._random = np.random.default_rng(self.seed)
         self._drawn: deque[np.ndarray] = deque()
+
+    def get_config(self) -> dict[str, Any]:
+        """What the suggestions depend on: a nested dict."""
+        return {**super().get_config(), "prune_rates": self._rates}
 
     @property
     def acceptance(self) -> float:

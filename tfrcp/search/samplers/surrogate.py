@@ -68,6 +68,10 @@ class SurrogateSampler(Sampler):
         self._random = RandomSampler(space, cost, budget, seed)
         self._pool: deque[np.ndarray] = deque()
 
+    def get_config(self) -> dict[str, Any]:
+        """What the suggestions depend on, scores aside: a nested dict."""
+        return {**super().get_config(), "random_first": self._random_first}
+
     def propose(self) -> np.ndarray:
         """The candidate with the largest expected improvement, or a random vector."""
         count = len(self._vectors)
