@@ -23,7 +23,7 @@ setup(
         "absl-py>=2.5",
         "importlib_resources>=7.1",  # tensorflow-datasets needs it and does not say so
         "keras>=3.15",
-        "keras-tuner>=1.4.8",
+        "keras-tuner>=1.4.8,<1.5",  # tfrcp/search/distributed.py knows its inside
         "matplotlib>=3.11",
         "ml-collections>=1.1",
         "numpy>=2.4",
