@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,9 @@ import numpy as np
 
 from tfrcp import criteria
 from tfrcp.cost import CostModel
-from tfrcp.data import as_arrays, check_labels
 from tfrcp.evaluation import ProgramEvaluator, metric_for
-from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import read_weights
 from tfrcp.graph.trace import trace
-from tfrcp.search import settings
+from tfrcp.search import inputs, settings
 from tfrcp.search.distributed import DistributedTuner, role
 from tfrcp.search.oracles import (
     ChannelOracle,
@@ -140,11 +136,11 @@ class ChannelSearch(DistributedTuner):
             oracle, directory=directory, project_name=project_name, overwrite=overwrite
         )
         self._settings = {
-            "criterion": _identity(self.criterion),
+            "criterion": inputs.identity(self.criterion),
             "update": update,
             "calibration_images": calibration_images,
             "objective": objective,
-            "model": _fingerprint(self.graph, model),
+            "model": inputs.fingerprint(self.graph, model),
         }
         self.reload()
         if self.store.trials:
@@ -165,10 +161,16 @@ class ChannelSearch(DistributedTuner):
             RuntimeError: If a candidate cannot be scored.
         """
         data = x if y is None else (x, y)
-        holdout = self._read("validation_data", validation_data, labels=True)
+        holdout = inputs.read(
+            "validation_data",
+            validation_data,
+            self.model,
+            labels=True,
+            classes=self.oracle.objective.name == "val_accuracy",
+        )
         calibration = None
         if self._update != "none":
-            calibration, _ = self._read("x", data, count=self._calibration_images)
+            calibration, _ = inputs.read("x", data, self.model, count=self._calibration_images)
         if self.role == "chief":
             self._run(verbose)  # Others score.
         self._prepare(data, calibration, holdout, verbose)
@@ -205,7 +207,10 @@ class ChannelSearch(DistributedTuner):
         if self.store.end_order and self._options["racing"]:
             # The one to beat is known again.
             self._evaluator.score(self.channels_of(self._best(1)[0]))
-        self._progress = Progress(self.store, verbose=verbose and self.role != "worker")
+        verbose = verbose and self.role != "worker"
+        if verbose and self.role == "chief":
+            print("search: workers score every candidate on all holdout images", flush=True)
+        self._progress = Progress(self.store, verbose=verbose)
         if self.role != "worker":
             settings.write(self._settings_file, self._settings)
         try:
@@ -285,36 +290,6 @@ class ChannelSearch(DistributedTuner):
     def _settings_file(self) -> Path:
         return Path(self.project_dir) / "search.json"
 
-    def _read(
-        self, name: str, data: Any, *, count: int | None = None, labels: bool = False
-    ) -> tuple[Any, Any]:
-        """Data of an argument as arrays that fit the model."""
-        try:
-            x, y = as_arrays(data, count=count, labels=labels)
-            if labels and (self.oracle.objective.name == "val_accuracy" or y.dtype.kind in "iu"):
-                check_labels(y, self.model.outputs[0].shape[-1])
-        except ValueError as error:
-            raise ValueError(
-                f"`{name}` cannot be used. {str(error).replace('`data`', 'It')}"
-            ) from None
-        self._check(x, name)
-        return x, y
-
-    def _check(self, x: Any, name: str) -> None:
-        """Compares images with the model's inputs."""
-        arrays, inputs = keras.tree.flatten(x), self.model.inputs
-        expected = [tuple(tensor.shape) for tensor in inputs]
-        fits = len(arrays) == len(inputs) and all(
-            array.ndim == len(shape)
-            and all(n is None or n == m for n, m in zip(shape[1:], array.shape[1:], strict=True))
-            for array, shape in zip(arrays, expected, strict=True)
-        )
-        if not fits:
-            raise ValueError(
-                f"`{name}` must hold arrays of shape {expected}, as the model's inputs. "
-                f"Received: {[array.shape for array in arrays]}"
-            )
-
 
 class RandomChannelSearch(ChannelSearch):
     """Random channel pruning: tries random channel counts under a budget. See `ChannelSearch`.
@@ -341,20 +316,3 @@ class SurrogateChannelSearch(ChannelSearch):
     """
 
     oracle_class = SurrogateChannelOracle
-
-
-def _identity(criterion: Any) -> Any:
-    """What tells a criterion from others: its config, or the name of a function."""
-    try:
-        return criteria.serialize(criterion)
-    except ValueError:
-        return getattr(criterion, "__qualname__", type(criterion).__qualname__)
-
-
-def _fingerprint(graph: ChannelGraph, model: keras.Model) -> str:
-    """A checksum of a model's weights with channels."""
-    checksum = 0
-    for entry in read_weights(graph, model).values():
-        for array in entry.values():
-            checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
-    return f"{checksum:08x}"
