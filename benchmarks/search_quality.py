@@ -6,10 +6,10 @@ squares, and are scored on the same holdout images. Nothing is raced or trained 
 the best score so far, its mean over the seeds and the standard deviation; and the mean accuracy of
 the winners on test images, which chose nothing.
 
-Measured (ResNet-20, 12 epochs of training, 30 % of the multiply-adds, 60 trials, 5 seeds; unpruned
-0.0965): the best cross-entropy is 0.381 ± 0.029 of random candidates, 0.366 ± 0.019 of evolution and
-0.301 ± 0.008 of the surrogate; the winners are right on 85.5, 86.4 and 88.8 % of the test images.
-The first 20 trials are the same random ones.
+Measured (ResNet-20, 12 epochs of training, 30 % of the multiply-adds, 60 trials, 5 seeds;
+cross-entropy of the unpruned network 0.0965): the best is 0.381 ± 0.029 of random candidates,
+0.366 ± 0.019 of evolution and 0.301 ± 0.008 of the surrogate; the winners are right on 85.5, 86.4
+and 88.8 % of the test images. The first 20 trials are the same random ones.
 
 python benchmarks/search_quality.py [--trials=60] [--seeds=5] [--flops=0.3]
 """

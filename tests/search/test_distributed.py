@@ -161,6 +161,14 @@ def test_a_late_worker_leaves_at_once(make):
     assert chief.oracle.finished
 
 
+def test_a_worker_overwrites_nothing(make, tmp_path):
+    make().search()
+    before = stored(tmp_path)
+    oracle = make("worker").store
+    Tuner(oracle, directory=str(tmp_path), project_name="project", overwrite=True)
+    assert stored(tmp_path) == before
+
+
 def test_without_a_chief_a_worker_gives_up_with_its_address(make, monkeypatch):
     monkeypatch.setattr(distributed, "OUTAGE", 0.3)
     worker = make("worker")

@@ -70,6 +70,8 @@ class DistributedTuner(keras_tuner.Tuner):
 
     def __init__(self, oracle: Any, *args: Any, **kwargs: Any) -> None:
         self.store, self.role = oracle, role()
+        if self.role == "worker":
+            kwargs["overwrite"] = False  # The trials are the chief's.
         super().__init__(oracle, *args, **kwargs)
         if self.role == "worker":
             self.oracle = _Client(oracle)
