@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfrcp" / "__init__.py").read_text()).group(1)
-EXAMPLES = ["scikit-learn>=1.9"]
+SCIKIT_LEARN = ["scikit-learn>=1.9"]
 LITERT = ["ai-edge-litert>=2.3"]
 ONNX = ["onnx>=1.23", "onnxruntime>=1.32", "tf2onnx>=1.17"]
 
@@ -25,7 +25,7 @@ setup(
         "absl-py>=2.5",
         "importlib_resources>=7.1",  # tensorflow-datasets needs it and does not say so
         "keras>=3.15",
-        "keras-tuner>=1.4.8",
+        "keras-tuner>=1.4.8,<1.5",  # tfrcp/search/distributed.py knows its inside
         "matplotlib>=3.11",
         "ml-collections>=1.1",
         "numpy>=2.4",
@@ -34,9 +34,10 @@ setup(
         "threadpoolctl>=3.6",
     ],
     extras_require={
-        "examples": EXAMPLES,
+        "examples": SCIKIT_LEARN,
         "litert": LITERT,
         "onnx": ONNX,
-        "test": [*EXAMPLES, "hypothesis>=6.170", "pytest>=9.2", "ruff==0.17.6"],
+        "surrogate": SCIKIT_LEARN,
+        "test": [*SCIKIT_LEARN, "hypothesis>=6.170", "pytest>=9.2", "ruff==0.17.6"],
     },
 )

@@ -14,12 +14,18 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Arguments that every benchmark takes."""
-    arguments = argparse.ArgumentParser(description=description)
+    """Arguments of every benchmark that scores a network."""
+    arguments = plain_parser(description)
     arguments.add_argument("--network", default="resnet56", help="a CIFAR ResNet in tfrcp.models")
     arguments.add_argument("--weights", help="PyTorch arrays (.npz); without, random weights")
     arguments.add_argument("--data_dir", help="tfds folder; without, made-up images")
     arguments.add_argument("--data", default="cifar10", help="tfds name")
+    return arguments
+
+
+def plain_parser(description: str) -> argparse.ArgumentParser:
+    """Arguments of every benchmark."""
+    arguments = argparse.ArgumentParser(description=description)
     arguments.add_argument("--out", default="runs/benchmarks", help="folder of the results")
     arguments.add_argument("--seed", type=int, default=0)
     return arguments

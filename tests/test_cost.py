@@ -70,11 +70,12 @@ def test_costs_grow_with_every_channel(residual):
         assert all(a > b for a, b in zip(after, before, strict=True))
 
 
-def test_polynomial_is_the_cost(residual):
+def test_the_quadratic_forms_are_the_costs(residual):
     graph, cost = residual
-    left, right = cost.flops_terms
     vector = np.append(graph.full - 1, 1)
-    assert ((left @ vector) * (right @ vector)).sum() == cost(graph.full - 1).flops[0]
+    for form, value in zip(cost.forms, cost(graph.full - 1), strict=True):
+        assert vector @ form @ vector == value[0]
+        assert (form == np.triu(form)).all() and (form >= 0).all()
 
 
 def test_large_numbers_are_exact():

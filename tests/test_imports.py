@@ -17,7 +17,7 @@ LADDER = [
     ["space", "deployment"],
     ["cost", "criteria", "inheritance"],
     ["update", "blueprint", "latency_model"],
-    ["evaluation", "search.samplers"],
+    ["evaluation", "search.samplers", "search.settings", "search.distributed"],
     ["search.oracles", "rounding"],
     ["search", "training"],
     [""],  # tfrcp itself: the public names

@@ -1,5 +1,7 @@
 """The search space and the budget."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -74,6 +76,13 @@ def test_fixed_groups_keep_all(graph):
             r"no prunable group.*'stem_conv', 'one_conv'.*Received: 'nothing'",
         ),
         ({"fixed": ["head"]}, "no prunable group.*Received: 'head'"),
+        ({"min_ratio": 0.5, "max_ratio": {"two": 0.4}}, "min_ratio=0.5, max_ratio=0.4"),
+        ({"max_ratio": {"nothing*": 0.5}}, r"no prunable group.*Received: 'nothing\*'"),
+        ({"divisor": {"two": 0}}, "`divisor` must be.*divisor=0"),
+        ({"max_ratio": float("inf"), "from_scratch": True}, "max_ratio=inf"),
+        ({"tied": "stem_conv"}, "`tied` must be a sequence.*'stem_conv'"),
+        ({"tied": ["nothing"]}, "no prunable group.*Received: 'nothing'"),
+        ({"tied": ["*_conv", "one*"]}, "'one_conv' stands in two ties"),
         (
             {"divisor": 4, "max_ratio": 0.7},
             r"No multiple of 4 lies in \[1, 2\].*'stem_conv'.*`fixed`",
@@ -92,6 +101,67 @@ def test_bad_types(graph, arguments):
     # Fails: a TypeError of Python's own, which does not name the argument.
     with pytest.raises(ValueError, match=next(iter(arguments))):
         tfrcp.SearchSpace(graph, **arguments)
+
+
+def test_ratios_and_divisors_by_name_and_pattern(graph):
+    space = tfrcp.SearchSpace(
+        graph,
+        min_ratio={"one_conv": 0.8, "*_conv": 0.5},
+        max_ratio={"two": 0.5},
+        divisor={"three*": 3},
+    )
+    assert [choice.tolist() for choice in space.choices] == [[2, 3, 4], [4, 5], [1], [3, 6]]
+
+
+def test_groups_are_fixed_by_pattern(graph):
+    space = tfrcp.SearchSpace(graph, fixed=["*_conv"])
+    assert [len(choice) for choice in space.choices] == [1, 1, 3, 1]
+
+
+def test_tied_groups_keep_the_same_share(graph):
+    space = tfrcp.SearchSpace(graph, tied=["*_conv"])  # of sizes 4, 5 and 6
+    assert [block.columns.tolist() for block in space.blocks] == [[0, 1, 3], [2]]
+    options = space.blocks[0].options
+    assert options[:, 2].tolist() == [1, 2, 3, 4, 5, 6]
+    assert (np.abs(options / [4, 5, 6] - options[:, 2:] / 6) <= [0.5 / 4, 0.5 / 5, 0]).all()
+    assert space.size == 6 * 3
+    assert space.smallest.tolist() == [1, 1, 1, 1] and space.largest.tolist() == [4, 5, 3, 6]
+    two = tfrcp.SearchSpace(graph, tied=[("stem_conv", "two"), "one*"], fixed=["two"])
+    assert [block.columns.tolist() for block in two.blocks] == [[0], [1], [2], [3]]
+
+
+def test_wider_than_the_network_for_training_from_scratch(graph):
+    space = tfrcp.SearchSpace(graph, 0.5, 1.5, from_scratch=True)
+    assert [choice.tolist() for choice in space.choices] == [
+        [2, 3, 4, 5, 6],
+        [3, 4, 5, 6, 7],
+        [2, 3, 4],
+        [3, 4, 5, 6, 7, 8, 9],
+    ]
+
+
+def test_summary_tells_the_costs_of_the_space(graph):
+    cost = tfrcp.CostModel(graph)
+    space = tfrcp.SearchSpace(graph)
+    lines = space.summary(cost).splitlines()
+    assert lines[0].split()[-4:] == ["smallest", "middle", "largest", "unpruned"]
+    assert [line.split()[0] for line in lines[1::2]] == ["multiply-adds", "weights", "activations"]
+    ends = cost(np.stack([space.smallest, space.centroid, space.largest])).flops
+    assert lines[1].split()[1:4] == [f"{n:,}" for n in ends]
+    assert lines[2].split()[-1] == "1.000" and max(map(len, lines)) <= 100
+
+
+def test_config_is_plain_and_tells_spaces_apart(graph):
+    config = tfrcp.SearchSpace(graph, divisor=2, tied=["*_conv"]).get_config()
+    assert json.loads(json.dumps(config)) == config
+    assert config["one_conv"] == {
+        "channels": 5,
+        "least": 2,
+        "most": 5,
+        "divisor": 2,
+        "block": 0,
+    }
+    assert config != tfrcp.SearchSpace(graph, divisor=2).get_config()
 
 
 def test_nothing_to_prune():
@@ -142,6 +212,7 @@ def test_params_limit(params, limit):
         ({"flops": float("nan")}, "`flops` must.*flops=nan"),
         ({"params": 0}, "`params` must.*params=0"),
         ({"params": 2.0}, "`params` must.*params=2.0"),
+        ({"activations": 2.0}, "`activations` must.*activations=2.0"),
         ({"tolerance": -0.1}, r"`tolerance` must be in \[0, 1\).*-0.1"),
         ({"tolerance": 1}, r"`tolerance` must be in \[0, 1\)"),
         ({"tolerance": float("nan")}, "`tolerance` must.*nan"),

@@ -7,8 +7,17 @@ from tfrcp.export import export
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
 from tfrcp.inheritance import select, slice_model
 from tfrcp.latency_model import LatencyModel
-from tfrcp.search.oracles import RandomChannelOracle
-from tfrcp.search.tuner import RandomChannelSearch, prune
+from tfrcp.search.oracles import (
+    EvolutionaryChannelOracle,
+    RandomChannelOracle,
+    SurrogateChannelOracle,
+)
+from tfrcp.search.prune import prune
+from tfrcp.search.tuner import (
+    EvolutionaryChannelSearch,
+    RandomChannelSearch,
+    SurrogateChannelSearch,
+)
 from tfrcp.space import Budget, SearchSpace
 from tfrcp.update import recalibrate_batch_norm, reconstruct
 
@@ -21,10 +30,14 @@ __all__ = [
     "ChannelGroup",
     "CostModel",
     "Costs",
+    "EvolutionaryChannelOracle",
+    "EvolutionaryChannelSearch",
     "LatencyModel",
     "RandomChannelOracle",
     "RandomChannelSearch",
     "SearchSpace",
+    "SurrogateChannelOracle",
+    "SurrogateChannelSearch",
     "WeightSlice",
     "criteria",
     "data",

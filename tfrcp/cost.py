@@ -12,7 +12,7 @@ from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.rules import Axes, KernelRule, find_rule
 
-_CHUNK = 4096
+_CHUNK = 512  # vectors at a time: what they need fits a processor's cache
 
 
 class Costs(NamedTuple):
@@ -33,14 +33,17 @@ class Costs(NamedTuple):
 class CostModel:
     """The cost of every channel vector of a traced model.
 
-    Each cost is a sum of products of numbers of kept channels, so that a pool of configurations is
-    evaluated with a few matrix products.
+    Each cost is a sum of products of at most two numbers of kept channels, that is a quadratic form
+    of the channel vector with a one appended: a pool of configurations is evaluated with one matrix
+    product.
 
     Args:
         graph: The trace.
 
     Attributes:
         full: `Costs` of the unpruned model, ints.
+        forms: `Costs` of the quadratic forms, float arrays [prunable groups + 1, prunable groups +
+            1] of whole numbers, upper triangular: a cost is v . form . v, where v = [channels, 1].
         uncounted: Paths of the operations that no rule knows: their multiply-adds are missing in
             `flops`.
 
@@ -64,7 +67,8 @@ class CostModel:
             if isinstance(rule, KernelRule):
                 _, outputs = rule.ends(call, graph.labels)
                 activations.add(rule.output_positions(call), (outputs,))
-        self._terms = Costs(flops.done(), self._params(axes).done(), activations.done())
+        self.forms = Costs(flops.form, self._params(axes).form, activations.form)
+        self._stacked = np.concatenate(self.forms, axis=1)
         self.full = Costs(*(int(n[0]) for n in self(graph.full[None])))
 
     def _params(self, axes: Mapping[str, Axes]) -> _Polynomial:
@@ -103,21 +107,16 @@ class CostModel:
                 f"each prunable group. Received an array of shape {channels.shape} of type "
                 f"{channels.dtype}."
             )
-        return Costs(*(terms(channels) for terms in self._terms))
-
-    @property
-    def flops_terms(self) -> tuple[np.ndarray, np.ndarray]:
-        """The multiply-adds as the sum over t of (left_t . [c, 1]) (right_t . [c, 1]).
-
-        Returns:
-            Float arrays `left` and `right` [T, prunable groups + 1].
-        """
-        return self._terms.flops.left, self._terms.flops.right
-
-    @property
-    def params_terms(self) -> tuple[np.ndarray, np.ndarray]:
-        """The number of weights in the same form."""
-        return self._terms.params.left, self._terms.params.right
+        # Products in float64 are exact: all numbers are whole, none is negative, and the sums stay
+        # below 2^53.
+        results = np.empty((len(self.forms), len(channels)), dtype="int64")
+        for start in range(0, len(channels), _CHUNK):
+            part = channels[start : start + _CHUNK]
+            vectors = np.ones((len(part), channels.shape[1] + 1))
+            vectors[:, :-1] = part
+            products = (vectors @ self._stacked).reshape(len(part), len(self.forms), -1)
+            results[:, start : start + _CHUNK] = np.einsum("nkg,ng->kn", products, vectors)
+        return Costs(*results)
 
 
 class _Polynomial:
@@ -125,34 +124,16 @@ class _Polynomial:
 
     def __init__(self, graph: ChannelGraph) -> None:
         self._graph = graph
-        self._rows: list[tuple[np.ndarray, np.ndarray]] = []
+        width = len(graph.prunable) + 1
+        self.form = np.zeros((width, width))
 
     def add(self, coefficient: int, factors: tuple[np.ndarray, ...]) -> None:
         """Adds coefficient x the number of kept channels in each factor."""
-        one = np.zeros(len(self._graph.prunable) + 1)
+        one = np.zeros(len(self.form))
         one[-1] = 1
         rows = [one, one]
         for i, labels in enumerate(factors):
             positions, always = self._graph.counts(labels)
             rows[i] = np.append(positions, always).astype(float)
-        self._rows.append((rows[0], rows[1] * coefficient))
-
-    def done(self) -> _Polynomial:
-        """Gathers what was added into matrices."""
-        width = len(self._graph.prunable) + 1
-        self.left = np.array([row for row, _ in self._rows]).reshape(-1, width)
-        self.right = np.array([row for _, row in self._rows]).reshape(-1, width)
-        return self
-
-    def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """Values at channel vectors [N, groups], int64 array [N].
-
-        Matrix products in float64 are exact here: every number is an integer below 2^53.
-        """
-        result = np.empty(len(channels), dtype="int64")
-        for start in range(0, len(channels), _CHUNK):
-            part = channels[start : start + _CHUNK].astype(float)
-            left = part @ self.left[:, :-1].T + self.left[:, -1]
-            right = part @ self.right[:, :-1].T + self.right[:, -1]
-            result[start : start + _CHUNK] = np.einsum("nt,nt->n", left, right)
-        return result
+        product = np.outer(rows[0], rows[1] * coefficient)
+        self.form += np.triu(product) + np.tril(product, -1).T

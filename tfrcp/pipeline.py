@@ -25,6 +25,7 @@ from tfrcp.data import AUGMENTATIONS, Splits, load
 from tfrcp.deployment import deploy, kinds
 from tfrcp.evaluation import metric_for
 from tfrcp.graph.trace import trace
+from tfrcp.search.distributed import role
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import UPDATES, RandomChannelSearch
 from tfrcp.space import Budget, SearchSpace
@@ -54,7 +55,8 @@ class Pipeline:
         criteria.get(config["search"]["criterion"])
         self._builder()
         self._check_numbers()
-        self.workdir = Workdir(workdir)
+        self._is_worker = role() == "worker"
+        self.workdir = Workdir(workdir, shared=self._is_worker)
         for stage in STAGES:
             self.workdir.check(stage, self._parts(stage))
         self.data = self._load_data()
@@ -72,6 +74,8 @@ class Pipeline:
         RandomChannelOracle(
             space, self.cost, self.budget, search["objective"], search["max_trials"], config["seed"]
         )
+        if self._is_worker:
+            return  # The chief keeps the working folder.
         smallest = self.cost(space.smallest).flops[0]
         self.workdir.update(
             name=config["name"],
@@ -112,7 +116,13 @@ class Pipeline:
                 self._merge("training", base={"history": history})
 
     def search(self) -> None:
-        """Makes `channels.json` and `pruned.keras`, the best of the candidates."""
+        """Makes `channels.json` and `pruned.keras`, the best of the candidates.
+
+        As a worker (see `tfrcp.search.distributed`) it scores candidates for the chief, who does.
+        """
+        if self._is_worker:
+            self._search(self.workdir.load_model(_BEFORE, "train"))
+            return
         with self._stage("search", "channels.json", _SEARCHED) as needed:
             if needed:
                 self._search(self.workdir.load_model(_BEFORE, "train"))
@@ -151,6 +161,11 @@ class Pipeline:
     # The work behind the stages.
 
     def _stage(self, name: str, *outputs: str) -> Any:
+        if self._is_worker:
+            raise ValueError(
+                f"Workers run the search alone, not the stage '{name}'. Unset KERASTUNER_TUNER_ID, "
+                "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT."
+            )
         return self.workdir.stage(name, self._parts(name), *outputs)
 
     def _parts(self, name: str) -> dict[str, Any]:
@@ -295,6 +310,8 @@ class Pipeline:
         tuner.search(
             self.data.train.dataset(self.config["evaluate"]["batch_size"]), validation_data=holdout
         )
+        if self._is_worker:
+            return
         trials = [t for t in tuner.oracle.trials.values() if t.score is not None]
         costs = self.cost(np.array([tuner.channels_of(trial) for trial in trials]))
         best = tuner.oracle.get_best_trials(1)[0]

@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tfrcp.graph.channels import ChannelGraph
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """Groups whose channel counts are chosen together; mostly a single one.
+
+    Attributes:
+        columns: int array [groups of the block], their columns in a channel vector.
+        options: int64 array [options, groups of the block], what they may be, ascending.
+    """
+
+    columns: np.ndarray
+    options: np.ndarray
+
+
 class SearchSpace:
     """The channel counts that each group may take.
 
+    Ratios and divisors can differ between groups: a dict maps names of groups, or patterns such as
+    "stage1*" (as in `fnmatch`), to values; the first one that fits a group counts, and the default
+    where none does.
+
     Args:
         graph: The trace of the model.
-        min_ratio: Float in (0, 1]. The least share of its channels that a group keeps (at least
-            one channel). Defaults to 0.1.
-        max_ratio: Float in [min_ratio, 1]. The largest share. Defaults to 1.
-        divisor: Int. Counts are multiples of it; the full size is always allowed where `max_ratio`
-            is 1. Defaults to 1.
-        fixed: Names of groups that keep all their channels.
+        min_ratio: Float in (0, 1], or a dict. The least share of its channels that a group keeps
+            (at least one channel). Defaults to 0.1.
+        max_ratio: Float in [min_ratio, 1], or a dict. The largest share. Defaults to 1.
+        divisor: Int, or a dict. Counts are multiples of it; the full size is always allowed where
+            it lies within the ratios. Defaults to 1.
+        fixed: Names or patterns of groups that keep all their channels.
+        tied: Groups that keep the same share of their channels, but for rounding: for each tie a
+            name or pattern, or a sequence of them, such as `("stage1*", "stage2*")`. The counts of
+            a tie's widest group decide; the others take their nearest allowed counts.
+        from_scratch: Whether ratios may be above 1: for networks that are trained from random
+            weights, since wider groups have none to inherit.
 
     Attributes:
+        blocks: Tuple of `Block`: which choices are made, independently of each other.
         choices: Tuple of int64 arrays, the allowed counts of each prunable group, ascending.
         smallest: int64 array [prunable groups], the least counts.
         largest: int64 array [prunable groups], the largest counts.
@@ -35,42 +60,163 @@ class SearchSpace:
     def __init__(
         self,
         graph: ChannelGraph,
-        min_ratio: float = 0.1,
-        max_ratio: float = 1.0,
-        divisor: int = 1,
+        min_ratio: float | Mapping[str, float] = 0.1,
+        max_ratio: float | Mapping[str, float] = 1.0,
+        divisor: int | Mapping[str, int] = 1,
         fixed: Sequence[str] = (),
+        *,
+        tied: Sequence[str | Sequence[str]] = (),
+        from_scratch: bool = False,
     ) -> None:
-        numbers = all(isinstance(x, int | float | np.number) for x in (min_ratio, max_ratio))
-        if not (numbers and 0 < min_ratio <= max_ratio <= 1):
-            raise ValueError(
-                "Ratios must satisfy 0 < min_ratio <= max_ratio <= 1. "
-                f"Received: min_ratio={min_ratio}, max_ratio={max_ratio}"
-            )
-        if isinstance(divisor, bool) or not isinstance(divisor, int | np.integer) or divisor < 1:
-            raise ValueError(f"`divisor` must be a positive int. Received: divisor={divisor}")
         if isinstance(fixed, str) or not isinstance(fixed, Iterable):
             raise ValueError(
                 f"`fixed` must be a sequence of group names. Received: fixed={fixed!r}"
             )
+        if isinstance(tied, str) or not isinstance(tied, Iterable):
+            raise ValueError(
+                "`tied` must be a sequence of patterns, or of sequences of them, one for each tie. "
+                f"Received: tied={tied!r}"
+            )
+        lows, highs, divisors = (
+            _by_group(graph, value, default)
+            for value, default in ((min_ratio, 0.1), (max_ratio, 1.0), (divisor, 1))
+        )
+        for low, high in zip(lows, highs, strict=True):
+            _check_ratios(low, high, from_scratch)
+        for number in divisors:
+            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+                raise ValueError(f"`divisor` must be a positive int. Received: divisor={number}")
         if not graph.prunable:
             raise ValueError(
                 f"No channel of '{graph.name}' can be pruned. `print(graph.explain())` says why."
             )
         self.graph = graph
-        columns = {graph.column(name) for name in fixed}
-        self.choices = tuple(
+        self._divisors = [int(number) for number in divisors]
+        still = {column for pattern in fixed for column in _columns(graph, pattern)}
+        allowed = [
             np.array([group.size])
-            if column in columns
-            else _choices(group.name, group.size, min_ratio, max_ratio, int(divisor))
+            if column in still
+            else _choices(group.name, group.size, lows[column], highs[column], divisors[column])
             for column, group in enumerate(graph.prunable)
+        ]
+        self.blocks = tuple(
+            _block(graph, allowed, columns) for columns in _ties(graph, tied, still)
         )
+        choices = {
+            int(column): np.unique(block.options[:, i])
+            for block in self.blocks
+            for i, column in enumerate(block.columns)
+        }
+        self.choices = tuple(choices[column] for column in range(len(graph.prunable)))
         self.smallest = np.array([choice[0] for choice in self.choices])
         self.largest = np.array([choice[-1] for choice in self.choices])
 
     @property
     def size(self) -> int:
         """Number of channel vectors, whatever they cost."""
-        return math.prod(len(choice) for choice in self.choices)
+        return math.prod(len(block.options) for block in self.blocks)
+
+    @property
+    def centroid(self) -> np.ndarray:
+        """The middle one of every group's counts, int64 array [prunable groups]."""
+        vector = np.empty(len(self.choices), dtype="int64")
+        for block in self.blocks:
+            vector[block.columns] = block.options[len(block.options) // 2]
+        return vector
+
+    def summary(self, cost: Callable[[np.ndarray], Any]) -> str:
+        """What the smallest, the middle and the largest vector cost; text for a terminal.
+
+        Args:
+            cost: `tfrcp.CostModel` of the same graph.
+        """
+        costs = cost(np.stack([self.smallest, self.centroid, self.largest, self.graph.full]))
+        units = {"flops": "multiply-adds", "params": "weights", "activations": "activations"}
+        lines = [f"{'per image':14}{'smallest':>18}{'middle':>18}{'largest':>18}{'unpruned':>18}"]
+        for name, numbers in costs._asdict().items():
+            lines.append(f"{units[name]:14}" + "".join(f"{int(n):18,}" for n in numbers))
+            shares = "".join(f"{n / numbers[-1]:18.3f}" for n in numbers)
+            lines.append(f"{'  share':14}" + shares)
+        return "\n".join(lines)
+
+    def get_config(self) -> dict[str, dict[str, int]]:
+        """Maps the name of each prunable group to what it may be, in plain numbers."""
+        tie_of = {int(c): b for b, block in enumerate(self.blocks) for c in block.columns}
+        return {
+            group.name: {
+                "channels": group.size,
+                "least": int(choice[0]),
+                "most": int(choice[-1]),
+                "divisor": divisor,
+                "block": tie_of[column],
+            }
+            for column, (group, choice, divisor) in enumerate(
+                zip(self.graph.prunable, self.choices, self._divisors, strict=True)
+            )
+        }
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
+
+
+def _columns(graph: ChannelGraph, pattern: str) -> list[int]:
+    """Columns of the prunable groups that a name or pattern fits."""
+    names = [group.name for group in graph.prunable]
+    found = [i for i, name in enumerate(names) if isinstance(pattern, str) and _fits(name, pattern)]
+    return found or [graph.column(pattern)]  # whose error lists the names
+
+
+def _by_group(graph: ChannelGraph, value: Any, default: Any) -> list[Any]:
+    """The value of each prunable group."""
+    if not isinstance(value, Mapping):
+        return [value] * max(len(graph.prunable), 1)
+    values: list[Any] = [default] * len(graph.prunable)
+    for pattern in reversed(value):
+        for column in _columns(graph, pattern):
+            values[column] = value[pattern]
+    return values
+
+
+def _check_ratios(low: float, high: float, from_scratch: bool) -> None:
+    numbers = all(isinstance(x, int | float | np.number) for x in (low, high))
+    if not (numbers and 0 < low <= high and (high <= 1 or from_scratch) and high < math.inf):
+        raise ValueError(
+            "Ratios must satisfy 0 < min_ratio <= max_ratio <= 1 (above 1 only with "
+            f"`from_scratch=True`). Received: min_ratio={low}, max_ratio={high}"
+        )
+
+
+def _ties(
+    graph: ChannelGraph, tied: Sequence[str | Sequence[str]], still: set[int]
+) -> list[list[int]]:
+    """The columns of each block, in the order of their first ones."""
+    ties: list[list[int]] = []
+    for entry in tied:
+        patterns = [entry] if isinstance(entry, str) else list(entry)
+        found = {column for pattern in patterns for column in _columns(graph, pattern)}
+        twice = found & set(sum(ties, []))
+        if twice:
+            raise ValueError(
+                f"Group '{graph.prunable[min(twice)].name}' stands in two ties. "
+                f"Received: tied={tied!r}"
+            )
+        ties.append(sorted(found - still))
+    taken = set(sum(ties, []))
+    ties += [[column] for column in range(len(graph.prunable)) if column not in taken]
+    return sorted(columns for columns in ties if columns)
+
+
+def _block(graph: ChannelGraph, allowed: Sequence[np.ndarray], columns: list[int]) -> Block:
+    """The options of groups that keep the same share of their channels."""
+    sizes = graph.full[columns]
+    leader = int(sizes.argmax())
+    ratios = allowed[columns[leader]] / sizes[leader]
+    options = np.empty((len(ratios), len(columns)), dtype="int64")
+    for i, column in enumerate(columns):
+        distance = np.abs(allowed[column][None] - ratios[:, None] * sizes[i])
+        options[:, i] = allowed[column][distance.argmin(axis=1)]
+    return Block(np.array(columns), options)
 
 
 def _choices(name: str, size: int, low: float, high: float, divisor: int) -> np.ndarray:
@@ -99,6 +245,8 @@ class Budget:
         params: Upper bound of the number of weights, in the same units; `None` for no bound.
         tolerance: Float. How far from the target, as a share of the unpruned network's
             multiply-adds (or latency), a proposal may be. Defaults to 0.005.
+        activations: Upper bound of the number of elements in the outputs of convolution and dense
+            layers, in the same units; `None` for no bound.
         latency: Time per image, a float in (0, 1]: a share of the unpruned network's, as a
             `LatencyModel` predicts it. An upper bound beside `flops`, the target without it.
 
@@ -109,6 +257,7 @@ class Budget:
     flops: float | int | None = None
     params: float | int | None = None
     tolerance: float = 0.005
+    activations: float | int | None = None
     latency: float | None = None
 
     def __post_init__(self) -> None:
@@ -119,7 +268,7 @@ class Budget:
                 "`latency` must be a float in (0, 1], a share of the unpruned network's. "
                 f"Received: latency={self.latency!r}"
             )
-        for name in ("flops", "params"):
+        for name in ("flops", "params", "activations"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -152,11 +301,17 @@ class Budget:
 
     def params_limit(self, full_params: int) -> int | None:
         """The largest number of weights that is accepted, given the unpruned network's."""
-        if self.params is None:
-            return None
-        return int(self.params * full_params) if _is_ratio(self.params) else self.params
+        return _limit(self.params, full_params)
+
+    def activations_limit(self, full_activations: int) -> int | None:
+        """The largest number of activations that is accepted, given the unpruned network's."""
+        return _limit(self.activations, full_activations)
 
 
-def _is_ratio(number: float | int) -> bool:
+def _limit(bound: float | int | None, full: int) -> int | None:
+    return int(bound * full) if _is_ratio(bound) else bound
+
+
+def _is_ratio(number: float | int | None) -> bool:
     """Whether a number is a share, not an absolute one."""
     return isinstance(number, float | np.floating)

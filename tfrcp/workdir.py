@@ -20,13 +20,18 @@ class Workdir:
 
     Args:
         path: The folder; made if it is missing.
+        shared: Whether another process keeps it, so that nothing is written here.
 
     Raises:
-        ValueError: If it cannot be made or written.
+        ValueError: If it cannot be made or written, or is to be shared and missing.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, shared: bool = False) -> None:
         self.path = Path(path)
+        if shared:
+            if not self.path.is_dir():
+                raise ValueError(f"The working folder {path} is missing: start the chief first.")
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write("metrics.json", json.dumps(self.metrics, indent=1))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import sys
-import tempfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +14,17 @@ import numpy as np
 
 from tfrcp import criteria
 from tfrcp.cost import CostModel
-from tfrcp.data import as_arrays, check_disjoint, check_labels
+from tfrcp.data import check_disjoint
 from tfrcp.evaluation import ProgramEvaluator, metric_for
-from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import read_weights
 from tfrcp.graph.trace import trace
-from tfrcp.search.oracles import RandomChannelOracle
+from tfrcp.search import inputs, settings
+from tfrcp.search.distributed import DistributedTuner, role
+from tfrcp.search.oracles import (
+    ChannelOracle,
+    EvolutionaryChannelOracle,
+    RandomChannelOracle,
+    SurrogateChannelOracle,
+)
 from tfrcp.search.progress import Progress
 from tfrcp.space import Budget, SearchSpace
 from tfrcp.update import CachedLeastSquares
@@ -31,15 +32,16 @@ from tfrcp.update import CachedLeastSquares
 UPDATES = ("least_squares", "batch_norm", "none")
 
 
-class RandomChannelSearch(keras_tuner.Tuner):
-    """Random channel pruning of a trained model: tries random channel counts under a budget.
+class ChannelSearch(DistributedTuner):
+    """Prunes a trained model: tries channel counts under a budget; the base of what follows.
 
     Every trial keeps, in each group, the channels that the criterion scores highest, re-estimates
     the batch norms' statistics with a few training images, and is scored on the holdout images.
     Nothing is trained. A search that was interrupted goes on where it was when it is made again
     with the same arguments.
 
-    Li et al., "Revisiting Random Channel Pruning for Neural Network Compression", CVPR 2022.
+    On several processes or machines, all run the same script; see `tfrcp.search.distributed`. The
+    chief hands out trials and the workers score them. They share the project's folder.
 
     Args:
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
@@ -55,21 +57,27 @@ class RandomChannelSearch(keras_tuner.Tuner):
         min_ratio: Least share of its channels that a group keeps.
         max_ratio: Largest share.
         divisor: Channel counts are multiples of it.
-        fixed: Names of groups to leave alone.
+        fixed: Names or patterns of groups to leave alone. See `tfrcp.SearchSpace` for this and the
+            three before, which can differ between groups.
+        tied: Groups that keep the same share of their channels; see there.
         update: How the weights of a candidate are repaired: "least_squares" fits the kernels to
             what the original layers compute (`tfrcp.update.CachedLeastSquares`) and re-estimates
             the batch norms' statistics, "batch_norm" does only the latter, "none" neither.
         calibration_images: Number of training images for that.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
-            trial's message says so, and its score is an estimate.
+            trial's message says so, and its score is an estimate. Such scores depend on the order
+            of the trials. So several workers never race: every score is that of all holdout images.
         batch_size: Holdout images in a forward pass.
         directory: Folder of the project.
         project_name: Name of the project.
         overwrite: Whether to start anew where the project exists.
+        **oracle_options: Further arguments of `oracle_class`.
 
     Raises:
         ValueError: If the model cannot be traced, the budget not be met, or an argument is wrong.
     """
+
+    oracle_class: type[ChannelOracle] = RandomChannelOracle
 
     def __init__(
         self,
@@ -82,10 +90,11 @@ class RandomChannelSearch(keras_tuner.Tuner):
         *,
         params: float | int | None = None,
         tolerance: float = 0.005,
-        min_ratio: float = 0.1,
-        max_ratio: float = 1.0,
-        divisor: int = 1,
+        min_ratio: float | Mapping[str, float] = 0.1,
+        max_ratio: float | Mapping[str, float] = 1.0,
+        divisor: int | Mapping[str, int] = 1,
         fixed: Sequence[str] = (),
+        tied: Sequence[str | Sequence[str]] = (),
         update: str = "least_squares",
         calibration_images: int = 256,
         racing: bool = True,
@@ -93,6 +102,7 @@ class RandomChannelSearch(keras_tuner.Tuner):
         directory: str | None = None,
         project_name: str | None = None,
         overwrite: bool = False,
+        **oracle_options: Any,
     ) -> None:
         self.graph = trace(model)
         self.cost = CostModel(self.graph)
@@ -110,15 +120,16 @@ class RandomChannelSearch(keras_tuner.Tuner):
                     f"`{name}` must be an int of at least {least}. Received: {value!r}"
                 )
         self._update, self._calibration_images = update, calibration_images
-        self._options = {"batch_size": batch_size, "racing": racing}
+        self._options = {"batch_size": batch_size, "racing": racing and role() is None}
         self._evaluator: ProgramEvaluator | None = None
-        oracle = RandomChannelOracle(
-            SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed),
+        oracle = self.oracle_class(
+            SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed, tied=tied),
             self.cost,
             Budget(flops, params, tolerance),
             objective=objective,
             max_trials=max_trials,
             seed=seed,
+            **oracle_options,
         )
         folder = Path(directory or ".") / (project_name or "untitled_project")
         folder.mkdir(parents=True, exist_ok=True)  # Python's error names the path.
@@ -126,14 +137,15 @@ class RandomChannelSearch(keras_tuner.Tuner):
             oracle, directory=directory, project_name=project_name, overwrite=overwrite
         )
         self._settings = {
-            "criterion": _identity(self.criterion),
+            "criterion": inputs.identity(self.criterion),
             "update": update,
             "calibration_images": calibration_images,
             "objective": objective,
-            "model": _fingerprint(self.graph, model),
+            "model": inputs.fingerprint(self.graph, model),
         }
         self.reload()
-        self._check_settings()
+        if self.store.trials:
+            settings.check(self._settings_file, self._settings)
 
     def search(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
         """Scores the candidates.
@@ -150,11 +162,26 @@ class RandomChannelSearch(keras_tuner.Tuner):
             RuntimeError: If a candidate cannot be scored.
         """
         data = x if y is None else (x, y)
-        holdout = self._read("validation_data", validation_data, labels=True)
-        calibration = repair = None
+        holdout = inputs.read(
+            "validation_data",
+            validation_data,
+            self.model,
+            labels=True,
+            classes=self.oracle.objective.name == "val_accuracy",
+        )
+        calibration = None
         if self._update != "none":
-            calibration, _ = self._read("x", data, count=self._calibration_images)
+            calibration, _ = inputs.read("x", data, self.model, count=self._calibration_images)
             check_disjoint(calibration, holdout[0], ("The training data", "`validation_data`"))
+        if self.role == "chief":
+            self._run(verbose)  # Others score.
+        self._prepare(data, calibration, holdout, verbose)
+        if self.role != "chief":
+            self._run(verbose)
+
+    def _prepare(self, data: Any, calibration: Any, holdout: Any, verbose: bool) -> None:
+        """Makes what scores candidates."""
+        repair = None
         if self._update == "least_squares":
             repair = CachedLeastSquares(
                 self.model,
@@ -174,20 +201,24 @@ class RandomChannelSearch(keras_tuner.Tuner):
             update=repair,
             **self._options,
         )
-        done = len(self.oracle.end_order)
-        if done < self.oracle.max_trials:
-            if done and self._options["racing"]:
-                # The one to beat is known again.
-                self._evaluator.score(self.channels_of(self._best(1)[0]))
-            self._progress = Progress(self.oracle, verbose=verbose)
-            file = Path(self.project_dir) / "search.json"
-            unfinished = file.with_suffix(".tmp")
-            unfinished.write_text(json.dumps(self._settings, indent=1))
-            os.replace(unfinished, file)
-            try:
-                super().search()
-            except keras_tuner.errors.FatalError as error:
-                raise RuntimeError(str(error)) from error.__cause__
+
+    def _run(self, verbose: bool) -> None:
+        """Runs the trials that are left, or lets others do so."""
+        if self.store.finished:
+            return
+        if self.store.end_order and self._options["racing"]:
+            # The one to beat is known again.
+            self._evaluator.score(self.channels_of(self._best(1)[0]))
+        verbose = verbose and self.role != "worker"
+        if verbose and self.role == "chief":
+            print("search: workers score every candidate on all holdout images", flush=True)
+        self._progress = Progress(self.store, verbose=verbose)
+        if self.role != "worker":
+            settings.write(self._settings_file, self._settings)
+        try:
+            super().search()
+        except keras_tuner.errors.FatalError as error:
+            raise RuntimeError(str(error)) from error.__cause__
 
     def run_trial(self, trial: Any) -> dict[str, float]:
         """Scores one candidate."""
@@ -195,9 +226,10 @@ class RandomChannelSearch(keras_tuner.Tuner):
             score = self._evaluator.score(self.channels_of(trial))
         except Exception as error:
             # Scoring is deterministic: what failed once fails again, and keras-tuner would hide it.
-            raise keras_tuner.errors.FatalError(
-                f"Trial {trial.trial_id} failed: {error}"
-            ) from error
+            message = f"Trial {trial.trial_id} failed: {error}"
+            if self.role == "worker":
+                self.oracle.fail(trial, message)
+            raise keras_tuner.errors.FatalError(message) from error
         if not math.isfinite(score.value):
             trial.message = f"The score of trial {trial.trial_id} is not a number (NaN)."
         elif score.images < self._holdout_images:
@@ -210,6 +242,11 @@ class RandomChannelSearch(keras_tuner.Tuner):
     def on_trial_end(self, trial: Any) -> None:
         """Stores the trial and shows progress."""
         super().on_trial_end(trial)
+        if self.role is None:
+            self._progress.update()
+
+    def on_trial_served(self) -> None:
+        """Shows progress."""
         self._progress.update()
 
     def channels_of(self, trial: Any) -> np.ndarray:
@@ -242,119 +279,42 @@ class RandomChannelSearch(keras_tuner.Tuner):
             )
         return self._evaluator.build(self.channels_of(trial))
 
-    def save(self) -> None:
-        """Does nothing: the oracle stores each trial."""
-
-    def reload(self) -> None:
-        """Restores the trials of the project folder."""
-        self.oracle.reload()
-
     def _best(self, count: int) -> list[Any]:
-        trials = self.oracle.get_best_trials(count)
+        trials = self.store.get_best_trials(count)
         trials = [trial for trial in trials if trial.status == "COMPLETED"]
-        if not trials and self.oracle.end_order:
+        if not trials and self.store.end_order:
             raise ValueError("The score of every candidate is NaN (not a number).")
         if not trials:
             raise ValueError("No trial is completed yet. Call `search` first.")
         return trials
 
-    def _check_settings(self) -> None:
-        """Compares what the scores depend on with what the project's trials were scored with."""
-        file = Path(self.project_dir) / "search.json"
-        if not self.oracle.trials or not file.exists():
-            return
-        before = json.loads(file.read_text())
-        for name, value in json.loads(json.dumps(self._settings)).items():
-            if before.get(name) != value:
-                raise ValueError(
-                    f"The search in {self.project_dir} was made with another `{name}`: "
-                    f"{before.get(name)}, and now {value}. Take another project name, or "
-                    "`overwrite=True`."
-                )
-
-    def _read(
-        self, name: str, data: Any, *, count: int | None = None, labels: bool = False
-    ) -> tuple[Any, Any]:
-        """Data of an argument as arrays that fit the model."""
-        try:
-            x, y = as_arrays(data, count=count, labels=labels)
-            if labels and (self.oracle.objective.name == "val_accuracy" or y.dtype.kind in "iu"):
-                check_labels(y, self.model.outputs[0].shape[-1])
-        except ValueError as error:
-            raise ValueError(
-                f"`{name}` cannot be used. {str(error).replace('`data`', 'It')}"
-            ) from None
-        self._check(x, name)
-        return x, y
-
-    def _check(self, x: Any, name: str) -> None:
-        """Compares images with the model's inputs."""
-        arrays, inputs = keras.tree.flatten(x), self.model.inputs
-        expected = [tuple(tensor.shape) for tensor in inputs]
-        fits = len(arrays) == len(inputs) and all(
-            array.ndim == len(shape)
-            and all(n is None or n == m for n, m in zip(shape[1:], array.shape[1:], strict=True))
-            for array, shape in zip(arrays, expected, strict=True)
-        )
-        if not fits:
-            raise ValueError(
-                f"`{name}` must hold arrays of shape {expected}, as the model's inputs. "
-                f"Received: {[array.shape for array in arrays]}"
-            )
+    @property
+    def _settings_file(self) -> Path:
+        return Path(self.project_dir) / "search.json"
 
 
-def _identity(criterion: Any) -> Any:
-    """What tells a criterion from others: its config, or the name of a function."""
-    try:
-        return criteria.serialize(criterion)
-    except ValueError:
-        return getattr(criterion, "__qualname__", type(criterion).__qualname__)
+class RandomChannelSearch(ChannelSearch):
+    """Random channel pruning: tries random channel counts under a budget. See `ChannelSearch`.
 
-
-def _fingerprint(graph: ChannelGraph, model: keras.Model) -> str:
-    """A checksum of a model's weights with channels."""
-    checksum = 0
-    for entry in read_weights(graph, model).values():
-        for array in entry.values():
-            checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
-    return f"{checksum:08x}"
-
-
-def prune(
-    model: keras.Model,
-    x: Any,
-    y: Any = None,
-    *,
-    validation_data: Any,
-    flops: float | int = 0.5,
-    directory: str | None = None,
-    verbose: bool = True,
-    **options: Any,
-) -> keras.Model:
-    """Prunes a trained model: searches, inherits and repairs the weights; trains nothing.
-
-    Args:
-        model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
-        x: Training data, for calibration: a batched `tf.data.Dataset`, a tuple of arrays (x, y), x
-            alone, or a `PyDataset`.
-        y: Labels, where `x` is an array.
-        validation_data: Labelled holdout data, likewise; disjoint from the training data.
-        flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
-            an int is absolute.
-        directory: Folder in which the search is kept, so that it can go on after an interruption.
-            Defaults to a temporary one.
-        verbose: Whether to show progress.
-        **options: Further arguments of `RandomChannelSearch`.
-
-    Returns:
-        The best candidate, a plain `keras.Model`, not compiled. Fine-tune it next.
-
-    Raises:
-        ValueError: As `RandomChannelSearch` and its `search`.
+    Li et al., "Revisiting Random Channel Pruning for Neural Network Compression", CVPR 2022.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        tuner = RandomChannelSearch(
-            model, flops, directory=directory or temporary, project_name="search", **options
-        )
-        tuner.search(x, y, validation_data=validation_data, verbose=verbose)
-        return tuner.get_best_models(1)[0]
+
+
+class EvolutionaryChannelSearch(ChannelSearch):
+    """Evolves the channel counts, from random ones. See `ChannelSearch`.
+
+    Further arguments are `population`, `tournament` and `crossover`, as in
+    `EvolutionaryChannelOracle`, which also tells what the trials depend on.
+    """
+
+    oracle_class = EvolutionaryChannelOracle
+
+
+class SurrogateChannelSearch(ChannelSearch):
+    """Lets a regression of the scores choose the channel counts. See `ChannelSearch`.
+
+    A further argument is `random_first`, as in `SurrogateChannelOracle`, which also tells what the
+    trials depend on.
+    """
+
+    oracle_class = SurrogateChannelOracle

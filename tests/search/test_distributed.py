@@ -1,0 +1,291 @@
+"""Chief and workers: threads of this process; those that are killed are processes of their own."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import keras_tuner
+import numpy as np
+import pytest
+
+import tfrcp
+from tests.search.kill_search import SCORE, free_port, stored
+from tests.search.small_search import GROUPS, HOLDOUT, TRAIN, network
+from tfrcp.search import distributed
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+TRIALS = 8
+
+
+class Tuner(distributed.DistributedTuner):
+    """Scores without data, by default; `score` is a function of the trial."""
+
+    def __init__(self, *args, score=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.score, self.ran = score, []
+
+    def run_trial(self, trial):
+        self.ran.append(trial.trial_id)
+        if self.score:
+            return {"score": self.score(trial)}
+        return {"score": 1 / sum(trial.hyperparameters.values[name] for name in GROUPS)}
+
+
+@pytest.fixture(scope="module")
+def traced():
+    graph = tfrcp.trace(network())
+    return graph, tfrcp.CostModel(graph)
+
+
+@pytest.fixture
+def make(traced, tmp_path, monkeypatch):
+    """Makes a tuner of a role."""
+    port = free_port()
+    graph, cost = traced
+
+    def made(name=None, folder="project", kind=tfrcp.RandomChannelOracle, score=None, **options):
+        for variable in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
+            monkeypatch.delenv(f"KERASTUNER_{variable}", raising=False)
+        if name:
+            monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
+            monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+            monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
+        space, budget = tfrcp.SearchSpace(graph), tfrcp.Budget(0.5, tolerance=0.1)
+        oracle = kind(space, cost, budget, SCORE, TRIALS, **options)
+        directory = tmp_path if folder == "project" else tmp_path / folder
+        return Tuner(oracle, directory=str(directory), project_name="project", score=score)
+
+    monkeypatch.setattr(distributed, "LEASE", 1.0)
+    monkeypatch.setattr(distributed, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(distributed, "OUTAGE", 2.0)
+    return made
+
+
+def together(*searches):
+    """Runs functions side by side. Returns their errors, `None` where there is none."""
+    errors = [None] * len(searches)
+
+    def run(index):
+        try:
+            searches[index]()
+        except Exception as error:
+            errors[index] = error
+
+    threads = [threading.Thread(target=run, args=[i], daemon=True) for i in range(len(searches))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive(), "it does not come to an end"
+    return errors
+
+
+def test_two_workers_give_what_one_process_gives(make, tmp_path):
+    make(folder="alone").search()
+    chief, one, two = make("chief"), make("worker1"), make("worker2")
+    for worker in (one, two):
+        worker.score = lambda trial: (
+            time.sleep(0.02) or 1 / sum(trial.hyperparameters.values[name] for name in GROUPS)
+        )
+    assert together(chief.search, one.search, two.search) == [None] * 3
+    assert stored(tmp_path) == stored(tmp_path / "alone")  # scores to the last digit
+    assert one.ran and two.ran and sorted(one.ran + two.ran) == list("01234567")
+    for worker in (one, two):
+        assert worker.store.finished  # a worker can tell the best as well
+        assert worker.store.get_best_trials()[0].score == chief.oracle.get_best_trials()[0].score
+
+
+@pytest.mark.parametrize("kind", [tfrcp.EvolutionaryChannelOracle, tfrcp.SurrogateChannelOracle])
+def test_samplers_that_adapt_come_to_an_end_with_workers(make, tmp_path, kind):
+    chief, one, two = (make(name, kind=kind) for name in ("chief", "a", "b"))
+    assert together(chief.search, one.search, two.search) == [None] * 3
+    vectors = [tuple(values[name] for name in GROUPS) for values, *_ in stored(tmp_path).values()]
+    assert len(set(vectors)) == TRIALS
+
+
+def test_killed_at_random_moments_and_started_again_it_ends_the_same():
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.search.kill_search", "--kills=6", "--trials=60"],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "60 of 60 trials as in the undisturbed search, 0 others" in process.stdout
+
+
+def test_the_trial_of_a_worker_that_is_gone_is_given_to_another(make, tmp_path):
+    chief, lost, other = make("chief"), make("lost"), make("other")
+
+    def vanish():
+        lost.oracle.create_trial("lost")  # and is never heard of again
+
+    def work():
+        time.sleep(0.3)
+        other.search()
+
+    assert together(chief.search, vanish, work) == [None] * 3
+    assert len(stored(tmp_path)) == TRIALS and sorted(other.ran) == list("01234567")
+
+
+def test_the_end_of_a_trial_that_was_given_up_changes_nothing(make):
+    chief = make()
+    oracle = chief.oracle
+    oracle.lease = 0.0
+    first = oracle.create_trial("slow")
+    time.sleep(0.01)
+    again = oracle.create_trial("quick")
+    assert again.trial_id == first.trial_id
+    for score in (0.25, 0.75):
+        oracle.update_trial(first.trial_id, {"score": score})
+        first.status = "COMPLETED"
+        oracle.end_trial(first)
+    assert oracle.get_trial(first.trial_id).score == 0.25
+    assert oracle.end_order == [first.trial_id] and not oracle.ongoing_trials
+
+
+def test_a_late_worker_leaves_at_once(make):
+    make().search()
+    worker = make("late")
+    start = time.monotonic()
+    worker.search()
+    assert worker.ran == [] and time.monotonic() - start < distributed.OUTAGE
+    chief = make("chief")
+    chief.search()  # has nothing to do either
+    assert chief.oracle.finished
+
+
+def test_a_worker_overwrites_nothing(make, tmp_path):
+    make().search()
+    before = stored(tmp_path)
+    oracle = make("worker").store
+    Tuner(oracle, directory=str(tmp_path), project_name="project", overwrite=True)
+    assert stored(tmp_path) == before
+
+
+def test_without_a_chief_a_worker_gives_up_with_its_address(make, monkeypatch):
+    monkeypatch.setattr(distributed, "OUTAGE", 0.3)
+    worker = make("worker")
+    with pytest.raises(RuntimeError, match=r"chief at 127.0.0.1:\d+ has not answered for 0 s"):
+        worker.search()
+
+
+def test_a_worker_waits_for_a_chief_that_is_started_later(make, tmp_path):
+    chief, worker = make("chief"), make("worker")
+
+    def later():
+        time.sleep(0.5)
+        chief.search()
+
+    assert together(later, worker.search) == [None] * 2
+    assert len(stored(tmp_path)) == TRIALS
+
+
+def test_a_failed_trial_keeps_its_message(make, tmp_path):
+    def score(trial):
+        if trial.trial_id == "2":
+            raise ValueError("no luck with this one")
+        return 0.1
+
+    chief, worker = make("chief"), make("worker", score=score)
+    assert together(chief.search, worker.search) == [None] * 2
+    values, _, status, message = stored(tmp_path)["2"]
+    assert status == "FAILED" and "no luck with this one" in message
+    assert set(values) == set(GROUPS)
+
+
+def test_three_failures_in_a_row_end_the_search_with_their_cause(make):
+    def score(trial):
+        raise ValueError("no luck")
+
+    chief, worker = make("chief"), make("worker", score=score)
+    errors = together(chief.search, worker.search)
+    assert isinstance(errors[0], RuntimeError) and "no luck" in str(errors[0])
+    assert len(worker.ran) == 3
+
+
+def test_a_second_chief_is_refused(make):
+    first, second, worker = make("chief"), make("chief2"), make("worker")
+
+    def late():
+        time.sleep(0.3)
+        with pytest.raises(ValueError, match="cannot listen at 127.0.0.1.*another one running"):
+            second.search()
+        worker.search()
+
+    assert together(first.search, late) == [None] * 2
+
+
+def test_half_of_the_variables_is_refused(make, monkeypatch):
+    make()
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    with pytest.raises(ValueError, match="KERASTUNER_ORACLE_PORT"):
+        distributed.role()
+
+
+def test_a_channel_search_with_two_workers_is_that_of_one_process(make, tmp_path, capsys):
+    model = network()
+
+    def search(folder):
+        return tfrcp.RandomChannelSearch(
+            model,
+            max_trials=TRIALS,
+            tolerance=0.1,
+            directory=str(tmp_path / folder),
+            project_name="project",
+        )
+
+    make()  # neither chief nor worker
+    alone = search("alone")
+    alone.search(TRAIN, validation_data=HOLDOUT, verbose=False)
+    tuners = []
+    for name in ("chief", "worker1", "worker2"):
+        make(name)
+        tuners.append(search("shared"))
+    runs = [lambda t=t: t.search(TRAIN, validation_data=HOLDOUT) for t in tuners]
+    assert together(*runs) == [None] * 3
+    expected = stored(tmp_path / "alone")
+    assert stored(tmp_path / "shared") == expected
+    assert [tuner.get_best_channels() for tuner in tuners] == [alone.get_best_channels()] * 3
+    for old, new in zip(
+        alone.get_best_models()[0].get_weights(),
+        tuners[0].get_best_models()[0].get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_allclose(old, new, rtol=1e-4, atol=1e-5)
+    assert f"search: {TRIALS}/{TRIALS} candidates" in capsys.readouterr().out  # once, by the chief
+
+
+def test_a_candidate_that_cannot_be_scored_ends_the_search_in_the_chief_too(make, tmp_path):
+    def loss(y, outputs):
+        raise ValueError("the loss is out of order")
+
+    model = network()
+    model.compile(loss=loss)
+    tuners = []
+    for name in ("chief", "worker"):
+        make(name)
+        tuners.append(
+            tfrcp.RandomChannelSearch(
+                model,
+                objective="val_loss",
+                max_trials=3,
+                tolerance=0.1,
+                directory=str(tmp_path),
+                project_name="project",
+            )
+        )
+    runs = [lambda t=t: t.search(TRAIN, validation_data=HOLDOUT, verbose=False) for t in tuners]
+    for error in together(*runs):
+        assert isinstance(error, RuntimeError) and "the loss is out of order" in str(error)
+    assert [status for *_, status, _ in stored(tmp_path).values()] == ["RUNNING"]  # to be repeated
+
+
+def test_what_is_known_of_the_inside_of_keras_tuner_is_that_of_a_tested_version():
+    assert keras_tuner.__version__ == "1.4.8"

@@ -1,0 +1,57 @@
+"""What a search was made with: kept beside its trials, and compared when it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write(file: Path, settings: Mapping[str, Any]) -> None:
+    """Writes settings in one step.
+
+    Args:
+        file: The file.
+        settings: Nested dict of plain values.
+    """
+    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
+    unfinished.write_text(json.dumps(settings, indent=1, default=_plain))
+    os.replace(unfinished, file)
+
+
+def check(file: Path, settings: Mapping[str, Any]) -> None:
+    """Compares settings with those of an earlier process; without any there is nothing to say.
+
+    Args:
+        file: The file.
+        settings: Nested dict of plain values.
+
+    Raises:
+        ValueError: If an entry differs, with both values.
+    """
+    try:
+        before = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return
+    now = json.loads(json.dumps(settings, default=_plain))
+    for path, old, new in _differences(before, now):
+        raise ValueError(
+            f"The search in {file.parent} was made with another model, space, budget, seed or way "
+            f"of scoring: its `{path}` has {old!r}, and this search would have {new!r}. Take "
+            "another project name, or `overwrite=True`."
+        )
+
+
+def _plain(number: Any) -> Any:
+    return number.item()  # of NumPy's
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Path, old and new value of the entries in which two nested dicts differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys((*old, *new)):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
+    elif old != new:
+        yield path, old, new
