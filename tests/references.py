@@ -96,7 +96,7 @@ def masked_outputs(model, graph, masks, images):
     """
     weights = model.get_weights()
     zero(model, graph, masks, ("input",))
-    outputs = flat(model(images))
+    outputs = flat(model(images, training=False))
     model.set_weights(weights)
     return outputs
 
