@@ -137,18 +137,60 @@ def assert_close(outputs, expected, tolerance=1e-4):
 def count_cost(model):
     """Multiply-adds, weights and activations of a model, layer by layer in closed form.
 
-    Channels come last. Nested models are looked into; unknown layers count nothing but weights.
-    Activations are the outputs of convolutions and dense layers alone.
+    Nested models are looked into; unknown layers count nothing but weights. Activations are the
+    outputs of convolutions and dense layers alone.
     """
+    flops, activations = _count(model, {})
+    return flops, model.count_params(), activations
+
+
+def _count(model, known):
+    """Multiply-adds and activations; `known` maps the inputs of nested models to their shapes."""
     flops = activations = 0
-    for layer in _layers(model):
-        for source, target in _calls(layer):
-            work = _work(layer, source, target)
+    functional = getattr(model, "_functional", None) or model
+    shape_of = lambda x: known.get(id(x), x.shape)  # noqa: E731
+    for depth in sorted(functional._nodes_by_depth, reverse=True):
+        for node in functional._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            layer, shapes = node.operation, [shape_of(x) for x in node.input_tensors]
+            if isinstance(layer, keras.Model):
+                inner = getattr(layer, "_functional", None) or layer
+                inside = {id(x): s for x, s in zip(inner.inputs, shapes, strict=True)}
+                more = _count(layer, inside)
+                known.update(
+                    (id(y), inside.get(id(x), x.shape))
+                    for x, y in zip(inner.outputs, node.outputs, strict=True)
+                )
+                flops, activations = flops + more[0], activations + more[1]
+                continue
+            if any(s != x.shape for s, x in zip(shapes, node.input_tensors, strict=True)):
+                specs = [keras.KerasTensor(s) for s in shapes]
+                out = layer.compute_output_spec(*specs if len(specs) == 1 else [specs])
+                pairs = zip(node.outputs, keras.tree.flatten(out), strict=True)
+                known.update((id(y), z.shape) for y, z in pairs)
+            target = shape_of(node.outputs[0])
+            work = _work(layer, _channels_last(layer, shapes[0]), _channels_last(layer, target))
             if work is not None:
                 flops += int(work)
-                if not isinstance(layer, keras.layers.MultiHeadAttention):
+                if not isinstance(layer, _WHOLE):
                     activations += int(np.prod(target[1:]))
-    return flops, model.count_params(), activations
+    return flops, activations
+
+
+#: Layers of which the outputs are not counted as activations.
+_WHOLE = (
+    keras.layers.MultiHeadAttention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.TimeDistributed,
+    keras.layers.LSTM,
+)
+
+
+def _channels_last(layer, shape):
+    if getattr(layer, "data_format", None) == "channels_first":
+        return (shape[0], *shape[2:], shape[1])
+    return shape
 
 
 def _work(layer, source, target):
@@ -160,26 +202,21 @@ def _work(layer, source, target):
             return window * inputs // layer.groups * outputs * positions
         case "DepthwiseConv1D" | "DepthwiseConv2D":
             return window * outputs * positions
-        case "SeparableConv2D":
+        case "SeparableConv1D" | "SeparableConv2D":
             return (window + outputs) * inputs * layer.depth_multiplier * positions
-        case "Conv2DTranspose":
+        case "Conv1DTranspose" | "Conv2DTranspose" | "Conv3DTranspose":
             return window * inputs * outputs * np.prod(source[1:-1])
-        case "Dense":
+        case "Dense" | "EinsumDense" | "TimeDistributed":
             return inputs * outputs * positions
+        case "LSTM":
+            return positions * 4 * outputs * (inputs + outputs)
         case "MultiHeadAttention":
-            projections = 4 * inputs * layer.num_heads * layer.key_dim * positions
+            projections = (3 * inputs + outputs) * layer.num_heads * layer.key_dim * positions
             return projections + 2 * positions**2 * layer.num_heads * layer.key_dim
-
-
-def _layers(model):
-    for layer in model.layers:
-        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
-
-
-def _calls(layer):
-    """Shapes of input and output of every call of a layer."""
-    nodes = [node for node in layer._inbound_nodes if node.input_tensors]
-    return [(node.input_tensors[0].shape, node.outputs[0].shape) for node in nodes]
+        case "GroupedQueryAttention":
+            heads, pairs = layer.num_query_heads, layer.num_key_value_heads
+            projections = (inputs * (heads + 2 * pairs) + heads * outputs) * positions
+            return layer.head_dim * (projections + 2 * positions**2 * heads)
 
 
 def assert_consistent(model, masks=None, *, images=None, tolerance=1e-4, sized=True):
