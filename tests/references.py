@@ -101,6 +101,65 @@ def masked_outputs(model, graph, masks, images):
     return outputs
 
 
+def removed_outputs(model, graph, masks, images):
+    """Outputs of the original with the removed channels taken out by hand.
+
+    They are masked where they are consumed, as `masked_outputs` does, and layers that normalize
+    over channels take those that are left into account only. Nothing is sliced.
+    """
+    names = dict.fromkeys(name for group in graph.groups for name in group.normalized)
+    kept = {name: np.ones(0, bool) for name in names}
+    for group in graph.groups:
+        for piece in group.slices:
+            if piece.layer in kept:
+                here = kept[piece.layer]
+                here = np.ones(len(piece.channel_of), bool) if not len(here) else here
+                mask = masks.get(group.name, np.ones(group.size, bool))
+                kept[piece.layer] = here & ((piece.channel_of < 0) | mask[piece.channel_of])
+    layers = {name: _at(model, name) for name in names}
+    for name, layer in layers.items():
+        layer.call = _normalize_over(layer, kept[name])
+    try:
+        return masked_outputs(model, graph, masks, images)
+    finally:
+        for layer in layers.values():
+            del layer.call
+
+
+def _at(model, path):
+    for name in path.split("/"):
+        model = model.get_layer(name)
+    return model
+
+
+def _normalize_over(layer, kept):
+    """The layer's call, with means over the kept channels, bool array [channels]."""
+
+    def call(x):
+        x = to_float(x)
+        axis = int(np.ravel(layer.axis)[0]) % x.ndim
+        x = np.moveaxis(x, axis, -1)
+        groups = getattr(layer, "groups", 1)
+        rows = x.reshape(*x.shape[:-1], groups, -1)
+        some = np.broadcast_to(kept.reshape(groups, -1), rows.shape)
+        over = (
+            (-1,) if groups == 1 and not hasattr(layer, "groups") else (*range(1, x.ndim - 1), -1)
+        )
+        mean = 0.0
+        if not isinstance(layer, keras.layers.RMSNormalization):
+            mean = rows.mean(over, keepdims=True, where=some)
+        spread = ((rows - mean) ** 2).mean(over, keepdims=True, where=some)
+        y = ((rows - mean) / np.sqrt(spread + layer.epsilon)).reshape(x.shape)
+        for name in ("gamma", "scale"):
+            weight = getattr(layer, name, None)
+            y = y * to_float(weight) if isinstance(weight, keras.Variable) else y
+        beta = getattr(layer, "beta", None)
+        y = y + to_float(beta) if beta is not None else y
+        return keras.ops.cast(np.moveaxis(y, -1, axis), layer.compute_dtype)
+
+    return call
+
+
 def plant_dead(model, graph, masks):
     """Zeroes all that makes the removed channels, so that their value is zero everywhere."""
     zero(model, graph, masks, ("output", "channelwise"), spared=("moving_variance",))
