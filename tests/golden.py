@@ -58,8 +58,11 @@ def build(name):
 
 def figures(graph, cost):
     """What the file holds of a network."""
+    import keras
+
+    (image,) = keras.tree.flatten(graph.calls.inputs)
     return {
-        "input": list(graph.calls.inputs[0].shape[1:]),
+        "input": list(image.shape[1:]),
         "flops": cost.full.flops,
         "params": cost.full.params,
         "groups": len(graph.prunable),
