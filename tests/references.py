@@ -22,6 +22,11 @@ def flat(outputs):
 def randomize(model, seed=0):
     """Sets all weights, batch norm statistics included, to random numbers of a sane size."""
     rng = np.random.default_rng(seed)
+    depthwise = {
+        id(layer.kernel)
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
+    }
     for variable in model.variables:
         shape = variable.shape
         if variable.name in ("gamma", "moving_variance"):
@@ -31,7 +36,9 @@ def randomize(model, seed=0):
         elif variable.name in ("alpha", "scale"):
             variable.assign(rng.uniform(-0.5, 0.5, shape))
         elif variable.name.endswith("kernel"):
-            variable.assign(rng.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape))
+            alone = id(variable) in depthwise or variable.name == "depthwise_kernel"
+            fan_in = np.prod(shape[:-2] if alone else shape[:-1])
+            variable.assign(rng.normal(0, 1 / np.sqrt(fan_in), shape))
 
 
 def images_for(model, count=3, seed=1):

@@ -8,7 +8,7 @@ import pytest
 
 import tfrcp
 from tests import golden
-from tests.references import assert_close, flat, images_for, plant_dead, random_masks, randomize
+from tests.references import images_for, plant_dead
 
 GOLDEN = json.loads(golden.FILE.read_text())
 
@@ -29,14 +29,20 @@ def test_figures(network):
 
 def test_dead_channels_are_removed(network):
     _, model, graph = network
-    randomize(model)
-    masks = random_masks(graph, 3)
+    random = np.random.default_rng(3)
+    for variable in model.variables:
+        # All else stays as Keras makes it, without offsets: what comes out tells of the image.
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+    masks = {group.name: random.random(group.size) > 0.3 for group in graph.prunable}
     plant_dead(model, graph, masks)
     images = images_for(model, count=2)
     pruned = tfrcp.slice_model(model, graph, masks)
     assert pruned.count_params() < 0.7 * model.count_params()
-    assert_close(flat(pruned(images)), flat(model(images)))
-    assert np.ptp(pruned(images), axis=0).max() > 0
+    expected = np.asarray(model(images))
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(pruned(images) / scale, expected / scale, atol=1e-4)
+    assert np.abs(expected[0] - expected[1]).max() > 0.01 * scale
 
 
 def test_every_network_has_its_figures():
