@@ -10,8 +10,8 @@ python -m benchmarks.architectures [--only=ResNet50,NASNetLarge] [--out=docs/arc
 
 Every network is written as soon as it is done; a run that was interrupted goes on after those that
 the JSON file holds. `--again` starts anew. `--dtype=float64` is for a network whose random weights
-make much of rounding: EfficientNetV2L's turned a change of 1e-7 of the image into one of 0.04 of the
-outputs in double precision, and sliced and masked model differed by 4e-3 in single precision.
+make much of rounding: EfficientNetV2L's turned a change of 1e-7 of the image into one of 0.04 of
+the outputs in double precision, and sliced and masked model differed by 4e-3 in single precision.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ def page(rows: dict) -> str:
         double = " (double)" if row["dtype"] == "float64" else ""
         lines.append(
             f"| {name}{double} | {row['input']} | {row['flops'] / 1e6:,.1f} M | "
-            f"{row['params'] / 1e6:.2f} M | {row['groups']} | {row['prunable_share']:.1%} | {row['seconds']:.2f} s | "
+            f"{row['params'] / 1e6:.2f} M | {row['groups']} | {row['prunable_share']:.1%} | "
+            f"{row['seconds']:.2f} s | "
             f"{row['program_difference']:.0e} | {row['by_hand_difference']:.0e}"
             f"{'*' * row['normalized']} | {row['dead_difference']:.0e} | "
             f"{'exact' if row['cost_exact'] and not row['uncounted'] else 'WRONG'} |"
