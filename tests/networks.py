@@ -822,7 +822,6 @@ def own_convolution():
         "c": (5, "layer (Softmax)"),
         **HEAD,
     },
-    unknown={"layer": "Softmax"},
 )
 def softmax():
     """

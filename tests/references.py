@@ -22,6 +22,11 @@ def flat(outputs):
 def randomize(model, seed=0):
     """Sets all weights, batch norm statistics included, to random numbers of a sane size."""
     rng = np.random.default_rng(seed)
+    depthwise = {
+        id(layer.kernel)
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
+    }
     for variable in model.variables:
         shape = variable.shape
         if variable.name in ("gamma", "moving_variance"):
@@ -31,7 +36,9 @@ def randomize(model, seed=0):
         elif variable.name in ("alpha", "scale"):
             variable.assign(rng.uniform(-0.5, 0.5, shape))
         elif variable.name.endswith("kernel"):
-            variable.assign(rng.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape))
+            alone = id(variable) in depthwise or variable.name == "depthwise_kernel"
+            fan_in = np.prod(shape[:-2] if alone else shape[:-1])
+            variable.assign(rng.normal(0, 1 / np.sqrt(fan_in), shape))
 
 
 def images_for(model, count=3, seed=1):
@@ -96,9 +103,68 @@ def masked_outputs(model, graph, masks, images):
     """
     weights = model.get_weights()
     zero(model, graph, masks, ("input",))
-    outputs = flat(model(images))
+    outputs = flat(model(images, training=False))
     model.set_weights(weights)
     return outputs
+
+
+def removed_outputs(model, graph, masks, images):
+    """Outputs of the original with the removed channels taken out by hand.
+
+    They are masked where they are consumed, as `masked_outputs` does, and layers that normalize
+    over channels take those that are left into account only. Nothing is sliced.
+    """
+    names = dict.fromkeys(name for group in graph.groups for name in group.normalized)
+    kept = {name: np.ones(0, bool) for name in names}
+    for group in graph.groups:
+        for piece in group.slices:
+            if piece.layer in kept:
+                here = kept[piece.layer]
+                here = np.ones(len(piece.channel_of), bool) if not len(here) else here
+                mask = masks.get(group.name, np.ones(group.size, bool))
+                kept[piece.layer] = here & ((piece.channel_of < 0) | mask[piece.channel_of])
+    layers = {name: _at(model, name) for name in names}
+    for name, layer in layers.items():
+        layer.call = _normalize_over(layer, kept[name])
+    try:
+        return masked_outputs(model, graph, masks, images)
+    finally:
+        for layer in layers.values():
+            del layer.call
+
+
+def _at(model, path):
+    for name in path.split("/"):
+        model = model.get_layer(name)
+    return model
+
+
+def _normalize_over(layer, kept):
+    """The layer's call, with means over the kept channels, bool array [channels]."""
+
+    def call(x):
+        x = to_float(x)
+        axis = int(np.ravel(layer.axis)[0]) % x.ndim
+        x = np.moveaxis(x, axis, -1)
+        groups = getattr(layer, "groups", 1)
+        rows = x.reshape(*x.shape[:-1], groups, -1)
+        some = np.broadcast_to(kept.reshape(groups, -1), rows.shape)
+        over = (
+            (-1,) if groups == 1 and not hasattr(layer, "groups") else (*range(1, x.ndim - 1), -1)
+        )
+        mean = 0.0
+        if not isinstance(layer, keras.layers.RMSNormalization):
+            mean = rows.mean(over, keepdims=True, where=some)
+        spread = ((rows - mean) ** 2).mean(over, keepdims=True, where=some)
+        y = ((rows - mean) / np.sqrt(spread + layer.epsilon)).reshape(x.shape)
+        for name in ("gamma", "scale"):
+            weight = getattr(layer, name, None)
+            y = y * to_float(weight) if isinstance(weight, keras.Variable) else y
+        beta = getattr(layer, "beta", None)
+        y = y + to_float(beta) if beta is not None else y
+        return keras.ops.cast(np.moveaxis(y, -1, axis), layer.compute_dtype)
+
+    return call
 
 
 def plant_dead(model, graph, masks):
@@ -137,18 +203,60 @@ def assert_close(outputs, expected, tolerance=1e-4):
 def count_cost(model):
     """Multiply-adds, weights and activations of a model, layer by layer in closed form.
 
-    Channels come last. Nested models are looked into; unknown layers count nothing but weights.
-    Activations are the outputs of convolutions and dense layers alone.
+    Nested models are looked into; unknown layers count nothing but weights. Activations are the
+    outputs of convolutions and dense layers alone.
     """
+    flops, activations = _count(model, {})
+    return flops, model.count_params(), activations
+
+
+def _count(model, known):
+    """Multiply-adds and activations; `known` maps the inputs of nested models to their shapes."""
     flops = activations = 0
-    for layer in _layers(model):
-        for source, target in _calls(layer):
-            work = _work(layer, source, target)
+    functional = getattr(model, "_functional", None) or model
+    shape_of = lambda x: known.get(id(x), x.shape)  # noqa: E731
+    for depth in sorted(functional._nodes_by_depth, reverse=True):
+        for node in functional._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            layer, shapes = node.operation, [shape_of(x) for x in node.input_tensors]
+            if isinstance(layer, keras.Model):
+                inner = getattr(layer, "_functional", None) or layer
+                inside = {id(x): s for x, s in zip(inner.inputs, shapes, strict=True)}
+                more = _count(layer, inside)
+                known.update(
+                    (id(y), inside.get(id(x), x.shape))
+                    for x, y in zip(inner.outputs, node.outputs, strict=True)
+                )
+                flops, activations = flops + more[0], activations + more[1]
+                continue
+            if any(s != x.shape for s, x in zip(shapes, node.input_tensors, strict=True)):
+                specs = [keras.KerasTensor(s) for s in shapes]
+                out = layer.compute_output_spec(*specs if len(specs) == 1 else [specs])
+                pairs = zip(node.outputs, keras.tree.flatten(out), strict=True)
+                known.update((id(y), z.shape) for y, z in pairs)
+            target = shape_of(node.outputs[0])
+            work = _work(layer, _channels_last(layer, shapes[0]), _channels_last(layer, target))
             if work is not None:
                 flops += int(work)
-                if not isinstance(layer, keras.layers.MultiHeadAttention):
+                if not isinstance(layer, _WHOLE):
                     activations += int(np.prod(target[1:]))
-    return flops, model.count_params(), activations
+    return flops, activations
+
+
+#: Layers of which the outputs are not counted as activations.
+_WHOLE = (
+    keras.layers.MultiHeadAttention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.TimeDistributed,
+    keras.layers.LSTM,
+)
+
+
+def _channels_last(layer, shape):
+    if getattr(layer, "data_format", None) == "channels_first":
+        return (shape[0], *shape[2:], shape[1])
+    return shape
 
 
 def _work(layer, source, target):
@@ -160,26 +268,21 @@ def _work(layer, source, target):
             return window * inputs // layer.groups * outputs * positions
         case "DepthwiseConv1D" | "DepthwiseConv2D":
             return window * outputs * positions
-        case "SeparableConv2D":
+        case "SeparableConv1D" | "SeparableConv2D":
             return (window + outputs) * inputs * layer.depth_multiplier * positions
-        case "Conv2DTranspose":
+        case "Conv1DTranspose" | "Conv2DTranspose" | "Conv3DTranspose":
             return window * inputs * outputs * np.prod(source[1:-1])
-        case "Dense":
+        case "Dense" | "EinsumDense" | "TimeDistributed":
             return inputs * outputs * positions
+        case "LSTM":
+            return positions * 4 * outputs * (inputs + outputs)
         case "MultiHeadAttention":
-            projections = 4 * inputs * layer.num_heads * layer.key_dim * positions
+            projections = (3 * inputs + outputs) * layer.num_heads * layer.key_dim * positions
             return projections + 2 * positions**2 * layer.num_heads * layer.key_dim
-
-
-def _layers(model):
-    for layer in model.layers:
-        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
-
-
-def _calls(layer):
-    """Shapes of input and output of every call of a layer."""
-    nodes = [node for node in layer._inbound_nodes if node.input_tensors]
-    return [(node.input_tensors[0].shape, node.outputs[0].shape) for node in nodes]
+        case "GroupedQueryAttention":
+            heads, pairs = layer.num_query_heads, layer.num_key_value_heads
+            projections = (inputs * (heads + 2 * pairs) + heads * outputs) * positions
+            return layer.head_dim * (projections + 2 * positions**2 * heads)
 
 
 def assert_consistent(model, masks=None, *, images=None, tolerance=1e-4, sized=True):

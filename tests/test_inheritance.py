@@ -9,8 +9,16 @@ import pytest
 from keras import layers
 
 import tfrcp
-from tests.networks import NETWORKS, conv, head, image
-from tests.references import counts_of, flat, images_for, random_masks, randomize
+from tests.networks import NETWORKS, conv, head, image, norm
+from tests.references import (
+    assert_close,
+    counts_of,
+    flat,
+    images_for,
+    masked_outputs,
+    random_masks,
+    randomize,
+)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +160,95 @@ def test_options_of_layers_are_kept():
     assert pruned.get_layer("dropout").rate == 0.25
 
 
+def transferred():
+    """
+    image - rescaled, flipped, normalized - base, frozen: ( a - bn - split - add - b ) - c - head
+    """
+    start = keras.Input((6, 6, 2), name="start")
+    x = norm("bn")(conv(6, "a", kernel_regularizer="l2")(start))
+    left, right = keras.ops.split(x, 2, axis=-1)
+    base = keras.Model(start, conv(4, "b")(left + right), name="base")
+    base.trainable = False
+    inputs = image()
+    x = layers.RandomFlip(name="flip")(layers.Rescaling(2.0, name="rescaled")(inputs))
+    x = layers.Normalization(mean=[0.5, 0.1], variance=[2.0, 3.0], name="normalized")(x)
+    x = conv(5, "c", dtype="mixed_bfloat16")(base(x, training=False))
+    model = keras.Model(inputs, head(layers.Activation("linear", dtype="float32")(x)))
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True), "mse")
+    randomize(model)
+    return model
+
+
+def test_what_the_user_has_is_kept():
+    model = transferred()
+    graph = tfrcp.trace(model)
+    pruned = tfrcp.slice_model(model, graph, random_masks(graph, 5))
+    assert [layer.name for layer in pruned.layers] == [layer.name for layer in model.layers]
+    old, new = model._flatten_layers(), pruned._flatten_layers()
+    for before, after in zip(old, new, strict=True):
+        assert (type(before), before.name) == (type(after), after.name)
+        if not isinstance(before, layers.InputLayer):
+            assert before.trainable == after.trainable, before.name
+        assert before.dtype_policy.name == after.dtype_policy.name, before.name
+    assert len(pruned.trainable_weights) == len(model.trainable_weights)
+    base = pruned.get_layer("base")
+    assert isinstance(base.get_layer("a").kernel_regularizer, keras.regularizers.L2)
+    config = pruned.optimizer.get_config()
+    assert config == model.optimizer.get_config()
+    assert isinstance(pruned.optimizer, keras.optimizers.SGD)
+    assert pruned.loss == "mse"
+    # The frozen base still runs as in inference while the rest is trained.
+    before = [np.array(v) for v in base.variables]
+    pruned.fit(images_for(model), np.zeros((3, 3)), verbose=0)
+    assert all(map(np.array_equal, before, base.variables))
+
+
+def test_nested_models_stay_nested():
+    model = NETWORKS["nested"].build()
+    graph = tfrcp.trace(model)
+    pruned = tfrcp.slice_model(model, graph, random_masks(graph, 1))
+    assert [layer.name for layer in pruned.layers] == [layer.name for layer in model.layers]
+    inner = pruned.get_layer("inner")
+    assert [layer.name for layer in inner.layers] == ["start", "b", "b_bn", "c"]
+    assert isinstance(pruned.get_layer("tail"), keras.Model)
+    assert [g.name for g in tfrcp.trace(pruned).prunable] == [g.name for g in graph.prunable]
+
+
+def test_nested_model_given_one_tensor_twice_is_inlined():
+    p, q = (keras.Input((6, 6, 3), name=name) for name in "pq")
+    inner = keras.Model([p, q], conv(4, "b")(layers.Subtract(name="sub")([p, q])), name="inner")
+    inputs = image()
+    x = conv(3, "a")(inputs)
+    model = keras.Model(inputs, head(inner([x, x])))
+    randomize(model)
+    graph = tfrcp.trace(model)
+    masks = {"a": np.arange(3) > 0, "inner/b": np.arange(4) > 1}
+    pruned = tfrcp.slice_model(model, graph, masks)
+    assert [layer.name for layer in pruned.layers if layer.weights] == ["a", "b", "head"]
+    assert_close(
+        flat(pruned(images_for(model))), masked_outputs(model, graph, masks, images_for(model))
+    )
+    tfrcp.reconstruct(pruned, model, graph, masks, images_for(model, count=8))
+
+
+def test_nested_model_of_two_widths_is_there_twice():
+    start = keras.Input((6, 6, 4), name="start")
+    x = layers.Reshape((36, 4), name="reshape")(layers.ReLU(name="relu")(start))
+    flat_model = keras.Model(start, x, name="flat")
+    inputs = image()
+    x, y = flat_model(conv(4, "a")(inputs)), flat_model(conv(4, "b")(inputs))
+    x = layers.GlobalAveragePooling1D()(layers.Concatenate()([x, y]))
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    randomize(model)
+    graph = tfrcp.trace(model)
+    masks = {"a": np.arange(4) > 1, "b": np.arange(4) > 0}
+    pruned = tfrcp.slice_model(model, graph, masks)
+    assert {"flat", "flat_2"} < {layer.name for layer in pruned.layers}
+    assert_close(
+        flat(pruned(images_for(model))), masked_outputs(model, graph, masks, images_for(model))
+    )
+
+
 def test_compiled_as_the_original():
     model = NETWORKS["chain"].build()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(True), metrics=["accuracy"])
@@ -221,23 +318,29 @@ def test_builder_called_with_the_counts_has_the_same_shapes(name, options):
 LOAD = """
 import sys, keras, numpy as np
 model = keras.saving.load_model(sys.argv[1])
-np.save(sys.argv[3], model(np.load(sys.argv[2])))
+np.save(sys.argv[3], model(np.load(sys.argv[2]), training=False))
 assert not [name for name in sys.modules if name.startswith("tfrcp")]
 """
 
 
-def test_saved_model_loads_without_tfrcp(traced, tmp_path):
-    model, graph = traced
+def test_saved_model_loads_without_tfrcp(tmp_path):
+    model = transferred()
+    graph = tfrcp.trace(model)
     pruned = tfrcp.slice_model(model, graph, random_masks(graph, 5))
     images = images_for(model)
     pruned.save(tmp_path / "pruned.keras")
     np.save(tmp_path / "images.npy", images)
     names = ("pruned.keras", "images.npy", "outputs.npy")
     result = subprocess.run(
-        [sys.executable, "-c", LOAD, *names], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", LOAD, *names],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), pruned(images), atol=1e-5)
+    expected = pruned(images, training=False)
+    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["shuffled", "attention", "nested", "split"])

@@ -18,7 +18,8 @@ import numpy as np
 
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program, Weights, read_weights, slice_weights
-from tfrcp.inheritance import build_model, select
+from tfrcp.graph.rebuilding import build_model
+from tfrcp.inheritance import select
 from tfrcp.losses import crossentropy
 
 _SURE = 3.5  # standard errors

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Weights, arrays_of, layer_at, read_weights, slice_weights
-from tfrcp.graph.rules import Rule, find_rule
+from tfrcp.graph.program import read_weights, slice_weights
+from tfrcp.graph.rebuilding import build_model
 
 
 def select(
@@ -88,87 +86,13 @@ def slice_model(
 
     Returns:
         A plain Functional `keras.Model` with the same layer names, compiled as `model` is, with a
-        new optimizer. Nested models are inlined; where two of their layers have the same name, the
-        nested model's name precedes it.
+        new optimizer. Nested models stay nested, under their names; a nested Sequential model
+        becomes a Functional one with the same layers. Two exceptions, both rare: a nested model
+        that is given one tensor for two of its inputs is inlined, its name preceding those of its
+        layers; one that is called on tensors of different numbers of channels, as only one without
+        weights can be, is there once for each, numbered.
 
     Raises:
         ValueError: If a mask is unknown or has the wrong length, or `model` is not what was traced.
     """
     return build_model(model, graph, slice_weights(graph, read_weights(graph, model), masks))
-
-
-def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> keras.Model:
-    """Builds the model that holds sliced weights, as `slice_model` does.
-
-    Args:
-        model: The model that was traced, or one with equally named layers.
-        graph: Its trace.
-        arrays: Sliced weights and sizes, as `tfrcp.graph.program.slice_weights` returns them.
-    """
-    calls = graph.calls
-    names = _layer_names([call.path for call in calls.calls])
-    tensors = {
-        value: keras.Input(batch_shape=source.shape, dtype=source.dtype, name=source.name)
-        for value, source in zip(keras.tree.flatten(calls.inputs), model.inputs, strict=True)
-    }
-    inputs = keras.tree.map_structure(tensors.__getitem__, calls.inputs)
-    rebuilt: dict[tuple[str, str], Any] = {}
-    taken = set(names.values())
-    for call in calls.calls:
-        entry = arrays_of(call, arrays) or {}
-        # A layer without weights that is called on different channels may need different sizes.
-        sizes = str({name: array.tolist() for name, array in arrays.get(call.key, {}).items()})
-        key = call.path, sizes if not call.variables else ""
-        if key not in rebuilt:
-            again = any(path == call.path for path, _ in rebuilt)
-            name = _free_name(names[call.path], taken) if again else names[call.path]
-            taken.add(name)
-            rule = Rule() if call.path in graph.given_up else find_rule(call.operation)
-            rebuilt[key] = rule.rebuild(call, entry)
-            _rename(rebuilt[key], name)
-        args, kwargs = call.bind(tensors)
-        outputs = rebuilt[key](*args, **kwargs)
-        tensors.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
-    outputs = keras.tree.map_structure(tensors.__getitem__, calls.outputs)
-    pruned = keras.Model(inputs, outputs, name=model.name)
-    for call in calls.calls:
-        if call.variables:
-            sliced = arrays.get(call.path, {})
-            old_variables = named_variables(layer_at(model, call.path))
-            new_variables = rebuilt[call.path, ""].variables
-            for (name, old), new in zip(old_variables, new_variables, strict=True):
-                new.assign(sliced.get(name, old))
-            # What a layer derives from its weights, as `Normalization` does.
-            getattr(rebuilt[call.path, ""], "finalize_state", lambda: None)()
-    if model.compiled and model.get_compile_config():
-        # A loss that Keras cannot write down cannot be carried over.
-        with contextlib.suppress(TypeError, ValueError):
-            pruned.compile_from_config(model.get_compile_config())
-    return pruned
-
-
-def _rename(operation: Any, name: str) -> None:
-    """Names a new layer or operation, which has no weights yet."""
-    inner = getattr(operation, "operation", operation)
-    if inner.name != name:
-        inner.name = name
-
-
-def _layer_names(paths: list[str]) -> dict[str, str]:
-    """A name for every path, unique in one model: the last part, or else all parts joined."""
-    owners: dict[str, set[str]] = {}
-    for path in paths:
-        owners.setdefault(path.split("/")[-1], set()).add(path)
-    names = {path: last for last, (path, *others) in owners.items() if not others}
-    for path in paths:
-        if path not in names:
-            names[path] = _free_name(path.replace("/", "_"), names.values())
-    return names
-
-
-def _free_name(name: str, taken: Collection[str]) -> str:
-    """The name, numbered if it is taken."""
-    free, number = name, 2
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free

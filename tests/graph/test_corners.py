@@ -299,6 +299,19 @@ def test_precision(dtype):
     assert_consistent(model, images=images, tolerance=1e-4 if dtype == "float64" else 3e-2)
 
 
+def test_bias_with_channels_first_is_not_cut_to_the_width():
+    # Keras would add a bias of six channels along the six columns.
+    inputs = keras.Input((2, 6, 6), name="image")
+    x = inputs
+    for name, filters, bias in (("a", 7, True), ("b", 5, True), ("c", 7, False)):
+        options = {"padding": "same", "data_format": "channels_first", "use_bias": bias}
+        x = layers.Conv2D(filters, 3, name=name, **options)(x)
+    x = layers.GlobalMaxPooling2D(data_format="channels_first")(x)
+    graph = tfrcp.trace(keras.Model(inputs, layers.Dense(3, name="head")(x)))
+    assert [group.name for group in graph.prunable] == ["b", "c"]
+    assert "along the width" in graph.groups[0].reason
+
+
 def test_adapted_normalization():
     # Fails: the adapted mean and variance are assigned, but `finalize_state` is not called, so that
     # the sliced model normalizes by 0 and 1.

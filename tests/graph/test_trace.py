@@ -119,7 +119,7 @@ def test_channels_first():
     first = {"data_format": "channels_first"}
     x = norm("bn", axis=1)(conv(4, "a", **first)(inputs))
     x = layers.MaxPooling2D(2, **first)(layers.DepthwiseConv2D(1, **first)(x))
-    x = layers.GlobalAveragePooling2D(**first)(conv(5, "b", **first)(x))
+    x = layers.GlobalAveragePooling2D(**first)(conv(5, "b", use_bias=False, **first)(x))
     graph = tfrcp.trace(keras.Model(inputs, layers.Dense(3, name="head")(x)))
     assert {group.name: group.size for group in graph.prunable} == {"a": 4, "b": 5}
 

@@ -1,15 +1,16 @@
-"""Reads a Keras model as a flat list of calls.
+"""Reads a Keras model as a list of calls.
 
 This is the only file that looks inside Keras's own graph. Everything after it works on `Call` and
-`Value`: the operations in the order in which they run, nested models inlined, and each tensor
-replaced by a `Value` that knows its shape.
+`Value`: the operations in the order in which they run, those of nested models in their place, and
+each tensor replaced by a `Value` that knows its shape.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -83,25 +84,64 @@ def named_variables(operation: keras.Operation) -> list[tuple[str, keras.Variabl
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Calls:
-    """A model as a flat list of calls.
+class Nested:
+    """A nested model called once.
 
     Attributes:
-        calls: Tuple of `Call` in the order of execution.
+        path: Its name, preceded as a `Call`'s; of the first call if there are several.
+        model: The nested model.
+        declared: The shapes that it takes, one for each of its inputs.
+        names: The names of its inputs.
+        inputs: Structure of `Value` like the nested model's inputs: what it is given here.
+        outputs: Structure of `Value` like its outputs.
+        training: Whether it is told to run as in training; `None` if it is not told.
+        steps: Tuple of `Call` and `Nested`, in the order of execution.
+    """
+
+    path: str
+    model: keras.Model
+    declared: tuple[tuple[int | None, ...], ...]
+    names: tuple[str, ...]
+    inputs: Any
+    outputs: Any
+    training: bool | None
+    steps: tuple[Call | Nested, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calls:
+    """A model as a list of calls.
+
+    Attributes:
+        steps: Tuple of `Call` and `Nested`, in the order of execution.
         inputs: Structure of `Value` like the model's inputs.
         outputs: Structure of `Value` like the model's outputs.
     """
 
-    calls: tuple[Call, ...]
+    steps: tuple[Call | Nested, ...]
     inputs: Any
     outputs: Any
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """All calls in the order of execution, those inside nested models among them."""
+        return tuple(flat_calls(self.steps))
+
+
+def flat_calls(steps: Iterable[Call | Nested]) -> Iterator[Call]:
+    """Yields the calls, those inside nested models among them."""
+    for step in steps:
+        if isinstance(step, Nested):
+            yield from flat_calls(step.steps)
+        else:
+            yield step
 
 
 def read_calls(model: keras.Model) -> Calls:
     """Reads a built Functional or Sequential model.
 
     Args:
-        model: `keras.Model`. Nested Functional and Sequential models are inlined.
+        model: `keras.Model`. Nested Functional and Sequential models are read, too.
 
     Returns:
         `Calls`.
@@ -129,9 +169,9 @@ def read_calls(model: keras.Model) -> Calls:
     values = {id(x): Value(tuple(x.shape), str(x.dtype)) for x in functional.inputs}
     as_value = lambda x: values[id(x)]  # noqa: E731
     inputs = keras.tree.map_structure(as_value, functional._inputs_struct)
-    calls = tuple(_read(functional, values, scope="", paths={}, counts=Counter()))
+    steps = tuple(_read(functional, values, scope="", paths={}, counts=Counter()))
     outputs = keras.tree.map_structure(as_value, functional._outputs_struct)
-    return Calls(calls, inputs, outputs)
+    return Calls(steps, inputs, outputs)
 
 
 def _functional(operation: keras.Operation) -> Functional | None:
@@ -176,8 +216,8 @@ def _read(
     scope: str,
     paths: dict[int, str],
     counts: Counter[str],
-) -> Iterator[Call]:
-    """Yields the calls of one model.
+) -> Iterator[Call | Nested]:
+    """Yields what one model calls.
 
     Args:
         functional: The model.
@@ -199,7 +239,19 @@ def _read(
                     id(x): values[id(y)]
                     for x, y in zip(inner.inputs, node.input_tensors, strict=True)
                 }
-                yield from _read(inner, inside, path + "/", paths, counts)
+                as_value = lambda x, inside=inside: inside[id(x)]  # noqa: E731
+                given = keras.tree.map_structure(as_value, inner._inputs_struct)
+                steps = tuple(_read(inner, inside, path + "/", paths, counts))
+                yield Nested(
+                    path=path,
+                    model=operation,
+                    declared=tuple(tuple(x.shape) for x in inner.inputs),
+                    names=tuple(x.name for x in inner.inputs),
+                    inputs=given,
+                    outputs=keras.tree.map_structure(as_value, inner._outputs_struct),
+                    training=node.arguments.kwargs.get("training"),
+                    steps=steps,
+                )
                 for x, y in zip(inner.outputs, node.outputs, strict=True):
                     values[id(y)] = inside[id(x)]
                 continue

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tfrcp.graph.calls import Call
     from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 
 _WIDTH = 100
@@ -37,11 +39,15 @@ def explain(graph: ChannelGraph) -> str:
     for group in frozen:
         lines += _wrap(f"{group.name}: {_count(group.size, 'channel')}, {group.reason}", "  ")
     if graph.unknown:
+        weights = {call.path: _size(call) for call in graph.calls.calls}
         lines += ["", "No rule; what they touch is frozen, their multiply-adds are not counted:"]
         for path, kind in graph.unknown.items():
             # A group's reason names the first operation that froze it.
             held = sum(group.size for group in frozen if group.reason.startswith(f"{path} ("))
-            lines += _wrap(f"{path} ({kind}): {_count(held, 'channel')} frozen", "  ")
+            text = f"{path} ({kind}): {_count(held, 'channel')} frozen"
+            if weights[path]:
+                text += f", {_count(weights[path], 'weight')} kept whole"
+            lines += _wrap(text, "  ")
         lines += _wrap(
             "For a layer of your own, `tfrcp.register_rule(LayerClass, rule)` teaches tfrcp how "
             "channels pass; one that acts on each channel alone needs only "
@@ -49,6 +55,11 @@ def explain(graph: ChannelGraph) -> str:
             "",
         )
     return "\n".join(lines)
+
+
+def _size(call: Call) -> int:
+    """Number of weights of a call's layer."""
+    return sum(math.prod(variable.shape) for variable in call.variables.values())
 
 
 def _layers(group: ChannelGroup) -> list[str]:

@@ -13,7 +13,7 @@ from keras import ops
 from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program, Weights, layer_at, read_weights, slice_weights
-from tfrcp.inheritance import _layer_names
+from tfrcp.graph.rebuilding import pruned_path
 from tfrcp.update.cached import CachedLeastSquares
 from tfrcp.update.calibration import calibration_images
 from tfrcp.update.equations import check_options
@@ -124,17 +124,17 @@ def _variables(
     pruned: keras.Model, graph: ChannelGraph, weights: Weights, sliced: Weights
 ) -> dict[str, dict[str, keras.Variable]]:
     """The pruned model's variables by the path of the original's layer, and weight name."""
-    names = _layer_names([call.path for call in graph.calls.calls])
     found = {}
     for path, entry in weights.items():
-        own = dict(named_variables(layer_at(pruned, names[path])))
+        place = pruned_path(graph, path)
+        own = dict(named_variables(layer_at(pruned, place)))
         found[path] = {name: own.get(name) for name in entry}
         for name, variable in found[path].items():
             expected = sliced[path][name].shape
             if variable is None or tuple(variable.shape) != expected:
                 raise ValueError(
                     "`pruned` must be what `slice_model` makes of `model` with these masks. "
-                    f"Received: weight '{name}' of layer '{names[path]}' is "
+                    f"Received: weight '{name}' of layer '{place}' is "
                     f"{None if variable is None else tuple(variable.shape)}, expected {expected}"
                 )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tfrcp.graph.rules.attention import MultiHeadAttentionRule
+from tfrcp.graph.rules.attention import GroupQueryAttentionRule, MultiHeadAttentionRule
 from tfrcp.graph.rules.base import Axes, Product, Rule, UnknownRule
 from tfrcp.graph.rules.convolution import (
     ConvolutionRule,
@@ -22,6 +22,22 @@ from tfrcp.graph.rules.elementwise import (
     ConstantsRule,
     ElementwiseRule,
     PReLURule,
+    PreprocessingRule,
+    RollRule,
+    SoftmaxRule,
+)
+from tfrcp.graph.rules.embedding import EmbeddingRule
+from tfrcp.graph.rules.frozen import (
+    RECURRENT,
+    FrozenRule,
+    attention,
+    dot,
+    einsum,
+    is_pair,
+    is_recurrent,
+    matmul,
+    recurrent,
+    reverse_embedding,
 )
 from tfrcp.graph.rules.kernel import KernelRule
 from tfrcp.graph.rules.merging import ConcatenateRule, MergeRule
@@ -31,7 +47,12 @@ from tfrcp.graph.rules.normalization import (
     ChannelNormalizationRule,
     GroupNormalizationRule,
 )
-from tfrcp.graph.rules.spatial import ReductionRule, SpatialRule
+from tfrcp.graph.rules.spatial import (
+    DepthToSpaceRule,
+    ReductionRule,
+    SpaceToDepthRule,
+    SpatialRule,
+)
 from tfrcp.graph.rules.taking import GetItemRule, PadRule, SplitRule
 from tfrcp.graph.rules.wrapping import TimeDistributedRule
 
@@ -89,14 +110,28 @@ _SPATIAL = [
     "CenterCrop",
     "Resizing",
 ]
+_PREPROCESSING = [
+    *"AugMix AutoContrast CategoryEncoding CutMix Discretization Equalization".split(),
+    *"HashedCrossing Hashing IntegerLookup MaxNumBoundingBoxes MixUp RandAugment".split(),
+    *"Solarization StringLookup TextVectorization".split(),
+    "ContrastLimitedAdaptiveHistogramEqualization",
+    *(name for name in dir(layers) if name.startswith("Random")),
+]
 _UNKNOWN = UnknownRule()
+_RECURRENT = FrozenRule("recurrent layers are not pruned", recurrent, counts=is_recurrent)
+_ATTENTION = FrozenRule("attention without projections mixes the channels that it reads", attention)
 _LAYERS: dict[type, Rule] = {
     layers.Activation: ActivationRule(),
+    layers.AdditiveAttention: _ATTENTION,
+    layers.Attention: _ATTENTION,
     layers.BatchNormalization: BatchNormalizationRule(),
     layers.Concatenate: ConcatenateRule(),
     layers.Dense: DenseRule(),
+    layers.Dot: FrozenRule("multiplies the channels of one tensor with another's", dot),
     layers.EinsumDense: EinsumDenseRule(),
+    layers.Embedding: EmbeddingRule(),
     layers.GroupNormalization: GroupNormalizationRule(),
+    layers.GroupQueryAttention: GroupQueryAttentionRule(),
     layers.LayerNormalization: ChannelNormalizationRule(),
     layers.MultiHeadAttention: MultiHeadAttentionRule(),
     layers.Normalization: ConstantsRule(),
@@ -104,7 +139,12 @@ _LAYERS: dict[type, Rule] = {
     layers.RMSNormalization: ChannelNormalizationRule(),
     layers.Rescaling: ConstantsRule(),
     layers.Reshape: ReshapeRule(),
+    layers.ReversibleEmbedding: FrozenRule("its table is read both ways", reverse_embedding),
+    layers.Softmax: SoftmaxRule(),
     layers.TimeDistributed: TimeDistributedRule(find_rule),
+    layers.UnitNormalization: ChannelNormalizationRule(),
+    **dict.fromkeys((layers.Bidirectional, *RECURRENT), _RECURRENT),
+    **dict.fromkeys((getattr(layers, name) for name in _PREPROCESSING), PreprocessingRule()),
     **dict.fromkeys(ELEMENTWISE_LAYERS, ElementwiseRule()),
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), ConvolutionRule()),
     **dict.fromkeys(
@@ -130,20 +170,31 @@ _LAYERS: dict[type, Rule] = {
 # told by their names.
 _BY_NAME: dict[str, Rule] = {
     "Concatenate": ConcatenateRule(),
+    "DepthToSpace": DepthToSpaceRule(),
+    "Einsum": FrozenRule("multiplies tensors with each other", einsum, counts=is_pair),
     "GetItem": GetItemRule(),
     "LayerScale": ChannelScaleRule(),
+    "LogSoftmax": SoftmaxRule(),
+    "Matmul": FrozenRule("multiplies tensors with each other", matmul),
     "Pad": PadRule(),
     "Reshape": ReshapeRule(),
+    "Roll": RollRule(),
+    "Softmax": SoftmaxRule(),
+    "SpaceToDepth": SpaceToDepthRule(),
     "Split": SplitRule(),
     **dict.fromkeys(ELEMENTWISE_OPERATIONS, ElementwiseRule()),
     **dict.fromkeys(
-        "Add CustomScaleLayer Divide DivideNoNan Maximum Minimum Multiply Power Subtract "
-        "TrueDivide".split(),
+        "Add Arctan2 CustomScaleLayer Divide DivideNoNan Equal FloorDivide Fmax Fmin Fmod Greater "
+        "GreaterEqual Heaviside Hypot Less LessEqual Logaddexp LogicalAnd LogicalOr LogicalXor "
+        "Maximum Minimum Mod Multiply NotEqual Power Subtract TrueDivide Where".split(),
         MergeRule(),
     ),
     **dict.fromkeys(
-        "ExpandDims Flip Moveaxis Repeat Squeeze Swapaxes Transpose".split(), MovingRule()
+        "ExpandDims Flip Fliplr Moveaxis Repeat Rot90 Squeeze Swapaxes Tile Transpose".split(),
+        MovingRule(),
     ),
-    **dict.fromkeys("Amax Amin Max Mean Min Prod Std Sum Var".split(), ReductionRule()),
-    **dict.fromkeys("AveragePool MaxPool".split(), SpatialRule()),
+    **dict.fromkeys(
+        "All Amax Amin Any Logsumexp Max Mean Min Prod Std Sum Var".split(), ReductionRule()
+    ),
+    **dict.fromkeys("AveragePool CropImages MaxPool PadImages Resize".split(), SpatialRule()),
 }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfrcp.graph.atoms import Atoms, along, line
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, Rule, known_line, layer_like
+
+_ENDS = ("query", "key", "value")
 
 
 class MultiHeadAttentionRule(Rule):
@@ -19,6 +22,28 @@ class MultiHeadAttentionRule(Rule):
 
     Masks other than the causal one, gates, windows and returned scores freeze what they touch.
     """
+
+    def heads(self, layer: Any, atoms: Atoms) -> dict[str, np.ndarray]:
+        """New channels for the heads.
+
+        Args:
+            layer: The layer.
+            atoms: Makes new channels.
+
+        Returns:
+            Dict that maps "query", "key" and "value" to labels [heads].
+        """
+        return dict.fromkeys(_ENDS, atoms.new(layer.num_heads))
+
+    def outputs(self, inputs: Mapping[str, np.ndarray], size: int, atoms: Atoms) -> np.ndarray:
+        """Labels of the output channels, [size].
+
+        Args:
+            inputs: Labels of the channels of query, key and value.
+            size: Number of output channels.
+            atoms: Makes new channels.
+        """
+        return atoms.new(size)
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels the projections."""
@@ -29,15 +54,15 @@ class MultiHeadAttentionRule(Rule):
         if refusal or any(channels is None for channels in lines.values()):
             atoms.give_up(call, refusal or "channels lie along an axis that it does not mix")
             return
-        heads = atoms.new(layer.num_heads)
+        heads = self.heads(layer, atoms)
         for name, channels in lines.items():
-            axes = {0: ("input", channels), 1: ("output", heads)}
+            axes = {0: ("input", channels), 1: ("output", heads[name])}
             atoms.weight(call, f"{name}/kernel", axes)
             if layer.use_bias:
-                atoms.weight(call, f"{name}/bias", {0: ("channelwise", heads)})
+                atoms.weight(call, f"{name}/bias", {0: ("channelwise", heads[name])})
         target = call.outputs[0]
-        outputs = atoms.new(target.shape[-1])
-        axes = {0: ("input", heads), 2: ("output", outputs)}
+        outputs = self.outputs(lines, target.shape[-1], atoms)
+        axes = {0: ("input", heads["query"]), 2: ("output", outputs)}
         atoms.weight(call, "attention_output/kernel", axes)
         if layer.use_bias:
             atoms.weight(call, "attention_output/bias", {0: ("channelwise", outputs)})
@@ -45,11 +70,8 @@ class MultiHeadAttentionRule(Rule):
 
     def _ends(self, call: Call) -> dict[str, Value]:
         """The tensors behind query, key and value."""
-        names = ("query", "value", "key")
-        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
-        query, value = given["query"], given["value"]
-        key = given.get("key")
-        return {"query": query, "key": value if key is None else key, "value": value}
+        given = _given(call.args, call.kwargs)
+        return {name: given[name] for name in _ENDS}
 
     def _refusal(self, call: Call) -> str | None:
         layer, options = call.operation, dict(call.kwargs)
@@ -62,11 +84,7 @@ class MultiHeadAttentionRule(Rule):
         if (
             config.get("use_gate")
             or config.get("sliding_window")
-            or layer.attention_axes
-            not in (
-                None,
-                (1,),
-            )
+            or config.get("attention_axes") not in (None, (1,), [1])
         ):
             return "has a gate, a sliding window or several attention axes"
         if len(call.outputs[0].shape) != 3:
@@ -75,26 +93,21 @@ class MultiHeadAttentionRule(Rule):
 
     def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
         """Projections, scores and weighted sums: positions x inputs x heads x size of a head."""
-        layer = call.operation
-        if self._refusal(call):
-            return ()
         ends, target = self._ends(call), call.outputs[0]
-        length = {name: value.shape[1] for name, value in ends.items()}
-        if None in length.values():
-            raise ValueError(
-                f"The cost of `{call.path}` depends on the sequence length, which the model leaves "
-                "open. Build the model with a fixed input shape."
-            )
-        sizes = {"query": layer.key_dim, "key": layer.key_dim, "value": layer.value_dim}
-        heads = axes["query/kernel", 1]
+        ways = {**ends, "gate": ends["query"]} if "gate/kernel" in call.variables else ends
+        products = []
+        for name, value in ways.items():
+            _, count, size = call.variables[f"{name}/kernel"].shape
+            heads = axes.get((f"{name}/kernel", 1), np.full(count, -1))
+            inputs = known_line(labels, value, -1)
+            products.append(Product(_length(call, value) * size, (inputs, heads)))
+        count, value_size, _ = call.variables["attention_output/kernel"].shape
+        heads = axes.get(("attention_output/kernel", 0), np.full(count, -1))
+        pairs = _pairs(call, ends["query"], ends["key"])
+        key_size = call.variables["key/kernel"].shape[-1]
+        products.append(Product(pairs * (key_size + value_size), (heads,)))
         outputs = known_line(labels, target, -1)
-        products = [
-            Product(length[name] * sizes[name], (known_line(labels, value, -1), heads))
-            for name, value in ends.items()
-        ]
-        pairs = length["query"] * length["key"]
-        products.append(Product(pairs * (layer.key_dim + layer.value_dim), (heads,)))
-        products.append(Product(length["query"] * layer.value_dim, (heads, outputs)))
+        products.append(Product(_length(call, ends["query"]) * value_size, (heads, outputs)))
         return products
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
@@ -108,21 +121,14 @@ class MultiHeadAttentionRule(Rule):
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Scaled dot-product attention on the heads that are left."""
-        layer = call.operation
-        given = {**dict(zip(("query", "value", "key"), args, strict=False)), **kwargs}
-        key = given.get("key")
-        tensors = {
-            "query": given["query"],
-            "key": given["value"] if key is None else key,
-            "value": given["value"],
-        }
-        heads = {}
-        for name, x in tensors.items():
-            heads[name] = ops.einsum("btd,dhk->bthk", x, arrays[f"{name}/kernel"])
+        layer, given, heads = call.operation, _given(args, kwargs), {}
+        for name in _ENDS:
+            heads[name] = ops.einsum("btd,dhk->bthk", given[name], arrays[f"{name}/kernel"])
             if layer.use_bias:
                 heads[name] = heads[name] + arrays[f"{name}/bias"]
+        heads = self.spread(layer, heads)
         scores = ops.einsum("bthk,bshk->bhts", heads["query"], heads["key"])
-        scores = scores / math.sqrt(layer.key_dim)
+        scores = scores / math.sqrt(arrays["key/kernel"].shape[-1])
         if given.get("use_causal_mask"):
             query, key = ops.shape(scores)[2], ops.shape(scores)[3]
             allowed = ops.arange(query)[:, None] >= ops.arange(key)[None, :]
@@ -130,3 +136,76 @@ class MultiHeadAttentionRule(Rule):
         summed = ops.einsum("bhts,bshk->bthk", ops.softmax(scores), heads["value"])
         y = ops.einsum("bthk,hkd->btd", summed, arrays["attention_output/kernel"])
         return y + arrays["attention_output/bias"] if layer.use_bias else y
+
+    def spread(self, layer: Any, heads: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Projections [batch, length, heads, size of a head], with a key for every query."""
+        return heads
+
+
+class GroupQueryAttentionRule(MultiHeadAttentionRule):
+    """`GroupQueryAttention`: a head of keys and values goes with all the query heads that read it.
+
+    Where there is one such head only, the query heads are channels, and it stays. The layer gives
+    as many channels as its inputs have, so that these stay or go together.
+    """
+
+    def heads(self, layer: Any, atoms: Atoms) -> dict[str, np.ndarray]:
+        """New channels for the heads of keys and values, or else for those of the queries."""
+        if layer.num_key_value_heads == 1:
+            shared = atoms.outside(1, "the only head of keys and values")
+            return {"query": atoms.new(layer.num_query_heads), "key": shared, "value": shared}
+        pairs = atoms.new(layer.num_key_value_heads)
+        return {"query": np.repeat(pairs, layer.num_repeats), "key": pairs, "value": pairs}
+
+    def outputs(self, inputs: Mapping[str, np.ndarray], size: int, atoms: Atoms) -> np.ndarray:
+        """The channels of the inputs, of which Keras wants as many in each of them."""
+        outputs = atoms.new(size)
+        for channels in inputs.values():
+            outputs = atoms.unite(outputs, channels)
+        return outputs
+
+    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
+        """The same layer with fewer heads."""
+        if "query/kernel" not in arrays:
+            return layer_like(call.operation)
+        return layer_like(
+            call.operation,
+            num_query_heads=arrays["query/kernel"].shape[1],
+            num_key_value_heads=arrays["key/kernel"].shape[1],
+        )
+
+    def spread(self, layer: Any, heads: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Repeats keys and values for the queries that share them."""
+        if layer.num_key_value_heads == 1:
+            fill = ops.zeros_like(heads["query"][:, :1])
+            return {**heads, "key": heads["key"] + fill, "value": heads["value"] + fill}
+        again = {name: ops.repeat(heads[name], layer.num_repeats, 2) for name in ("key", "value")}
+        return {**heads, **again}
+
+
+def _given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by name; the key is the value where none is given."""
+    given = {**dict(zip(("query", "value", "key"), args, strict=False)), **kwargs}
+    if given.get("key") is None:
+        given["key"] = given["value"]
+    return given
+
+
+def _length(call: Call, value: Value) -> int:
+    """Number of positions of a tensor [batch, ..., channels]."""
+    return _pairs(call, value, None)
+
+
+def _pairs(call: Call, query: Value, key: Value | None) -> int:
+    """Number of pairs of positions that attend to each other; of positions if `key` is `None`."""
+    rank = len(query.shape)
+    attended = getattr(call.operation, "attention_axes", None) or range(1, rank - 1)
+    sizes = [query.shape[axis] for axis in range(1, rank - 1)]
+    if key is not None:
+        sizes += [key.shape[axis] for axis in attended]
+    if None in sizes:
+        raise ValueError(
+            f"The cost of `{call.path}` depends on the sequence length, which the model leaves "
+            "open. Build the model with a fixed input shape."
+        )
+    return math.prod(sizes)

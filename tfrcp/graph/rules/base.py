@@ -91,7 +91,14 @@ class Rule:
             again = object.__new__(type(operation))
             vars(again).update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
             return again
-        return type(operation).from_config(config)
+        try:
+            return type(operation).from_config(config)
+        except Exception as error:
+            raise ValueError(
+                f"`{call.path}` ({call.kind}) cannot be made again from its own configuration, so "
+                "that no pruned model can hold it. Give the class a `get_config` that its "
+                f"`__init__` takes, or leave it out of the model. Keras says: {error}"
+            ) from error
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the operation on sliced tensors with the weights and sizes that it is handed.

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms
+from tfrcp.graph.atoms import Atoms, line
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like, positions
 from tfrcp.graph.rules.kernel import KernelRule, Placement
@@ -33,6 +33,27 @@ class ConvolutionRule(KernelRule):
         if layer.groups > 1 and layer.data_format == "channels_first":
             return "grouped convolution with channels first is not supported"
         return super().refusal(call)
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Labels as every layer with a kernel does.
+
+        `keras.ops.add` (Keras 3.15 on TensorFlow) takes a bias [1, n, 1, 1] for one along the last
+        axis where that has length n. A number of channels that runs into this is not chosen.
+        """
+        super().trace(call, atoms)
+        width = call.outputs[0].shape[-1]
+        astray = (
+            self.axis(call) == 1
+            and self.has_bias(call.operation)
+            and keras.backend.backend() == "tensorflow"
+        )
+        channels = line(atoms[call.outputs[0]], call.outputs[0], 1) if astray else None
+        if channels is not None and (width is None or width <= len(channels)):
+            atoms.freeze(
+                channels,
+                f"{call.path} ({call.kind}): Keras adds a bias with channels first along the width "
+                "where there are as many channels; leave the bias out or put channels last",
+            )
 
     def place(
         self, inputs: np.ndarray, atoms: Atoms, layer: Any

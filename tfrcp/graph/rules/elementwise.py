@@ -37,11 +37,12 @@ _ACTIVATIONS = frozenset(
 )
 #: Class names of the operations of `keras.ops` that act on each number alone.
 ELEMENTWISE_OPERATIONS = (
-    "Absolute Arctan Cast Ceil Celu Clip Copy Cos Cosh Elu Erf Exp Exp2 Expm1 Floor Gelu "
-    "HardShrink HardSigmoid HardSilu HardTanh Identity LeakyRelu Log Log10 Log1p Log2 "
-    "LogSigmoid NanToNum ReLU Negative Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu "
-    "Sin Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square Squareplus "
-    "StopGradient Tan Tanh TanhShrink Threshold Trunc"
+    "Absolute Arccos Arccosh Arcsin Arcsinh Arctan Arctanh Cast Cbrt Ceil Celu Clip Copy Cos Cosh "
+    "Deg2rad Elu Erf Erfinv Exp Exp2 Expm1 Floor Gelu HardShrink HardSigmoid HardSilu HardTanh "
+    "Identity Isfinite Isinf Isnan LeakyRelu Log Log10 Log1p Log2 LogSigmoid LogicalNot NanToNum "
+    "ReLU Negative OnesLike Rad2deg Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Signbit "
+    "Silu Sin Sinc Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square "
+    "Squareplus StopGradient Tan Tanh TanhShrink Threshold Trunc ZerosLike"
 ).split()
 
 
@@ -81,6 +82,45 @@ class ActivationRule(ElementwiseRule):
         else:
             name = getattr(function, "__name__", function)
             atoms.give_up(call, f"the activation {name} may mix channels")
+
+
+class SoftmaxRule(ElementwiseRule):
+    """Softmax over other axes than the channels': each channel has its own."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """The output's labels are the input's, if there is a single channel along the axes."""
+        labels = atoms[call.inputs[0]]
+        if len(call.inputs) > 1 or any(
+            labels.shape[k] > 1 for k in np.atleast_1d(call.operation.axis)
+        ):
+            atoms.give_up(call, "is taken over the channels, so that each depends on all")
+        else:
+            super().trace(call, atoms)
+
+
+class RollRule(ElementwiseRule):
+    """`keras.ops.roll` of other axes than the channels'."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """The output's labels are the input's."""
+        labels, axis = atoms[call.inputs[0]], call.operation.axis
+        if axis is None or any(labels.shape[k] > 1 for k in np.atleast_1d(axis)):
+            atoms.give_up(call, "rolls the channels")
+        else:
+            super().trace(call, atoms)
+
+
+class PreprocessingRule(Rule):
+    """Augmentation and look-ups, which are meant for model inputs: anything else is frozen."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """What comes out are no channels of ours, as what goes in."""
+        labels = np.concatenate([atoms[value].ravel() for value in call.inputs])
+        if labels.max() >= 0:
+            atoms.give_up(call, "is made for model inputs and may mix channels")
+            return
+        for value in call.outputs:
+            atoms[value] = np.full((1,) * len(value.shape), labels.min())
 
 
 class ConstantsRule(ElementwiseRule):

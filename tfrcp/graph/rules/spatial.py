@@ -27,6 +27,34 @@ class SpatialRule(Rule):
         atoms[target] = along(channels, axis if rank == len(source.shape) else -1, rank)
 
 
+class DepthToSpaceRule(Rule):
+    """`depth_to_space`: a channel of the output is made of one from each run of the input's."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Unites the channels that become one."""
+        source, target, block = call.inputs[0], call.outputs[0], call.operation.block_size
+        channels = line(atoms[source], source, -1)
+        if channels is None or call.operation.data_format == "channels_first":
+            atoms.give_up(call, "channels do not lie along the last axis")
+            return
+        rows = channels.reshape(block**2, -1)
+        atoms.unite_rows(rows)
+        atoms[target] = along(rows[0], -1, len(target.shape))
+
+
+class SpaceToDepthRule(Rule):
+    """`space_to_depth`: the channels once for every position of a block."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Repeats the labels."""
+        source, target, block = call.inputs[0], call.outputs[0], call.operation.block_size
+        channels = line(atoms[source], source, -1)
+        if channels is None or call.operation.data_format == "channels_first":
+            atoms.give_up(call, "channels do not lie along the last axis")
+            return
+        atoms[target] = along(np.tile(channels, block**2), -1, len(target.shape))
+
+
 class ReductionRule(Rule):
     """`keras.ops.mean`, `max`, `sum`, ... over axes that are neither the batch nor the channels."""
 

@@ -42,6 +42,17 @@ class TimeDistributedRule(Rule):
         self._find(inner.operation).trace(inner, atoms)
         atoms[call.outputs[0]] = atoms[inner.outputs[0]][:, None]
 
+    def _ends(self, call: Call, inner: Call, labels: Labels) -> Labels:
+        """Labels of what the inner layer reads and makes."""
+        pairs = zip((*inner.inputs, *inner.outputs), (call.inputs[0], call.outputs[0]), strict=True)
+        return {
+            # Where channels lie along the steps, the layer was given up: it stays as it is.
+            step: labels[whole].squeeze(1)
+            if labels[whole].shape[1] == 1
+            else labels[whole][:, 0] * 0 - 1
+            for step, whole in pairs
+        }
+
     def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
         """The inner layer's, once for each step."""
         inner = self._inner(call)
@@ -51,20 +62,14 @@ class TimeDistributedRule(Rule):
                 f"The cost of `{call.path}` depends on the number of steps, which the model leaves "
                 "open. Build the model with a fixed input shape."
             )
-        ends = {
-            inner.inputs[0]: labels[call.inputs[0]].squeeze(1),
-            inner.outputs[0]: labels[call.outputs[0]].squeeze(1),
-        }
+        ends = self._ends(call, inner, labels)
         products = self._find(inner.operation).products(inner, ends, axes)
         return [Product(steps * product.coefficient, product.factors) for product in products]
 
     def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, Any]:
         """The inner layer's."""
         inner = self._inner(call)
-        ends = {
-            inner.inputs[0]: labels[call.inputs[0]].squeeze(1),
-            inner.outputs[0]: labels[call.outputs[0]].squeeze(1),
-        }
+        ends = self._ends(call, inner, labels)
         return self._find(inner.operation).sizes(inner, ends, keep)
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:

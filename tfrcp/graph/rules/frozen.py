@@ -1,0 +1,136 @@
+"""Operations that are known and counted, but through which channels are not followed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from keras import layers
+
+from tfrcp.graph.atoms import Atoms
+from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.rules.base import Axes, Labels, Product, Rule
+
+#: The recurrent layers and cells of which the multiply-adds are known.
+RECURRENT = (
+    layers.ConvLSTM1D,
+    layers.ConvLSTM2D,
+    layers.ConvLSTM3D,
+    layers.GRU,
+    layers.GRUCell,
+    layers.LSTM,
+    layers.LSTMCell,
+    layers.SimpleRNN,
+    layers.SimpleRNNCell,
+)
+
+
+class FrozenRule(Rule):
+    """Freezes what the operation reads; its multiply-adds are known.
+
+    Args:
+        reason: Why.
+        count: Gives the multiply-adds of a call per image.
+        counts: Whether `count` knows those of a call. Defaults to all calls.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        count: Callable[[Call], int],
+        *,
+        counts: Callable[[Call], bool] = lambda call: True,
+    ) -> None:
+        self._reason, self._count, self._counts = reason, count, counts
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Freezes the inputs; the outputs carry no channels of ours."""
+        atoms.give_up(call, self._reason)
+        if not self._counts(call):
+            atoms.unknown[call.path] = call.kind
+
+    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
+        """A number that no pruning changes."""
+        return (Product(self._count(call), ()),)
+
+
+def is_recurrent(call: Call) -> bool:
+    """Whether a recurrent layer is one of Keras's, no cell of somebody's own."""
+    return type(_one_way(call)) in RECURRENT
+
+
+def _one_way(call: Call) -> layers.Layer:
+    """The recurrent layer, without a `Bidirectional` around it."""
+    layer = call.operation
+    return layer.forward_layer if isinstance(layer, layers.Bidirectional) else layer
+
+
+def recurrent(call: Call) -> int:
+    """Steps x the sizes of all kernels; times the positions in a convolutional one."""
+    inner = _one_way(call)
+    kernels = sum(math.prod(v.shape) for v in call.operation.variables if v.name.endswith("kernel"))
+    cell = getattr(inner, "cell", None)
+    steps = (call.inputs[0].shape[1],) if cell is not None else ()
+    rank, shape = getattr(cell, "rank", 0), call.outputs[0].shape
+    last = getattr(inner, "data_format", "channels_last") == "channels_last"
+    window = shape[-1 - rank : -1] if last else shape[len(shape) - rank :]
+    return _known(call, (*steps, *(window if rank else ()))) * kernels
+
+
+def attention(call: Call) -> int:
+    """Scores and weighted sums, without projections: queries x keys x (size of both)."""
+    query, value = call.inputs[:2]
+    key = call.inputs[2] if len(call.inputs) > 2 else value
+    sizes = _known(call, (*query.shape[1:-1], key.shape[-2]))
+    return sizes * _known(call, (key.shape[-1] + value.shape[-1],))
+
+
+def dot(call: Call) -> int:
+    """`Dot`: elements of the output x the size that is summed over."""
+    axes, source = call.operation.axes, call.inputs[0]
+    axis = axes if isinstance(axes, int) else axes[0]
+    return _known(call, (*call.outputs[0].shape[1:], source.shape[axis]))
+
+
+def matmul(call: Call) -> int:
+    """`matmul`: elements of the output x the size that is summed over."""
+    return _known(call, (*call.outputs[0].shape[1:], call.args[0].shape[-1]))
+
+
+def is_pair(call: Call) -> bool:
+    """Whether an `einsum` has two operands and all their axes by name.
+
+    Of more operands the multiply-adds depend on the order in which they are multiplied.
+    """
+    return len(call.args) == 2 and "." not in call.operation.subscripts
+
+
+def einsum(call: Call) -> int:
+    """`einsum` of two operands: the sizes of all letters but the batch's."""
+    inputs = call.operation.subscripts.replace(" ", "").split("->")[0].split(",")
+    sizes: dict[str, int | None] = {}
+    for letters, x in zip(inputs, call.args, strict=True):
+        for letter, n in list(zip(letters, x.shape, strict=True))[isinstance(x, Value) :]:
+            sizes[letter] = sizes.get(letter) or n
+    return _known(call, tuple(sizes.values()))
+
+
+def reverse_embedding(call: Call) -> int:
+    """`ReversibleEmbedding`: reading a row is free, the projection back is a matrix product."""
+    if not (call.kwargs.get("reverse") or call.args[1:2] == (True,)):
+        return 0
+    return _known(call, (*call.outputs[0].shape[1:], call.inputs[0].shape[-1]))
+
+
+def _known(call: Call, sizes: Sequence[int | None]) -> int:
+    """The product of sizes.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
+    if None in sizes:
+        raise ValueError(
+            f"The cost of `{call.path}` depends on a size that the model leaves open. Build the "
+            "model with a fixed input shape."
+        )
+    return math.prod(sizes)
