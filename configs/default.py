@@ -8,7 +8,8 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.name = "default"
     config.seed = 0
-    # Devices: "auto" takes all GPUs if there are several; or "none", "mirrored".
+    # Devices: "auto" takes all GPUs if there are several; or "none", "mirrored", "tpu", and for
+    # bin/train.py and bin/finetune.py "multi_worker", by TF_CONFIG.
     config.strategy = "auto"
 
     config.data = ConfigDict()
@@ -36,6 +37,8 @@ def get_config() -> ConfigDict:
     config.search.max_ratio = 1.0
     config.search.divisor = 1
     config.search.fixed = ()  # names of groups to leave alone
+    config.search.tied = ()  # patterns of groups that keep the same share of their channels
+    config.search.sampler = "random"  # or "evolutionary", "surrogate"
     config.search.criterion = "l1"
     config.search.objective = "val_accuracy"
     config.search.max_trials = 100
@@ -70,5 +73,13 @@ def recipe(**changes) -> ConfigDict:
         "warmup_epochs": 0,
         "label_smoothing": 0.0,
         "augment": "cifar",
+        "ema": 0.0,
+        "distillation": 0.0,  # share of the loss that imitates the base; in fine-tuning only
+        "temperature": 4.0,
+        "accumulate": 1,
+        "patience": 0,
+        "keep_best": False,
+        "precision": "float32",
+        "jit_compile": False,
     }
     return ConfigDict({**fields, **changes})

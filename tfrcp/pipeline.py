@@ -27,11 +27,21 @@ from tfrcp.evaluation import metric_for
 from tfrcp.graph.trace import trace
 from tfrcp.search.distributed import role
 from tfrcp.search.oracles import RandomChannelOracle
-from tfrcp.search.tuner import UPDATES, RandomChannelSearch
+from tfrcp.search.tuner import (
+    UPDATES,
+    EvolutionaryChannelSearch,
+    RandomChannelSearch,
+    SurrogateChannelSearch,
+)
 from tfrcp.space import Budget, SearchSpace
 from tfrcp.workdir import Workdir
 
 STAGES = ("train", "search", "finetune", "evaluate", "export")
+SEARCHES = {
+    "random": RandomChannelSearch,
+    "evolutionary": EvolutionaryChannelSearch,
+    "surrogate": SurrogateChannelSearch,
+}
 _BEFORE, _SEARCHED, _AFTER = "base.keras", "pruned.keras", "finetuned.keras"
 
 
@@ -55,7 +65,10 @@ class Pipeline:
         criteria.get(config["search"]["criterion"])
         self._builder()
         self._check_numbers()
-        self._is_worker = role() == "worker"
+        # A process that only helps writes nothing: a worker of the search, or of the training.
+        self._is_worker = role() == "worker" or not training.is_chief(self.strategy)
+        if not training.is_chief(self.strategy):
+            os.makedirs(workdir, exist_ok=True)  # the chief may be a moment later
         self.workdir = Workdir(workdir, shared=self._is_worker)
         for stage in STAGES:
             self.workdir.check(stage, self._parts(stage))
@@ -68,7 +81,12 @@ class Pipeline:
             _target(search["flops"]), _target(search["params"]), search["tolerance"]
         )
         space = SearchSpace(
-            graph, search["min_ratio"], search["max_ratio"], search["divisor"], search["fixed"]
+            graph,
+            search["min_ratio"],
+            search["max_ratio"],
+            search["divisor"],
+            search["fixed"],
+            tied=search["tied"],
         )
         # Draws all the candidates: finds out in seconds whether the budget can be met.
         RandomChannelOracle(
@@ -103,12 +121,17 @@ class Pipeline:
 
     def prune(self) -> None:
         """All stages, and the report."""
+        self._check_alone()
         for name in STAGES:
             getattr(self, name)()
         self.report()
 
     def train(self) -> None:
         """Makes `base.keras`: trains the network, or takes the given one."""
+        if not training.is_chief(self.strategy):
+            if not self.workdir.stands("train", self._parts("train"), _BEFORE):
+                self._fit(self.model, "train", "base")
+            return
         with self._stage("train", _BEFORE) as needed:
             if needed:
                 history = self._fit(self.model, "train", "base")
@@ -120,6 +143,7 @@ class Pipeline:
 
         As a worker (see `tfrcp.search.distributed`) it scores candidates for the chief, who does.
         """
+        self._check_alone()
         if self._is_worker:
             self._search(self.workdir.load_model(_BEFORE, "train"))
             return
@@ -128,7 +152,11 @@ class Pipeline:
                 self._search(self.workdir.load_model(_BEFORE, "train"))
 
     def finetune(self) -> None:
-        """Makes `finetuned.keras`."""
+        """Makes `finetuned.keras`; the base is the teacher where the recipe has one."""
+        if not training.is_chief(self.strategy):
+            if not self.workdir.stands("finetune", self._parts("finetune"), _AFTER):
+                self._fit(self.workdir.load_model(_SEARCHED, "search"), "finetune", "finetune")
+            return
         with self._stage("finetune", _AFTER) as needed:
             if needed:
                 model = self.workdir.load_model(_SEARCHED, "search")
@@ -138,6 +166,7 @@ class Pipeline:
 
     def evaluate(self) -> None:
         """Compares the base with the result: accuracy on the test split, costs, time per image."""
+        self._check_alone()
         with self._stage("evaluate") as needed:
             if needed:
                 self._evaluate(
@@ -147,6 +176,7 @@ class Pipeline:
 
     def export(self) -> None:
         """Makes the files in `export/`, whose answers are compared with the model's."""
+        self._check_alone()
         files = [f"export/{kind.file}" for kind in kinds(self.config["export"]["format"]).values()]
         with self._stage("export", *files) as needed:
             if needed:
@@ -159,6 +189,14 @@ class Pipeline:
         print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
 
     # The work behind the stages.
+
+    def _check_alone(self) -> None:
+        """Refuses a stage that several workers cannot share."""
+        if self.config["strategy"] == "multi_worker":
+            raise ValueError(
+                "`config.strategy='multi_worker'` is for bin/train.py and bin/finetune.py. Run the "
+                "other stages on one machine, on the same --workdir with --config.strategy=auto."
+            )
 
     def _stage(self, name: str, *outputs: str) -> Any:
         if self._is_worker:
@@ -214,7 +252,14 @@ class Pipeline:
             kinds(config["export"]["format"])
         except ValueError as error:
             raise ValueError(f"`config.export.format` {error}") from None
+        if config["train"]["distillation"]:
+            raise ValueError(
+                "`config.train.distillation` must be 0: the base has no teacher. Received: "
+                f"{config['train']['distillation']}. `config.finetune.distillation` imitates the "
+                "base"
+            )
         for path, value, known in (
+            ("search.sampler", config["search"]["sampler"], SEARCHES),
             ("search.update", config["search"]["update"], UPDATES),
             ("train.augment", config["train"]["augment"], (None, *AUGMENTATIONS)),
             ("finetune.augment", config["finetune"]["augment"], (None, *AUGMENTATIONS)),
@@ -269,6 +314,7 @@ class Pipeline:
 
     def _fit(self, model: keras.Model, name: str, folder: str) -> dict[str, list[float]]:
         recipe, seed = self.recipes[name], self.config["seed"]
+        taught = name == "finetune" and recipe.distillation
         try:
             return training.fit(
                 model,
@@ -277,6 +323,7 @@ class Pipeline:
                 ),
                 self.data.holdout.dataset(self.config["evaluate"]["batch_size"]),
                 recipe,
+                teacher=self.workdir.load_model(_BEFORE, "train") if taught else None,
                 strategy=self.strategy,
                 backup_dir=self.workdir / "backup" / folder,
             )
@@ -296,7 +343,7 @@ class Pipeline:
 
     def _search(self, model: keras.Model) -> None:
         options = self.config["search"]
-        tuner = RandomChannelSearch(
+        tuner = SEARCHES[options["sampler"]](
             model,
             self.budget.flops,
             seed=self.config["seed"],
@@ -304,7 +351,7 @@ class Pipeline:
             directory=str(self.workdir.path),
             project_name="search",
             batch_size=self.config["evaluate"]["batch_size"],
-            **{key: value for key, value in options.items() if key not in ("flops", "params")},
+            **{k: v for k, v in options.items() if k not in ("flops", "params", "sampler")},
         )
         holdout = self.data.holdout.arrays()
         tuner.search(
@@ -339,7 +386,7 @@ class Pipeline:
                 ],
                 "best": best.trial_id,
                 "baseline_score": float(tuner.metric.values(holdout[1], outputs).mean()),
-                "acceptance": tuner.oracle.sampler.acceptance,
+                "acceptance": getattr(tuner.oracle.sampler, "acceptance", None),
                 "images_holdout": self.data.holdout.size,
                 "images_calibration": min(options["calibration_images"], self.data.train.size),
             },

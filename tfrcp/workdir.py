@@ -108,7 +108,7 @@ class Workdir:
         self, name: str, config: Mapping[str, Any], outputs: Sequence[str]
     ) -> Iterator[bool]:
         before = self.check(name, config)
-        if before and before["seconds"] is not None and all((self / o).exists() for o in outputs):
+        if self.stands(name, config, *outputs):
             print(f"{name}: done before", flush=True)
             yield False
             return
@@ -152,6 +152,12 @@ class Workdir:
                 f"{'; '.join(_differences(before['config'], config))}. Choose another --workdir."
             )
         return before
+
+    def stands(self, name: str, config: Mapping[str, Any], *outputs: str) -> bool:
+        """Whether a stage is finished and its files are there; arguments as for `stage`."""
+        before = self.check(name, config)
+        done = before is not None and before["seconds"] is not None
+        return done and all((self / output).exists() for output in outputs)
 
     def _record(self, name: str, config: Mapping[str, Any], seconds: float | None) -> None:
         stages = [stage for stage in self.metrics["stages"] if stage["name"] != name]

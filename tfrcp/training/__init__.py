@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tfrcp.training.distribute import strategy
+from tfrcp.training.distribute import is_chief, strategy
 from tfrcp.training.fit import evaluate, fit
 from tfrcp.training.recipe import Recipe
 
-__all__ = ["Recipe", "evaluate", "fit", "strategy"]
+__all__ = ["Recipe", "evaluate", "fit", "is_chief", "strategy"]
