@@ -99,7 +99,7 @@ class Segment:
         paths = {call.path for call in self.calls}
         part = dataclasses.replace(
             self.graph,
-            calls=dataclasses.replace(self.graph.calls, calls=self.calls),
+            calls=dataclasses.replace(self.graph.calls, steps=self.calls),
             places=tuple(place for place in self.graph.places if place.path in paths),
         )
         weights = {

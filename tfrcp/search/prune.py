@@ -16,7 +16,7 @@ def prune(
     y: Any = None,
     *,
     validation_data: Any,
-    flops: float | int = 0.5,
+    flops: float | int | None = None,
     directory: str | None = None,
     verbose: bool = True,
     **options: Any,
@@ -30,7 +30,7 @@ def prune(
         y: Labels, where `x` is an array.
         validation_data: Labelled holdout data, likewise; disjoint from the training data.
         flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
-            an int is absolute.
+            an int is absolute. Defaults to 0.5.
         directory: Folder in which the search is kept, so that it can go on after an interruption.
             Defaults to a temporary one.
         verbose: Whether to show progress.

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner
@@ -29,6 +29,9 @@ from tfrcp.search.progress import Progress
 from tfrcp.space import Budget, SearchSpace
 from tfrcp.update import CachedLeastSquares
 
+if TYPE_CHECKING:
+    from tfrcp.latency_model import LatencyModel
+
 UPDATES = ("least_squares", "batch_norm", "none")
 
 
@@ -46,12 +49,15 @@ class ChannelSearch(DistributedTuner):
     Args:
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
         flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
-            an int is absolute.
+            an int is absolute. Defaults to 0.5, with `latency` to none.
         criterion: Name, config or instance; see `tfrcp.criteria.get`.
         objective: "val_accuracy", or "val_loss" for the loss that the model is compiled with.
         max_trials: Number of candidates.
         seed: Int; 0 is a seed.
         params: Upper bound of the number of weights, in the units of `flops`, or `None`.
+        latency: Time per image as a share of the unpruned network's: an upper bound beside `flops`,
+            the target without. See `tfrcp.Budget`.
+        latency_model: `tfrcp.LatencyModel` of the model, needed for that.
         tolerance: How far from the target a candidate may be, as a share of the unpruned network's
             multiply-adds.
         min_ratio: Least share of its channels that a group keeps.
@@ -82,13 +88,15 @@ class ChannelSearch(DistributedTuner):
     def __init__(
         self,
         model: keras.Model,
-        flops: float | int = 0.5,
+        flops: float | int | None = None,
         criterion: Any = "l1",
         objective: str = "val_accuracy",
         max_trials: int = 100,
         seed: int = 0,
         *,
         params: float | int | None = None,
+        latency: float | None = None,
+        latency_model: LatencyModel | None = None,
         tolerance: float = 0.005,
         min_ratio: float | Mapping[str, float] = 0.1,
         max_ratio: float | Mapping[str, float] = 1.0,
@@ -125,7 +133,8 @@ class ChannelSearch(DistributedTuner):
         oracle = self.oracle_class(
             SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed, tied=tied),
             self.cost,
-            Budget(flops, params, tolerance),
+            Budget(flops, params, tolerance, latency=latency),
+            latency=latency_model,
             objective=objective,
             max_trials=max_trials,
             seed=seed,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 NAMES = ("auto", "none", "mirrored", "multi_worker", "tpu")
@@ -165,6 +166,24 @@ def copy_variables(source: keras.Model, target: keras.Model) -> None:
     """Sets every variable of `target`, random states included, to that of `source`."""
     for old, new in zip(target.variables, source.variables, strict=True):
         old.assign(new.numpy())
+
+
+def share_variables(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    """Gives all workers the variables of the first one; elsewhere it does nothing."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    values = [variable.numpy() for variable in model.variables]
+    own = np.concatenate([np.ravel(value).astype("float64") for value in values])
+
+    def first() -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        is_first = context.replica_id_in_sync_group == 0
+        return context.all_reduce("SUM", tf.where(is_first, own, tf.zeros_like(own)))
+
+    total = strategy.experimental_local_results(strategy.run(tf.function(first)))[0].numpy()
+    ends = np.cumsum([value.size for value in values])[:-1]
+    for variable, value in zip(model.variables, np.split(total, ends), strict=True):
+        variable.assign(value.reshape(variable.shape).astype(variable.dtype))
 
 
 def spread(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfrcp.losses import crossentropy, ends_in_softmax
-from tfrcp.training.distribute import copy_variables, spread, stand_in
+from tfrcp.training.distribute import copy_variables, share_variables, spread, stand_in
 from tfrcp.training.recipe import Recipe
 
 
@@ -44,6 +44,7 @@ class Loop:
         self._recipe, self._strategy = recipe, strategy
         with strategy.scope():
             self.model = stand_in(model, recipe.precision)
+            share_variables(self.model, strategy)
             self._teacher = None if teacher is None else stand_in(teacher, recipe.precision)
             self.model.compile(
                 optimizer=recipe.optimizer(self.model, steps),

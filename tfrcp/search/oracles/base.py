@@ -71,7 +71,13 @@ class ChannelOracle(keras_tuner.Oracle):
         # Random vectors are drawn at once; for others this tells whether there are as many.
         ahead = sampler
         if sampler.adaptive:
-            ahead = RandomSampler(sampler.space, sampler.cost, sampler.budget, sampler.seed)
+            ahead = RandomSampler(
+                sampler.space,
+                sampler.cost,
+                sampler.budget,
+                sampler.seed,
+                latency=sampler.latency,
+            )
         vectors = ahead.suggest(max_trials).tolist()
         self._vectors: list[list[int]] = [] if sampler.adaptive else vectors
         self._names = [group.name for group in sampler.space.graph.prunable]

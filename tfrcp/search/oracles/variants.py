@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 
@@ -11,6 +11,9 @@ from tfrcp.cost import CostModel
 from tfrcp.search.oracles.base import ChannelOracle
 from tfrcp.search.samplers import EvolutionarySampler, RandomSampler, SurrogateSampler
 from tfrcp.space import Budget, SearchSpace
+
+if TYPE_CHECKING:
+    from tfrcp.latency_model import LatencyModel
 
 
 class RandomChannelOracle(ChannelOracle):
@@ -26,6 +29,7 @@ class RandomChannelOracle(ChannelOracle):
         objective: String or `keras_tuner.Objective`. Defaults to "val_accuracy".
         max_trials: Int. Defaults to 100.
         seed: Int; 0 is a seed. Defaults to 0.
+        latency: `tfrcp.LatencyModel` of the same graph, needed where the budget bounds the latency.
         **options: Further ones of `ChannelOracle`.
 
     Raises:
@@ -40,9 +44,11 @@ class RandomChannelOracle(ChannelOracle):
         objective: str | keras_tuner.Objective = "val_accuracy",
         max_trials: int = 100,
         seed: int = 0,
+        *,
+        latency: LatencyModel | None = None,
         **options: Any,
     ) -> None:
-        make = partial(RandomSampler, space, cost, budget, seed)
+        make = partial(RandomSampler, space, cost, budget, seed, latency=latency)
         super().__init__(make, objective, max_trials, **options)
 
 
@@ -63,6 +69,7 @@ class EvolutionaryChannelOracle(ChannelOracle):
         population: See `EvolutionarySampler`, and so the next two.
         tournament: See there.
         crossover: See there.
+        latency: See `RandomChannelOracle`.
         **options: Further ones of `ChannelOracle`.
     """
 
@@ -78,6 +85,7 @@ class EvolutionaryChannelOracle(ChannelOracle):
         population: int = 20,
         tournament: int = 5,
         crossover: float = 0.5,
+        latency: LatencyModel | None = None,
         **options: Any,
     ) -> None:
         make = partial(
@@ -89,6 +97,7 @@ class EvolutionaryChannelOracle(ChannelOracle):
             population=population,
             tournament=tournament,
             crossover=crossover,
+            latency=latency,
         )
         super().__init__(make, objective, max_trials, **options)
 
@@ -106,6 +115,7 @@ class SurrogateChannelOracle(ChannelOracle):
         max_trials: See there.
         seed: See there.
         random_first: See `SurrogateSampler`.
+        latency: See `RandomChannelOracle`.
         **options: Further ones of `ChannelOracle`.
     """
 
@@ -119,7 +129,16 @@ class SurrogateChannelOracle(ChannelOracle):
         seed: int = 0,
         *,
         random_first: int = 20,
+        latency: LatencyModel | None = None,
         **options: Any,
     ) -> None:
-        make = partial(SurrogateSampler, space, cost, budget, seed, random_first=random_first)
+        make = partial(
+            SurrogateSampler,
+            space,
+            cost,
+            budget,
+            seed,
+            random_first=random_first,
+            latency=latency,
+        )
         super().__init__(make, objective, max_trials, **options)

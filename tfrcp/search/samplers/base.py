@@ -50,6 +50,7 @@ class Sampler:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"`seed` must be an int of at least 0. Received: seed={seed!r}")
         self.space, self.cost, self.budget, self.seed = space, cost, budget, int(seed)
+        self.latency = latency
         self.bounds = Bounds(space, cost, budget, latency)
         self._ready: deque[np.ndarray] = deque()
         self._known: dict[bytes, int] = {}  # indices in the order of the suggestions

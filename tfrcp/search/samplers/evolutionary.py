@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from tfrcp.search.samplers.base import Sampler
 from tfrcp.search.samplers.moves import cross, mutate, repair
 from tfrcp.search.samplers.random import RandomSampler
 from tfrcp.space import Budget, SearchSpace
+
+if TYPE_CHECKING:
+    from tfrcp.latency_model import LatencyModel
 
 _TRIES = 50
 
@@ -50,8 +53,9 @@ class EvolutionarySampler(Sampler):
         population: int = 20,
         tournament: int = 5,
         crossover: float = 0.5,
+        latency: LatencyModel | None = None,
     ) -> None:
-        super().__init__(space, cost, budget, seed)
+        super().__init__(space, cost, budget, seed, latency=latency)
         if not 1 <= tournament <= population:
             raise ValueError(
                 "Numbers must satisfy 1 <= tournament <= population. "
@@ -61,7 +65,7 @@ class EvolutionarySampler(Sampler):
             raise ValueError(f"`crossover` must be in [0, 1]. Received: crossover={crossover}")
         self._population, self._tournament = population, tournament
         self._crossover = crossover
-        self._random = RandomSampler(space, cost, budget, seed)
+        self._random = RandomSampler(space, cost, budget, seed, latency=latency)
 
     def get_config(self) -> dict[str, Any]:
         """What the suggestions depend on, scores aside: a nested dict."""

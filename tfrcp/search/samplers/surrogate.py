@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from tfrcp.search.samplers.base import Sampler
 from tfrcp.search.samplers.moves import mutate, repair
 from tfrcp.search.samplers.random import RandomSampler
 from tfrcp.space import Budget, SearchSpace
+
+if TYPE_CHECKING:
+    from tfrcp.latency_model import LatencyModel
 
 _POOL = 512  # random candidates
 _PARENTS, _CHILDREN = 5, 20
@@ -53,19 +56,20 @@ class SurrogateSampler(Sampler):
         seed: int = 0,
         *,
         random_first: int = 20,
+        latency: LatencyModel | None = None,
     ) -> None:
         if importlib.util.find_spec("sklearn") is None:
             raise ImportError(
                 "The surrogate needs scikit-learn. Install it with "
                 "`python -m pip install tfrcp[surrogate]`."
             )
-        super().__init__(space, cost, budget, seed)
+        super().__init__(space, cost, budget, seed, latency=latency)
         if isinstance(random_first, bool) or not isinstance(random_first, int) or random_first < 2:
             raise ValueError(
                 f"`random_first` must be an int of at least 2. Received: {random_first!r}"
             )
         self._random_first = random_first
-        self._random = RandomSampler(space, cost, budget, seed)
+        self._random = RandomSampler(space, cost, budget, seed, latency=latency)
         self._pool: deque[np.ndarray] = deque()
 
     def get_config(self) -> dict[str, Any]:
