@@ -3,6 +3,7 @@
 Flags and configuration are checked before TensorFlow is imported, which takes seconds.
 """
 
+import logging as std_logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -61,6 +62,8 @@ def run(main: Callable[[], None], *names: str) -> None:
 
     def guarded(_: None) -> None:
         logging.set_verbosity(logging.WARNING)
+        # It warns of functions that are traced often: several networks are evaluated here.
+        std_logging.getLogger("tensorflow").setLevel("ERROR")
         try:
             main()
         except (ValueError, OSError, ImportError, ArithmeticError, RuntimeError) as error:

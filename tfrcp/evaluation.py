@@ -118,6 +118,9 @@ class SlicedEvaluator:
         batch_size: Images in a forward pass.
         racing: Whether to stop a candidate that is surely worse than the best so far: by more than
             3.5 standard errors of the paired difference on the images that both have seen.
+
+    Attributes:
+        calibration: Images that re-estimate the batch norms' statistics, or `None`.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class SlicedEvaluator:
         order = np.random.default_rng(0).permutation(len(holdout[1]))
         x = keras.tree.map_structure(operator.itemgetter(order), holdout[0])
         self._x, self._y = self._program.pack(x), holdout[1][order]
-        self._calibration = None if calibration is None else self._program.pack(calibration)
+        self.calibration = None if calibration is None else self._program.pack(calibration)
         self._metric, self._batch_size, self._racing = metric, batch_size, racing
         self._weights = read_weights(graph, model)
         self._full = slice_weights(graph, self._weights, {})
@@ -166,16 +169,25 @@ class SlicedEvaluator:
 
     def prepare(self, channels: np.ndarray) -> Weights:
         """Weights and sizes of a candidate: inherited and repaired."""
-        masks = select(self._graph, self._scores, channels)
+        masks = self.masks(channels)
         arrays = slice_weights(self._graph, self._weights, masks)
         if self._update is not None:
             arrays = self._update(arrays, masks)
-        if self._calibration is not None:
-            _, statistics = self._statistics(arrays, self._calibration)
+        if self.calibration is not None:
+            _, statistics = self._statistics(arrays, self.calibration)
             for path, (mean, variance) in statistics.items():
                 arrays[path]["moving_mean"] = np.asarray(mean)
                 arrays[path]["moving_variance"] = np.asarray(variance)
         return arrays
+
+    def masks(self, channels: np.ndarray) -> dict[str, np.ndarray]:
+        """Which channels a candidate keeps, bool array [size] by group name."""
+        return select(self._graph, self._scores, channels)
+
+    def score_model(self, model: keras.Model) -> float:
+        """Scores a Keras model, such as `build` gives, on all holdout images."""
+        outputs = [_only(model.predict_on_batch(batch)) for batch in self._batches()]
+        return float(self._metric.values(self._y, np.concatenate(outputs)).mean())
 
     def build(self, channels: np.ndarray) -> keras.Model:
         """The candidate as a plain Keras model, with the weights that are scored."""

@@ -27,6 +27,7 @@ from tfrcp.evaluation import metric_for
 from tfrcp.graph.trace import trace
 from tfrcp.search.distributed import role
 from tfrcp.search.oracles import RandomChannelOracle
+from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import (
     UPDATES,
     EvolutionaryChannelSearch,
@@ -363,9 +364,6 @@ class Pipeline:
         costs = self.cost(np.array([tuner.channels_of(trial) for trial in trials]))
         best = tuner.oracle.get_best_trials(1)[0]
         kept = tuner.get_best_channels(1)[0]
-        outputs = model.predict(
-            holdout[0], batch_size=self.config["evaluate"]["batch_size"], verbose=0
-        )
         self.workdir.update(
             channels={
                 group.name: {"kept": kept[group.name], "full": group.size}
@@ -385,14 +383,16 @@ class Pipeline:
                     for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
                 ],
                 "best": best.trial_id,
-                "baseline_score": float(tuner.metric.values(holdout[1], outputs).mean()),
+                "baseline_score": tuner.evaluator.score_model(model),
                 "acceptance": getattr(tuner.oracle.sampler, "acceptance", None),
                 "images_holdout": self.data.holdout.size,
                 "images_calibration": min(options["calibration_images"], self.data.train.size),
             },
         )
-        self._merge("results", after_search={"test_accuracy": None, "holdout_accuracy": best.score})
-        self.workdir.save_model(_SEARCHED, tuner.get_best_models(1)[0])
+        pruned, score = best_model(tuner)
+        print(f"search: best {best.score:.4f}, {score:.4f} after the last repair", flush=True)
+        self._merge("results", after_search={"test_accuracy": None, "holdout_accuracy": score})
+        self.workdir.save_model(_SEARCHED, pruned)
         content = blueprint.describe(
             tuner.graph,
             tuner.channels_of(best),

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import RandomChannelSearch
 
 
@@ -37,7 +38,8 @@ def prune(
         **options: Further arguments of `RandomChannelSearch`.
 
     Returns:
-        The best candidate, a plain `keras.Model`, not compiled. Fine-tune it next.
+        The best candidate, repaired once more (`tfrcp.search.repair`), a plain `keras.Model`.
+        Fine-tune it next.
 
     Raises:
         ValueError: As `RandomChannelSearch` and its `search`.
@@ -47,4 +49,4 @@ def prune(
             model, flops, directory=directory or temporary, project_name="search", **options
         )
         tuner.search(x, y, validation_data=validation_data, verbose=verbose)
-        return tuner.get_best_models(1)[0]
+        return best_model(tuner, verbose=verbose)[0]

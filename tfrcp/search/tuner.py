@@ -127,9 +127,9 @@ class ChannelSearch(DistributedTuner):
                 raise ValueError(
                     f"`{name}` must be an int of at least {least}. Received: {value!r}"
                 )
-        self._update, self._calibration_images = update, calibration_images
+        self.update, self._calibration_images = update, calibration_images
         self._options = {"batch_size": batch_size, "racing": racing and role() is None}
-        self._evaluator: ProgramEvaluator | None = None
+        self.evaluator: ProgramEvaluator | None = None
         oracle = self.oracle_class(
             SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed, tied=tied),
             self.cost,
@@ -179,7 +179,7 @@ class ChannelSearch(DistributedTuner):
             classes=self.oracle.objective.name == "val_accuracy",
         )
         calibration = None
-        if self._update != "none":
+        if self.update != "none":
             calibration, _ = inputs.read("x", data, self.model, count=self._calibration_images)
             check_disjoint(calibration, holdout[0], ("The training data", "`validation_data`"))
         if self.role == "chief":
@@ -191,7 +191,7 @@ class ChannelSearch(DistributedTuner):
     def _prepare(self, data: Any, calibration: Any, holdout: Any, verbose: bool) -> None:
         """Makes what scores candidates."""
         repair = None
-        if self._update == "least_squares":
+        if self.update == "least_squares":
             repair = CachedLeastSquares(
                 self.model,
                 self.graph,
@@ -200,7 +200,7 @@ class ChannelSearch(DistributedTuner):
             )
         scores = self.criterion(self.model, self.graph, data)
         self._holdout_images = len(holdout[1])
-        self._evaluator = ProgramEvaluator(
+        self.evaluator = ProgramEvaluator(
             self.model,
             self.graph,
             scores,
@@ -217,7 +217,7 @@ class ChannelSearch(DistributedTuner):
             return
         if self.store.end_order and self._options["racing"]:
             # The one to beat is known again.
-            self._evaluator.score(self.channels_of(self._best(1)[0]))
+            self.evaluator.score(self.channels_of(self._best(1)[0]))
         verbose = verbose and self.role != "worker"
         if verbose and self.role == "chief":
             print("search: workers score every candidate on all holdout images", flush=True)
@@ -232,7 +232,7 @@ class ChannelSearch(DistributedTuner):
     def run_trial(self, trial: Any) -> dict[str, float]:
         """Scores one candidate."""
         try:
-            score = self._evaluator.score(self.channels_of(trial))
+            score = self.evaluator.score(self.channels_of(trial))
         except Exception as error:
             # Scoring is deterministic: what failed once fails again, and keras-tuner would hide it.
             message = f"Trial {trial.trial_id} failed: {error}"
@@ -281,12 +281,12 @@ class ChannelSearch(DistributedTuner):
 
     def load_model(self, trial: Any) -> keras.Model:
         """The pruned model of a trial, as it was scored."""
-        if self._evaluator is None:
+        if self.evaluator is None:
             raise ValueError(
                 "Pruned models are made from the data that the search is given: call `search` "
                 "first. It returns at once when all trials are done."
             )
-        return self._evaluator.build(self.channels_of(trial))
+        return self.evaluator.build(self.channels_of(trial))
 
     def _best(self, count: int) -> list[Any]:
         trials = self.store.get_best_trials(count)
