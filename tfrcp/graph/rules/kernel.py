@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -162,7 +163,17 @@ class KernelRule(Rule):
         arrays = {name: ops.cast(array, layer.compute_dtype) for name, array in arrays.items()}
         y = self.linear(call, ops.cast(args[0], layer.compute_dtype), arrays)
         if "bias" in arrays:
-            shape = [1] * len(y.shape)
-            shape[self.axis(call)] = -1
-            y = y + ops.reshape(arrays["bias"], shape)
+            y = _add_bias(y, arrays["bias"], self.axis(call))
         return y if layer.activation is None else layer.activation(y)
+
+
+def _add_bias(y: Any, bias: Any, axis: int) -> Any:
+    """Adds a bias along an axis."""
+    rank = len(y.shape)
+    if keras.backend.backend() == "tensorflow" and axis % rank == rank - 1:
+        import tensorflow as tf
+
+        return tf.nn.bias_add(y, bias)  # one kernel with the convolution and the ReLU around it
+    shape = [1] * rank
+    shape[axis] = -1
+    return y + ops.reshape(bias, shape)
