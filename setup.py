@@ -38,6 +38,7 @@ setup(
         "litert": LITERT,
         "onnx": ONNX,
         "surrogate": SCIKIT_LEARN,
+        "tensorboard": ["tensorboard>=2.21"],
         "test": [*SCIKIT_LEARN, "hypothesis>=6.170", "pytest>=9.2", "ruff==0.17.6"],
     },
 )

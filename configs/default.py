@@ -12,6 +12,8 @@ def get_config() -> ConfigDict:
     # bin/train.py and bin/finetune.py "multi_worker", by TF_CONFIG.
     config.strategy = "auto"
 
+    config.tensorboard = False  # whether the search writes WORKDIR/tensorboard
+
     config.data = ConfigDict()
     config.data.name = "digits"  # or a tfds name such as "cifar10", or an .npz file
     config.data.data_dir = config_dict.placeholder(str)  # where tfds looks for its data

@@ -352,6 +352,7 @@ class Pipeline:
             directory=str(self.workdir.path),
             project_name="search",
             batch_size=self.config["evaluate"]["batch_size"],
+            log_dir=str(self.workdir / "tensorboard") if self.config["tensorboard"] else None,
             **{k: v for k, v in options.items() if k not in ("flops", "params", "sampler")},
         )
         holdout = self.data.holdout.arrays()

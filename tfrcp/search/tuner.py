@@ -18,6 +18,7 @@ from tfrcp.data import check_disjoint
 from tfrcp.evaluation import ProgramEvaluator, metric_for
 from tfrcp.graph.trace import trace
 from tfrcp.search import inputs, settings
+from tfrcp.search.board import Board
 from tfrcp.search.distributed import DistributedTuner, role
 from tfrcp.search.oracles import (
     ChannelOracle,
@@ -74,6 +75,8 @@ class ChannelSearch(DistributedTuner):
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
         batch_size: Holdout images in a forward pass.
+        log_dir: Folder for TensorBoard (the extra `tensorboard`): scores as curves, and the trials
+            as a table of hyperparameters.
         directory: Folder of the project.
         project_name: Name of the project.
         overwrite: Whether to start anew where the project exists.
@@ -107,6 +110,7 @@ class ChannelSearch(DistributedTuner):
         calibration_images: int = 256,
         racing: bool = True,
         batch_size: int = 250,
+        log_dir: str | None = None,
         directory: str | None = None,
         project_name: str | None = None,
         overwrite: bool = False,
@@ -130,6 +134,7 @@ class ChannelSearch(DistributedTuner):
         self.update, self._calibration_images = update, calibration_images
         self._options = {"batch_size": batch_size, "racing": racing and role() is None}
         self.evaluator: ProgramEvaluator | None = None
+        self._board = None if log_dir is None else Board(log_dir, objective)
         oracle = self.oracle_class(
             SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed, tied=tied),
             self.cost,
@@ -222,6 +227,9 @@ class ChannelSearch(DistributedTuner):
         if verbose and self.role == "chief":
             print("search: workers score every candidate on all holdout images", flush=True)
         self._progress = Progress(self.store, verbose=verbose)
+        if verbose and hasattr(self.store.sampler, "acceptance"):
+            share = self.store.sampler.acceptance
+            print(f"search: {share:.1%} of the drawn channel vectors meet the budget", flush=True)
         if self.role != "worker":
             settings.write(self._settings_file, self._settings)
         try:
@@ -251,6 +259,9 @@ class ChannelSearch(DistributedTuner):
     def on_trial_end(self, trial: Any) -> None:
         """Stores the trial and shows progress."""
         super().on_trial_end(trial)
+        if self._board is not None:
+            trials = self.store.get_best_trials(1)
+            self._board.add(trial, len(self.store.end_order), trials[0].score if trials else None)
         if self.role is None:
             self._progress.update()
 
