@@ -122,12 +122,14 @@ def test_killed_at_random_moments_and_started_again_it_ends_the_same():
 
 def test_the_trial_of_a_worker_that_is_gone_is_given_to_another(make, tmp_path):
     chief, lost, other = make("chief"), make("lost"), make("other")
+    taken = threading.Event()
 
     def vanish():
         lost.oracle.create_trial("lost")  # and is never heard of again
+        taken.set()
 
     def work():
-        time.sleep(0.3)
+        taken.wait(60)
         other.search()
 
     assert together(chief.search, vanish, work) == [None] * 3
