@@ -216,7 +216,7 @@ def test_a_second_chief_is_refused(make):
     first, second, worker = make("chief"), make("chief2"), make("worker")
 
     def late():
-        time.sleep(0.3)
+        time.sleep(2)
         with pytest.raises(ValueError, match="cannot listen at 127.0.0.1.*another one running"):
             second.search()
         worker.search()
