@@ -19,6 +19,7 @@ from tfrcp.search.tuner import (
     SurrogateChannelSearch,
 )
 from tfrcp.space import Budget, SearchSpace
+from tfrcp.training.supernet import Supernet
 from tfrcp.update import recalibrate_batch_norm, reconstruct
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ __all__ = [
     "RandomChannelOracle",
     "RandomChannelSearch",
     "SearchSpace",
+    "Supernet",
     "SurrogateChannelOracle",
     "SurrogateChannelSearch",
     "WeightSlice",
