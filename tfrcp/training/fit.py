@@ -78,7 +78,7 @@ def fit(
     if not recipe.epochs:
         return history
     batches_of = train if callable(train) else lambda epoch: train
-    steps = _steps(batches_of(0))
+    steps = count_steps(batches_of(0))
     loop = Loop(model, recipe, steps, strategy, teacher if recipe.distillation else None)
     worker, best, backup = loop.model, [], None
     if backup_dir is not None:
@@ -113,7 +113,7 @@ def fit(
         for name in scores:
             history[name].append(logs[name])
         history["seconds"].append(time.perf_counter() - started)
-        _check_finite(worker, history, recipe)
+        check_finite(worker, history, recipe)
         if recipe.keep_best and logs["val_accuracy"] >= max(history["val_accuracy"]):
             best = loop.kept_weights()
         listeners.on_epoch_end(epoch, logs)
@@ -180,7 +180,8 @@ def _is_over(history: History, recipe: Recipe) -> bool:
     )
 
 
-def _check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
+def check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
+    """Raises a FloatingPointError if the last scores or the weights are not finite."""
     # ReLU may make 0 of NaN, and so hide behind a fair loss that the weights are lost.
     scores = [values[-1] for values in history.values()]
     if not all(map(math.isfinite, scores)) or not all(
@@ -194,7 +195,8 @@ def _check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
         )
 
 
-def _steps(dataset: tf.data.Dataset) -> int:
+def count_steps(dataset: tf.data.Dataset) -> int:
+    """Number of batches; refuses a data set without any or without an end."""
     steps = int(dataset.cardinality())
     if steps == tf.data.UNKNOWN_CARDINALITY:
         steps = sum(1 for _ in dataset)
