@@ -11,8 +11,9 @@ def get_config() -> ConfigDict:
     # Devices: "auto" takes all GPUs if there are several; or "none", "mirrored", "tpu", and for
     # bin/train.py and bin/finetune.py "multi_worker", by TF_CONFIG.
     config.strategy = "auto"
+    config.devices = ()  # such as ("GPU:0", "GPU:1"), to mirror on these
 
-    config.tensorboard = False  # whether the search writes WORKDIR/tensorboard
+    config.tensorboard = False  # whether search and training write WORKDIR/tensorboard
 
     config.data = ConfigDict()
     # Or the name of a TensorFlow data set such as "cifar10", an .npz file, or a folder that holds
