@@ -207,6 +207,11 @@ def test_what_is_no_number_of_trials_is_refused(max_trials):
         oracle(max_trials=max_trials)
 
 
+def test_an_option_that_the_sampler_does_not_know_is_refused_by_name():
+    with pytest.raises(TypeError, match="RandomSampler.* unexpected .*'max_retrials'"):
+        oracle(max_retrials=1)
+
+
 def test_more_trials_than_feasible_vectors_are_refused_at_the_start():
     with pytest.raises(ValueError, match=r"Found \d+ distinct .* The space reaches"):
         oracle(max_trials=10_000)

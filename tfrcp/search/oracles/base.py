@@ -11,18 +11,23 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 import numpy as np
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
+from tfrcp.cost import CostModel
 from tfrcp.search import settings
 from tfrcp.search.distributed import note_of
 from tfrcp.search.samplers import RandomSampler, Sampler
+from tfrcp.space import Budget, SearchSpace
+
+if TYPE_CHECKING:
+    from tfrcp.latency_model import LatencyModel
 
 _Status = trial_module.TrialStatus
 _ENDED = (_Status.COMPLETED, _Status.FAILED)
@@ -34,14 +39,20 @@ class ChannelOracle(keras_tuner.Oracle):
     Each prunable group is one Int hyperparameter, named as the group. Further hyperparameters that
     a hypermodel asks for take their default values.
 
-    The arguments are kept beside the trials, and compared when a search goes on.
+    The arguments are kept beside the trials, and compared when a search goes on. Subclasses say
+    with `sampler_class` what proposes the vectors.
 
     Args:
-        make_sampler: Function of no arguments that makes the `Sampler`.
+        space: `tfrcp.SearchSpace`.
+        cost: `tfrcp.CostModel` of the same graph.
+        budget: `tfrcp.Budget`.
         objective: String or `keras_tuner.Objective`. Defaults to "val_accuracy".
         max_trials: Int. Defaults to 100.
+        seed: Int; 0 is a seed. Defaults to 0.
+        latency: `tfrcp.LatencyModel` of the same graph, needed where the budget bounds the latency.
         max_retries_per_trial: See `keras_tuner.Oracle`.
         max_consecutive_failed_trials: See `keras_tuner.Oracle`.
+        **sampler_options: Further arguments of `sampler_class`.
 
     Attributes:
         sampler: The `Sampler`.
@@ -51,38 +62,42 @@ class ChannelOracle(keras_tuner.Oracle):
 
     Raises:
         ValueError: If the budget cannot be met, or by fewer vectors than `max_trials`.
+        TypeError: If the sampler knows no such option.
     """
+
+    sampler_class: type[Sampler]
 
     def __init__(
         self,
-        make_sampler: Callable[[], Sampler],
+        space: SearchSpace,
+        cost: CostModel,
+        budget: Budget,
         objective: str | keras_tuner.Objective = "val_accuracy",
         max_trials: int = 100,
+        seed: int = 0,
         *,
+        latency: LatencyModel | None = None,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
+        **sampler_options: Any,
     ) -> None:
         if isinstance(max_trials, bool) or not isinstance(max_trials, int) or max_trials < 1:
             raise ValueError(
                 f"`max_trials` must be a positive int. Received: max_trials={max_trials!r}"
             )
-        self._make_sampler = make_sampler
-        self.sampler = sampler = make_sampler()
+        self._make_sampler = partial(
+            self.sampler_class, space, cost, budget, seed, latency=latency, **sampler_options
+        )
+        self.sampler = sampler = self._make_sampler()
         # Random vectors are drawn at once; for others this tells whether there are as many.
         ahead = sampler
         if sampler.adaptive:
-            ahead = RandomSampler(
-                sampler.space,
-                sampler.cost,
-                sampler.budget,
-                sampler.seed,
-                latency=sampler.latency,
-            )
+            ahead = RandomSampler(space, cost, budget, seed, latency=latency)
         vectors = ahead.suggest(max_trials).tolist()
         self._vectors: list[list[int]] = [] if sampler.adaptive else vectors
-        self._names = [group.name for group in sampler.space.graph.prunable]
+        self._names = [group.name for group in space.graph.prunable]
         hyperparameters = keras_tuner.HyperParameters()
-        for name, choices in zip(self._names, sampler.space.choices, strict=True):
+        for name, choices in zip(self._names, space.choices, strict=True):
             low, high = int(choices[0]), int(choices[-1])
             hyperparameters.Int(name, low, high, default=high)
         super().__init__(
