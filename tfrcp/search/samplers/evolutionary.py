@@ -36,6 +36,7 @@ class EvolutionarySampler(Sampler):
         population: Number of vectors that may be parents, and of random ones at first.
         tournament: How many of them compete.
         crossover: Probability of a second parent.
+        latency: See `Sampler`.
 
     Raises:
         ValueError: If the budget cannot be met by any vector of the space, or an argument is wrong.

@@ -40,6 +40,7 @@ class SurrogateSampler(Sampler):
         budget: The budget.
         seed: Int. Defaults to 0.
         random_first: Number of random vectors at first.
+        latency: See `Sampler`.
 
     Raises:
         ValueError: If the budget cannot be met by any vector of the space, or an argument is wrong.
