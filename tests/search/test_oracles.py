@@ -296,8 +296,10 @@ def crash_at(monkeypatch, moment):
 
     def dying(function, partly=None):
         def call(*args, **kwargs):
-            if not str(args[0]).startswith(str(call.folder)) or died:
+            if not str(args[0]).startswith(str(call.folder)):
                 return function(*args, **kwargs)
+            if died:
+                raise Killed  # nor does it clean up
             for how in ("before", "partly", "after"):
                 if how == "partly" and not partly:
                     continue
@@ -318,6 +320,7 @@ def crash_at(monkeypatch, moment):
         (os, "mkdir", None),
         (os, "replace", None),
         (pathlib.Path, "write_text", lambda path, text: write(path, text[: len(text) // 2])),
+        (pathlib.Path, "unlink", None),
     ):
         wrapped.append(dying(getattr(owner, name), partly))
         monkeypatch.setattr(owner, name, wrapped[-1])

@@ -8,7 +8,6 @@ is restored from them: finished trials stand, the one in flight is run again.
 from __future__ import annotations
 
 import json
-import os
 import time
 import warnings
 from functools import partial
@@ -20,6 +19,7 @@ import numpy as np
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
+from tfrcp import files
 from tfrcp.cost import CostModel
 from tfrcp.search import settings
 from tfrcp.search.distributed import note_of
@@ -251,9 +251,7 @@ class ChannelOracle(keras_tuner.Oracle):
     def _save_trial(self, trial: trial_module.Trial) -> None:
         folder = Path(self._project_dir) / f"trial_{trial.trial_id}"
         folder.mkdir(exist_ok=True)
-        unfinished = folder / f"trial.json.{os.getpid()}.tmp"
-        unfinished.write_text(json.dumps(trial.get_state()))
-        os.replace(unfinished, folder / "trial.json")
+        files.write_text(folder / "trial.json", json.dumps(trial.get_state()))
 
     def reload(self) -> None:
         """Restores the trials of the project folder.
