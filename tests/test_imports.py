@@ -13,7 +13,7 @@ GROUND = "files"  # what every module may import
 LEAVES = ("models", "data", "losses", "report", "workdir")
 # A module belongs to the room with the longest name that it starts with.
 LADDER = [
-    ["runtimes"],
+    ["runtimes", "budget"],
     ["graph", "export", "latency"],
     ["space", "deployment"],
     ["cost", "criteria", "inheritance"],

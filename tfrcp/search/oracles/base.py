@@ -20,11 +20,12 @@ from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
 from tfrcp import files
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.search import settings
 from tfrcp.search.distributed import note_of
 from tfrcp.search.samplers import RandomSampler, Sampler
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.latency_model import LatencyModel

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.search.samplers.chains import Chains
 from tfrcp.search.samplers.drawing import DrawingSampler
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.latency_model import LatencyModel

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.search.samplers.drawing import DrawingSampler
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 _BATCH = 4096
 
