@@ -44,7 +44,7 @@ import pathlib
 from typing import Any
 
 from tfrcp import files
-from tfrcp.report.summary import table
+from tfrcp.report.comparison import table
 
 __all__ = ["table", "write"]
 

@@ -7,7 +7,6 @@ is restored from them: finished trials stand, the one in flight is run again.
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from functools import partial
@@ -19,11 +18,11 @@ import numpy as np
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
-from tfrcp import files
 from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.search import settings
 from tfrcp.search.distributed import note_of
+from tfrcp.search.oracles import trial_files
 from tfrcp.search.samplers import RandomSampler, Sampler
 from tfrcp.space import SearchSpace
 
@@ -243,16 +242,18 @@ class ChannelOracle(keras_tuner.Oracle):
     # The store.
 
     @property
+    def _project(self) -> Path:
+        return Path(self._project_dir)
+
+    @property
     def _settings_file(self) -> Path:
-        return Path(self._project_dir) / "space.json"
+        return self._project / "space.json"
 
     def save(self) -> None:
         """Does nothing: the trial files, written one by one, hold everything."""
 
     def _save_trial(self, trial: trial_module.Trial) -> None:
-        folder = Path(self._project_dir) / f"trial_{trial.trial_id}"
-        folder.mkdir(exist_ok=True)
-        files.write_text(folder / "trial.json", json.dumps(trial.get_state()))
+        trial_files.write(self._project, trial)
 
     def reload(self) -> None:
         """Restores the trials of the project folder.
@@ -265,18 +266,13 @@ class ChannelOracle(keras_tuner.Oracle):
         self.start_order, self.end_order, self._retry_queue = [], [], []
         if self.sampler.adaptive:
             self.sampler, self._vectors = self._make_sampler(), []
-        found = {
-            int(folder.name.removeprefix("trial_")): folder
-            for folder in Path(self._project_dir).glob("trial_*")
-            if folder.name.removeprefix("trial_").isdecimal()
-        }
+        found = trial_files.names(self._project)
         if found:
             settings.check(self._settings_file, self.sampler.get_config())
         for index in range(min(max(found, default=-1) + 1, self.max_trials)):
             # A folder that is gone, or a file that cannot be read, is a trial to be run again.
-            name = f"{index:0{len(str(self.max_trials))}d}"
-            folder = found.get(index, Path(self._project_dir) / f"trial_{name}")
-            trial = self._read_trial(folder, index)
+            name = found.get(index, f"{index:0{len(str(self.max_trials))}d}")
+            trial = self._restore(name, index)
             self.trials[trial.trial_id] = trial
             self.start_order.append(trial.trial_id)
             if trial.status in _ENDED:
@@ -291,31 +287,26 @@ class ChannelOracle(keras_tuner.Oracle):
             else:
                 self._retry_queue.insert(0, trial.trial_id)
 
-    def _read_trial(self, folder: Path, index: int) -> trial_module.Trial:
+    def _restore(self, name: str, index: int) -> trial_module.Trial:
         """A trial as it ended; one that did not, or cannot be read, as new."""
-        name = folder.name.removeprefix("trial_")
-        try:
-            trial = trial_module.Trial.from_state(json.loads((folder / "trial.json").read_text()))
-            found = {group: trial.hyperparameters.values.get(group) for group in self._names}
-            sound = trial.trial_id == name and all(isinstance(n, int) for n in found.values())
-            completed = trial.status == _Status.COMPLETED
-            sound = sound and isinstance(trial.score, float if completed else object)
-        except Exception:
-            sound = False  # whatever a torn or foreign file leads to
-        if sound and self.sampler.adaptive:
-            # What it was proposed from may be unknown, if there were several workers.
-            self._vectors.append(list(found.values()))
-            self.sampler.take(np.array(self._vectors[-1:]))
-        values = self._values(index)
-        if sound and found != values:
-            group = next(group for group in values if found[group] != values[group])
-            raise ValueError(
-                f"The search in {self._project_dir} was made with another model, space, budget or "
-                f"seed: trial {name} has {found[group]} channels in '{group}', and this search "
-                f"would have {values[group]}. Take another project name, or `overwrite=True`."
-            )
-        if sound and trial.status in _ENDED:
-            return trial
+        trial = trial_files.read(self._project, name, self._names)
+        if trial is not None:
+            found = {group: trial.hyperparameters.values[group] for group in self._names}
+            if self.sampler.adaptive:
+                # What it was proposed from may be unknown, if there were several workers.
+                self._vectors.append(list(found.values()))
+                self.sampler.take(np.array(self._vectors[-1:]))
+            values = self._values(index)
+            if found != values:
+                group = next(group for group in values if found[group] != values[group])
+                raise ValueError(
+                    f"The search in {self._project} was made with another model, space, budget "
+                    f"or seed: trial {name} has {found[group]} channels in '{group}', and this "
+                    f"search would have {values[group]}. Take another project name, or "
+                    "`overwrite=True`."
+                )
+            if trial.status in _ENDED:
+                return trial
         hyperparameters = self.hyperparameters.copy()
-        hyperparameters.values = values
+        hyperparameters.values = self._values(index)
         return trial_module.Trial(hyperparameters, name)
