@@ -11,13 +11,18 @@ def get_config() -> ConfigDict:
     # Devices: "auto" takes all GPUs if there are several; or "none", "mirrored", "tpu", and for
     # bin/train.py and bin/finetune.py "multi_worker", by TF_CONFIG.
     config.strategy = "auto"
+    config.devices = ()  # such as ("GPU:0", "GPU:1"), to mirror on these
 
-    config.tensorboard = False  # whether the search writes WORKDIR/tensorboard
+    config.tensorboard = False  # whether search and training write WORKDIR/tensorboard
 
     config.data = ConfigDict()
-    config.data.name = "digits"  # or a tfds name such as "cifar10", or an .npz file
+    # Or the name of a TensorFlow data set such as "cifar10", an .npz file, or a folder that holds
+    # train/CLASS/ and test/CLASS/.
+    config.data.name = "digits"
     config.data.data_dir = config_dict.placeholder(str)  # where tfds looks for its data
     config.data.download = False
+    config.data.image_size = 0  # pixels that images are resized to; 0 leaves them as they are
+    config.data.stream = False  # whether images stay encoded on disk until they are needed
     config.data.holdout = 0.1  # share of the training images that only select
     config.data.mean = ()  # per channel, of images in [0, 1]; empty for none
     config.data.std = ()

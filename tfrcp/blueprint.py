@@ -27,7 +27,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp import criteria, models
+from tfrcp import criteria, files, models
 from tfrcp.cost import CostModel
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.trace import trace
@@ -136,12 +136,7 @@ class Blueprint:
         path = Path(path)
         if path.suffix != ".keras" or not path.parent.is_dir():
             raise ValueError(f"A network is saved as FILE.keras in a folder. Received: {path}")
-        unfinished = path.with_name(f".tmp.{path.name}")
-        try:
-            model.save(unfinished)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        files.save_model(path, model)
 
     def _check(self, graph: ChannelGraph, *, wider: bool) -> None:
         """Refuses a network of other groups, or of groups that are not wide enough to be pruned."""

@@ -17,7 +17,8 @@ from tests.references import (
     random_masks,
     randomize,
 )
-from tfrcp.graph.program import Program, read_weights, slice_weights
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import read_weights, slice_weights
 
 
 def outputs_of(x):

@@ -9,8 +9,8 @@ from keras import layers, ops
 import tfrcp
 from tests.networks import NETWORKS, head, image, norm
 from tests.references import flat, full_masks, images_for, randomize, variable_at
-from tfrcp.graph.program import read_weights, slice_weights
 from tfrcp.graph.rules import find_rule
+from tfrcp.graph.weights import read_weights, slice_weights
 from tfrcp.update import CachedLeastSquares, reconstruct
 
 METHODS = ("sequential", "cached")

@@ -46,7 +46,8 @@ class Run:
         self.config = config
         trainings = (name for name in ("train", "finetune") if name in config)
         self.recipes = {name: training.Recipe(**config[name]) for name in trainings}
-        self.strategy = training.strategy(config["strategy"])
+        devices = config["devices"] or None
+        self.strategy = training.strategy(config["strategy"], devices=devices)
         check_recipes(self.recipes, self.strategy)
         # A process that only helps writes nothing: a worker of the search, or of the training.
         self.is_chief = training.is_chief(self.strategy)
@@ -145,10 +146,10 @@ class Run:
         try:
             return training.fit(
                 model,
-                lambda epoch: self.data.train.dataset(
+                lambda epoch: self.data.train.batches(
                     recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
                 ),
-                self.data.holdout.dataset(self.config["evaluate"]["batch_size"]),
+                self.data.holdout.batches(self.config["evaluate"]["batch_size"]),
                 recipe,
                 teacher=teacher,
                 strategy=self.strategy,

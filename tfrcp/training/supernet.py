@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.trace import trace
 from tfrcp.inheritance import check_channels
 from tfrcp.losses import ends_in_softmax
 from tfrcp.search.samplers import RandomSampler
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 from tfrcp.training.loop import distillation
 from tfrcp.training.widths import Widths
 

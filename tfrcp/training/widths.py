@@ -21,8 +21,9 @@ from keras import ops
 
 from tfrcp.graph.calls import Call, Nested
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Program, trains, variables_of
+from tfrcp.graph.program import Program, trains
 from tfrcp.graph.rules import BatchNormalizationRule, find_rule
+from tfrcp.graph.weights import variables_of
 
 Sizes = dict[str, dict[str, Any]]
 
