@@ -107,7 +107,7 @@ def fit_supernet(
     for epoch in range(done, recipe.epochs):
         start = time.perf_counter()
         logs = supernet.fit(
-            batches_of(epoch), initial_epoch=epoch, epochs=epoch + 1, verbose=0
+            batches_of(epoch), initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0
         ).history
         for name in names:
             history[name].append(float(logs[name][0]))
