@@ -43,6 +43,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {}
     correlations: dict[str, Any] = {}
     results = {"accuracy": accuracies, "seconds": seconds, "correlation": correlations}
+    first = None
     for seed in range(arguments.seeds):
         task = Task(arguments, seed, seconds)
         pool = task.pool()
@@ -54,7 +55,7 @@ def main() -> None:
         for name in ROWS:
             print(f"seed {seed}, {name}: {accuracies[name][-1]:.2%}", flush=True)
         write(arguments, "scratch_comparison", results)
-        first = (task, pool) if seed == 0 else first
+        first = first or (task, pool)
     task, pool = first
     correlations["all widths"] = task.correlation(task.spread(arguments.widths))
     write(arguments, "scratch_comparison", results)
