@@ -52,6 +52,8 @@ def get_config() -> ConfigDict:
     config.search.update = "least_squares"  # or "batch_norm", "none"
     config.search.calibration_images = 256
     config.search.racing = True
+    # Steps in which the network is pruned, each by the same factor and fine-tuned before the next.
+    config.search.stages = 1
 
     config.finetune = recipe(epochs=40, learning_rate=0.01)
 

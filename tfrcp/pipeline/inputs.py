@@ -75,6 +75,30 @@ def space(graph: ChannelGraph, options: dict[str, Any]) -> SearchSpace:
     return SearchSpace(graph, *ratios, options["divisor"], options["fixed"], tied=options["tied"])
 
 
+def remaining(
+    options: dict[str, Any], graph: ChannelGraph, unpruned: ChannelGraph, *, last: bool
+) -> dict[str, dict[str, float]]:
+    """Ratios of `config.search` for a network that is pruned in part.
+
+    Args:
+        options: `config.search`, whose ratios are shares of the unpruned network's channels.
+        graph: The trace of the network.
+        unpruned: That of the unpruned one.
+        last: Whether it is pruned for the last time; before, `max_ratio` does not bind.
+
+    Returns:
+        `min_ratio` and `max_ratio`, shares of the network's own channels by group.
+    """
+    full = {group.name: group.size for group in unpruned.prunable}
+    ratios = {"min_ratio": options["min_ratio"], "max_ratio": options["max_ratio"] if last else 1.0}
+    return {
+        name: {
+            group.name: min(1.0, ratio * full[group.name] / group.size) for group in graph.prunable
+        }
+        for name, ratio in ratios.items()
+    }
+
+
 def _target(number: float | None) -> float | int | None:
     """A budget from the configuration: whole numbers above 1 are absolute."""
     whole = number is not None and 1 < number < float("inf") and number == int(number)

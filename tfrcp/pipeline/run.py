@@ -142,7 +142,11 @@ class Run:
             folder: Name of this training: of its backup.
             teacher: What the recipe's distillation imitates.
         """
-        recipe, seed = self.recipes[name], self.config["seed"]
+        recipe, seed, callbacks = self.recipes[name], self.config["seed"], []
+        if self.is_chief:
+            (self.workdir / "logs").mkdir(exist_ok=True)
+            board = self.workdir / "tensorboard" / folder if self.config["tensorboard"] else None
+            callbacks = [training.EpochLog(self.workdir / "logs" / f"{folder}.csv", board)]
         try:
             return training.fit(
                 model,
@@ -154,6 +158,7 @@ class Run:
                 teacher=teacher,
                 strategy=self.strategy,
                 backup_dir=self.workdir / "backup" / folder,
+                callbacks=callbacks,
             )
         except FloatingPointError:
             self._drop_backup(folder)
