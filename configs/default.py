@@ -30,7 +30,8 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.name = "resnet20"  # a builder in tfrcp.models
     config.model.options = ConfigDict()  # further arguments of the builder
-    # A trained network to start from: a .keras file, or PyTorch arrays of a CIFAR ResNet in .npz.
+    # A trained network to start from: a .keras file, PyTorch arrays of a CIFAR ResNet in .npz, or
+    # "keras.applications" for its ImageNet weights (or their .h5 file).
     config.model.base = ""
 
     # Training of the base. With `model.base`, 0 epochs take it as it is.
@@ -52,6 +53,8 @@ def get_config() -> ConfigDict:
     config.search.update = "least_squares"  # or "batch_norm", "none"
     config.search.calibration_images = 256
     config.search.racing = True
+    # Steps in which the network is pruned, each by the same factor and fine-tuned before the next.
+    config.search.stages = 1
 
     config.finetune = recipe(epochs=40, learning_rate=0.01)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -142,8 +144,12 @@ class Run:
             folder: Name of this training: of its backup.
             teacher: What the recipe's distillation imitates.
         """
-        recipe, seed = self.recipes[name], self.config["seed"]
-        try:
+        recipe, seed, callbacks = self.recipes[name], self.config["seed"], []
+        if self.is_chief:
+            (self.workdir / "logs").mkdir(exist_ok=True)
+            board = self.workdir / "tensorboard" / folder if self.config["tensorboard"] else None
+            callbacks = [training.EpochLog(self.workdir / "logs" / f"{folder}.csv", board)]
+        with self.backing_up(folder) as backup:
             return training.fit(
                 model,
                 lambda epoch: self.data.train.batches(
@@ -153,8 +159,15 @@ class Run:
                 recipe,
                 teacher=teacher,
                 strategy=self.strategy,
-                backup_dir=self.workdir / "backup" / folder,
+                backup_dir=backup,
+                callbacks=callbacks,
             )
+
+    @contextlib.contextmanager
+    def backing_up(self, folder: str) -> Iterator[Path]:
+        """Where a training is backed up; one that diverged has nothing to go on from."""
+        try:
+            yield self.workdir / "backup" / folder
         except FloatingPointError:
             self._drop_backup(folder)
             raise

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from tfrcp.training.distribute import is_chief, strategy
 from tfrcp.training.fit import evaluate, fit
+from tfrcp.training.log import EpochLog
 from tfrcp.training.recipe import Recipe
 from tfrcp.training.scratch import fit_supernet
 from tfrcp.training.supernet import Supernet
 
-__all__ = ["Recipe", "Supernet", "evaluate", "fit", "fit_supernet", "is_chief", "strategy"]
+__all__ = [
+    "EpochLog",
+    "Recipe",
+    "Supernet",
+    "evaluate",
+    "fit",
+    "fit_supernet",
+    "is_chief",
+    "strategy",
+]
