@@ -35,11 +35,7 @@ def compare(run: Run, files: dict[str, str], *, trained: Sequence[str] = WHEN) -
         accuracy = training.evaluate(model, test)["accuracy"] if name in trained else None
         full = CostModel(trace(model)).full
         results = {
-            **(
-                {"test_accuracy": training.evaluate(model, test)["accuracy"]}
-                if name in trained
-                else {}
-            ),
+            "test_accuracy": accuracy,
             **{key: int(value) for key, value in full._asdict().items()},
             "bytes": (run.workdir / files[name]).stat().st_size,
             "latency_ms": times[name].median,
