@@ -15,9 +15,13 @@ def get_config() -> ConfigDict:
     config.tensorboard = False  # whether the search writes WORKDIR/tensorboard
 
     config.data = ConfigDict()
-    config.data.name = "digits"  # or a tfds name such as "cifar10", or an .npz file
+    # Or the name of a TensorFlow data set such as "cifar10", an .npz file, or a folder that holds
+    # train/CLASS/ and test/CLASS/.
+    config.data.name = "digits"
     config.data.data_dir = config_dict.placeholder(str)  # where tfds looks for its data
     config.data.download = False
+    config.data.image_size = 0  # pixels that images are resized to; 0 leaves them as they are
+    config.data.stream = False  # whether images stay encoded on disk until they are needed
     config.data.holdout = 0.1  # share of the training images that only select
     config.data.mean = ()  # per channel, of images in [0, 1]; empty for none
     config.data.std = ()

@@ -24,6 +24,8 @@ def load_data(config: dict[str, Any]) -> Splits:
         holdout=data["holdout"],
         seed=config["seed"],
         download=data["download"],
+        image_size=data["image_size"] or None,
+        stream=data["stream"],
         mean=data["mean"] or None,
         std=data["std"] or None,
     )

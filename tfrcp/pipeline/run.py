@@ -145,10 +145,10 @@ class Run:
         try:
             return training.fit(
                 model,
-                lambda epoch: self.data.train.dataset(
+                lambda epoch: self.data.train.batches(
                     recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
                 ),
-                self.data.holdout.dataset(self.config["evaluate"]["batch_size"]),
+                self.data.holdout.batches(self.config["evaluate"]["batch_size"]),
                 recipe,
                 teacher=teacher,
                 strategy=self.strategy,
