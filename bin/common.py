@@ -21,8 +21,8 @@ from ml_collections import config_flags  # noqa: E402
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Defaults to runs/NAME.")
 
 
-def run_stage(stage: str) -> None:
-    """Defines the flags and runs one stage of the pipeline, or "prune" for all.
+def run_stage(stage: str, job: str = "Pipeline") -> None:
+    """Defines the flags and runs one stage of a job in tfrcp.pipeline, or "prune" for all.
 
     The last line that is printed holds the figures of the stage as JSON.
     """
@@ -36,12 +36,13 @@ def run_stage(stage: str) -> None:
             settings.strategy = strategy.value
         if devices.value is not None:
             settings.devices = tuple(devices.value)
-        from tfrcp.pipeline import Pipeline, outcome
+        from tfrcp import pipeline as jobs
 
-        pipeline = Pipeline(settings.to_dict(), _WORKDIR.value or f"runs/{settings.name}")
+        folder = _WORKDIR.value or f"runs/{settings.name}"
+        pipeline = getattr(jobs, job)(settings.to_dict(), folder)
         getattr(pipeline, stage)()
         if not pipeline.is_worker:
-            figures = outcome(stage, pipeline.workdir.metrics)
+            figures = jobs.outcome(stage, pipeline.workdir.metrics)
             print(json.dumps({**figures, "workdir": str(pipeline.workdir.path)}), flush=True)
 
     run(main, "config", "workdir", "strategy", "devices")

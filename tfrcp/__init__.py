@@ -20,6 +20,7 @@ from tfrcp.search.tuner import (
     SurrogateChannelSearch,
 )
 from tfrcp.space import SearchSpace
+from tfrcp.training.supernet import Supernet
 from tfrcp.update import recalibrate_batch_norm, reconstruct
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ __all__ = [
     "RandomChannelOracle",
     "RandomChannelSearch",
     "SearchSpace",
+    "Supernet",
     "SurrogateChannelOracle",
     "SurrogateChannelSearch",
     "WeightSlice",

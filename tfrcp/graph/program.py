@@ -207,7 +207,7 @@ class Program:
             return find_rule(call.operation).run(call, entry, args, kwargs)
         if call in self._folds:
             return args[0]
-        if _trains(call.operation):
+        if trains(call.operation):
             kwargs = {**kwargs, "training": False}
         return call.operation(*args, **kwargs)
 
@@ -235,7 +235,7 @@ class Program:
         return keras.tree.map_structure(tensors.__getitem__, self.graph.calls.outputs)
 
 
-def _trains(operation: keras.Operation) -> bool:
+def trains(operation: keras.Operation) -> bool:
     """Whether an operation may do something else in training, as augmentation layers do."""
     return "training" in inspect.signature(operation.call).parameters
 

@@ -2,5 +2,6 @@
 
 from tfrcp.pipeline.outcome import outcome
 from tfrcp.pipeline.prune import Pipeline
+from tfrcp.pipeline.scratch import ScratchPipeline
 
-__all__ = ["Pipeline", "outcome"]
+__all__ = ["Pipeline", "ScratchPipeline", "outcome"]

@@ -28,11 +28,14 @@ SEARCHES = {
 }
 
 
+TRAININGS = ("supernet", "train", "finetune")
+
+
 def check(config: dict[str, Any]) -> None:
     """Refuses what any stage would stumble over.
 
     Args:
-        config: Nested dict; see `configs/default.py`.
+        config: Nested dict; see `configs/default.py` and `configs/scratch.py`.
 
     Raises:
         ValueError: If a field is wrong, with what would do.
@@ -61,8 +64,7 @@ def check(config: dict[str, Any]) -> None:
     for path, known in (
         ("search.sampler", SEARCHES),
         ("search.update", UPDATES),
-        ("train.augment", (None, *AUGMENTATIONS)),
-        ("finetune.augment", (None, *AUGMENTATIONS)),
+        *((f"{name}.augment", (None, *AUGMENTATIONS)) for name in TRAININGS if name in config),
     ):
         value = _field(config, path)
         if value not in known:
@@ -73,7 +75,7 @@ def check(config: dict[str, Any]) -> None:
         raise ValueError(f"`config.export.format` {error}") from None
     if config["train"]["distillation"]:
         raise ValueError(
-            "`config.train.distillation` must be 0: the base has no teacher. Received: "
+            "`config.train.distillation` must be 0: there is no teacher yet. Received: "
             f"{config['train']['distillation']}. `config.finetune.distillation` imitates the base"
         )
 

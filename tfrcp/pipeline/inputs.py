@@ -91,10 +91,19 @@ def budget(options: dict[str, Any]) -> Budget:
     return Budget(_target(options["flops"]), _target(options["params"]), options["tolerance"])
 
 
-def space(graph: ChannelGraph, options: dict[str, Any]) -> SearchSpace:
-    """The search space of `config.search`."""
-    ratios = options["min_ratio"], options["max_ratio"]
-    return SearchSpace(graph, *ratios, options["divisor"], options["fixed"], tied=options["tied"])
+def space(
+    graph: ChannelGraph, options: dict[str, Any], *, from_scratch: bool = False
+) -> SearchSpace:
+    """The search space of `config.search`; from scratch, ratios may be above 1."""
+    return SearchSpace(
+        graph,
+        options["min_ratio"],
+        options["max_ratio"],
+        options["divisor"],
+        options["fixed"],
+        tied=options["tied"],
+        from_scratch=from_scratch,
+    )
 
 
 def remaining(

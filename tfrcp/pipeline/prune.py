@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import keras
-import numpy as np
 
-from tfrcp import blueprint
 from tfrcp.cost import CostModel
 from tfrcp.deployment import kinds
 from tfrcp.evaluation import metric_for
@@ -18,12 +15,13 @@ from tfrcp.pipeline import inputs
 from tfrcp.pipeline.checks import SEARCHES, check
 from tfrcp.pipeline.comparing import compare, export
 from tfrcp.pipeline.run import BASE, Run
+from tfrcp.pipeline.searching import SEARCHED, record
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.space import Budget
 
-_SEARCHED, _AFTER = "pruned.keras", "finetuned.keras"
+_AFTER = "finetuned.keras"
 
 
 class Pipeline(Run):
@@ -90,19 +88,20 @@ class Pipeline(Run):
         if self.is_worker:
             self._search(self.workdir.load_model(BASE, "train"))
             return
-        with self.stage("search", "channels.json", _SEARCHED) as needed:
+        with self.stage("search", "channels.json", SEARCHED) as needed:
             if needed:
-                self._record(self._search(self._partly_pruned()))
+                tuner = self._search(self._partly_pruned())
+                record(self, tuner, self.cost, self.workdir.load_model(BASE, "train"))
 
     def finetune(self) -> None:
         """Makes `finetuned.keras`; the base is the teacher where the recipe has one."""
         if not self.is_chief:
             if not self.workdir.stands("finetune", self.parts("finetune"), _AFTER):
-                self._finetune(self.workdir.load_model(_SEARCHED, "search"), "finetune")
+                self._finetune(self.workdir.load_model(SEARCHED, "search"), "finetune")
             return
         with self.stage("finetune", _AFTER) as needed:
             if needed:
-                model = self.workdir.load_model(_SEARCHED, "search")
+                model = self.workdir.load_model(SEARCHED, "search")
                 history = self._finetune(model, "finetune")
                 self.save(_AFTER, model, "finetune")
                 self.merge("training", finetune={"history": history})
@@ -191,63 +190,3 @@ class Pipeline(Run):
         tolerance = budget.tolerance * full.flops / CostModel(trace(model)).full.flops
         params = budget.params_limit(full.params) if last else None
         return Budget(round(share * full.flops), params, tolerance)
-
-    def _record(self, tuner: ChannelSearch) -> None:
-        """Writes down what a search found, and makes the network."""
-        options = self.config["search"]
-        graph = self.cost.graph  # whose channels those of a partly pruned network are counted by
-        trials = [t for t in tuner.oracle.trials.values() if t.score is not None]
-        costs = self.cost(np.array([tuner.channels_of(trial) for trial in trials]))
-        best = tuner.oracle.get_best_trials(1)[0]
-        kept = tuner.get_best_channels(1)[0]
-        base = self.workdir.load_model(BASE, "train")
-        self.workdir.update(
-            channels={
-                group.name: {"kept": kept[group.name], "full": group.size}
-                for group in graph.prunable
-            },
-            search={
-                "criterion": options["criterion"],
-                "objective": options["objective"],
-                "trials": [
-                    {
-                        "id": t.trial_id,
-                        "score": t.score,
-                        "flops": int(f),
-                        "params": int(p),
-                        "stopped": bool(t.message),
-                    }
-                    for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
-                ],
-                "best": best.trial_id,
-                "baseline_score": tuner.evaluator.score_model(base),
-                "acceptance": getattr(tuner.oracle.sampler, "acceptance", None),
-                "images_holdout": self.data.holdout.size,
-                "images_calibration": min(options["calibration_images"], self.data.train.size),
-            },
-        )
-        pruned, score = best_model(tuner)
-        print(f"search: best {best.score:.4f}, {score:.4f} after the last repair", flush=True)
-        self.merge("results", after_search={"test_accuracy": None, "holdout_accuracy": score})
-        self.workdir.save_model(_SEARCHED, pruned)
-        content = blueprint.describe(
-            graph,
-            tuner.channels_of(best),
-            {
-                **{key: self.config["model"][key] for key in ("name", "options")},
-                "input_shape": list(self.data.input_shape),
-                "classes": self.data.classes,
-            },
-            score=best.score,
-            objective=options["objective"],
-            seed=self.config["seed"],
-            provenance={
-                "versions": self.workdir.metrics["versions"],
-                "data": self.data.name,
-                "base": self.config["model"]["base"],
-                **{key: options[key] for key in ("criterion", "update", "divisor")},
-                "trial": best.trial_id,
-                "trials": len(trials),
-            },
-        )
-        self.workdir.write("channels.json", json.dumps(content, indent=1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -147,7 +149,7 @@ class Run:
             (self.workdir / "logs").mkdir(exist_ok=True)
             board = self.workdir / "tensorboard" / folder if self.config["tensorboard"] else None
             callbacks = [training.EpochLog(self.workdir / "logs" / f"{folder}.csv", board)]
-        try:
+        with self.backing_up(folder) as backup:
             return training.fit(
                 model,
                 lambda epoch: self.data.train.batches(
@@ -157,9 +159,15 @@ class Run:
                 recipe,
                 teacher=teacher,
                 strategy=self.strategy,
-                backup_dir=self.workdir / "backup" / folder,
+                backup_dir=backup,
                 callbacks=callbacks,
             )
+
+    @contextlib.contextmanager
+    def backing_up(self, folder: str) -> Iterator[Path]:
+        """Where a training is backed up; one that diverged has nothing to go on from."""
+        try:
+            yield self.workdir / "backup" / folder
         except FloatingPointError:
             self._drop_backup(folder)
             raise

@@ -80,7 +80,7 @@ def fit(
     if not recipe.epochs:
         return history
     batches_of = train if callable(train) else lambda epoch: train
-    steps = _steps(batches_of(0))
+    steps = count_steps(batches_of(0))
     loop = Loop(model, recipe, steps, strategy, teacher if recipe.distillation else None)
     worker, best, backup = loop.model, [], None
     if backup_dir is not None:
@@ -117,7 +117,7 @@ def fit(
         for name in scores:
             history[name].append(logs[name])
         history["seconds"].append(time.perf_counter() - started)
-        _check_finite(worker, history, recipe)
+        check_finite(worker, history, recipe)
         if recipe.keep_best and logs["val_accuracy"] >= max(history["val_accuracy"]):
             best = loop.kept_weights()
         listeners.on_epoch_end(epoch, logs)
@@ -213,7 +213,8 @@ def _is_over(history: History, recipe: Recipe) -> bool:
     )
 
 
-def _check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
+def check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
+    """Raises a FloatingPointError if the last scores or the weights are not finite."""
     # ReLU may make 0 of NaN, and so hide behind a fair loss that the weights are lost.
     scores = [values[-1] for values in history.values()]
     if not all(map(math.isfinite, scores)) or not all(
@@ -227,7 +228,8 @@ def _check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
         )
 
 
-def _steps(batches: tf.data.Dataset | Batches) -> int:
+def count_steps(batches: tf.data.Dataset | Batches) -> int:
+    """Number of batches; refuses a data set without any or without an end."""
     dataset = batches.stored if isinstance(batches, Batches) else batches
     steps = int(dataset.cardinality())
     if steps == tf.data.UNKNOWN_CARDINALITY:
