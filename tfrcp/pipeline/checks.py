@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfrcp import criteria, models, training
 from tfrcp.data import AUGMENTATIONS
 from tfrcp.deployment import kinds
+from tfrcp.search.board import check_tensorboard
+from tfrcp.search.distributed import role
 from tfrcp.search.tuner import (
     UPDATES,
     EvolutionaryChannelSearch,
@@ -37,9 +39,17 @@ def check(config: dict[str, Any]) -> None:
     """
     criteria.get(config["search"]["criterion"])
     builder(config)
+    if config["tensorboard"]:
+        check_tensorboard("config.tensorboard")
+    if config["search"]["stages"] > 1 and role() is not None:
+        raise ValueError(
+            "`config.search.stages` above 1 is for one process: networks are fine-tuned in between."
+            f" Received: {config['search']['stages']}"
+        )
     for path, least in (
         ("seed", 0),
         ("search.calibration_images", 2),
+        ("search.stages", 1),
         ("evaluate.batch_size", 1),
         ("evaluate.latency_batch_size", 1),
         ("export.calibration_images", 1),

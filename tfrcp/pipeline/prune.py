@@ -21,6 +21,7 @@ from tfrcp.pipeline.run import BASE, Run
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
+from tfrcp.space import Budget
 
 _SEARCHED, _AFTER = "pruned.keras", "finetuned.keras"
 
@@ -91,7 +92,7 @@ class Pipeline(Run):
             return
         with self.stage("search", "channels.json", _SEARCHED) as needed:
             if needed:
-                self._record(self._search(self.workdir.load_model(BASE, "train")))
+                self._record(self._search(self._partly_pruned()))
 
     def finetune(self) -> None:
         """Makes `finetuned.keras`; the base is the teacher where the recipe has one."""
@@ -128,19 +129,52 @@ class Pipeline(Run):
         teacher = self.workdir.load_model(BASE, "train") if taught else None
         return self.fit(model, "finetune", folder, teacher=teacher)
 
-    def _search(self, model: keras.Model) -> ChannelSearch:
-        """Scores the candidates, or as a worker some of them."""
-        options = self.config["search"]
+    def parts(self, name: str) -> dict[str, Any]:
+        """The part of the configuration that the result of a stage depends on."""
+        parts = super().parts(name)
+        if "search" in parts and self.config["search"]["stages"] > 1:
+            parts["finetune"] = self.config["finetune"]
+        return parts
+
+    def _partly_pruned(self) -> keras.Model:
+        """The network that the last search starts from: the base, or what steps before it left.
+
+        Every step takes the multiply-adds down by the same factor, and is fine-tuned.
+        """
+        steps = self.config["search"]["stages"]
+        model = self.workdir.load_model(BASE, "train")
+        for step in range(1, steps):
+            name, file = f"step{step}", f"step{step}.keras"
+            if not (self.workdir / file).exists():
+                print(f"search: step {step} of {steps}", flush=True)
+                pruned, score = best_model(self._search(model, step))
+                history = self._finetune(pruned, name)
+                self.save(file, pruned, name)
+                scores = {"score": score, "holdout_accuracy": history["val_accuracy"][-1:]}
+                flops = CostModel(trace(pruned)).full.flops
+                self.merge("steps", **{name: {"flops": flops, **scores, "history": history}})
+            model = self.workdir.load_model(file, "search")
+        return model
+
+    def _search(self, model: keras.Model, step: int | None = None) -> ChannelSearch:
+        """Scores the candidates of a step, by default the last; or as a worker some of them."""
+        options, steps = dict(self.config["search"]), self.config["search"]["stages"]
+        budget, last = self.budget, step is None
+        if steps > 1:
+            budget = self._budget_of(model, step or steps)
+            options |= inputs.remaining(options, trace(model), self.cost.graph, last=last)
+        taken = ("flops", "params", "tolerance", "sampler", "stages")
         tuner = SEARCHES[options["sampler"]](
             model,
-            self.budget.flops,
+            budget.flops,
             seed=self.config["seed"],
-            params=self.budget.params,
+            params=budget.params,
+            tolerance=budget.tolerance,
             directory=str(self.workdir.path),
-            project_name="search",
+            project_name="search" if last else f"search_step{step}",
             batch_size=self.config["evaluate"]["batch_size"],
             log_dir=str(self.workdir / "tensorboard") if self.config["tensorboard"] else None,
-            **{k: v for k, v in options.items() if k not in ("flops", "params", "sampler")},
+            **{key: value for key, value in options.items() if key not in taken},
         )
         holdout = self.data.holdout.arrays()
         tuner.search(
@@ -148,17 +182,29 @@ class Pipeline(Run):
         )
         return tuner
 
+    def _budget_of(self, model: keras.Model, step: int) -> Budget:
+        """The budget of a step in absolute numbers: its tolerance is that of the whole way."""
+        full, budget = self.cost.full, self.budget
+        low, high = budget.window(full.flops)
+        share = ((low + high) / 2 / full.flops) ** (step / self.config["search"]["stages"])
+        last = step == self.config["search"]["stages"]
+        tolerance = budget.tolerance * full.flops / CostModel(trace(model)).full.flops
+        params = budget.params_limit(full.params) if last else None
+        return Budget(round(share * full.flops), params, tolerance)
+
     def _record(self, tuner: ChannelSearch) -> None:
         """Writes down what a search found, and makes the network."""
         options = self.config["search"]
+        graph = self.cost.graph  # whose channels those of a partly pruned network are counted by
         trials = [t for t in tuner.oracle.trials.values() if t.score is not None]
         costs = self.cost(np.array([tuner.channels_of(trial) for trial in trials]))
         best = tuner.oracle.get_best_trials(1)[0]
         kept = tuner.get_best_channels(1)[0]
+        base = self.workdir.load_model(BASE, "train")
         self.workdir.update(
             channels={
                 group.name: {"kept": kept[group.name], "full": group.size}
-                for group in tuner.graph.prunable
+                for group in graph.prunable
             },
             search={
                 "criterion": options["criterion"],
@@ -174,7 +220,7 @@ class Pipeline(Run):
                     for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
                 ],
                 "best": best.trial_id,
-                "baseline_score": tuner.evaluator.score_model(tuner.model),
+                "baseline_score": tuner.evaluator.score_model(base),
                 "acceptance": getattr(tuner.oracle.sampler, "acceptance", None),
                 "images_holdout": self.data.holdout.size,
                 "images_calibration": min(options["calibration_images"], self.data.train.size),
@@ -185,7 +231,7 @@ class Pipeline(Run):
         self.merge("results", after_search={"test_accuracy": None, "holdout_accuracy": score})
         self.workdir.save_model(_SEARCHED, pruned)
         content = blueprint.describe(
-            tuner.graph,
+            graph,
             tuner.channels_of(best),
             {
                 **{key: self.config["model"][key] for key in ("name", "options")},

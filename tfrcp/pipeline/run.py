@@ -46,7 +46,8 @@ class Run:
         self.config = config
         trainings = (name for name in ("train", "finetune") if name in config)
         self.recipes = {name: training.Recipe(**config[name]) for name in trainings}
-        self.strategy = training.strategy(config["strategy"])
+        devices = config["devices"] or None
+        self.strategy = training.strategy(config["strategy"], devices=devices)
         check_recipes(self.recipes, self.strategy)
         # A process that only helps writes nothing: a worker of the search, or of the training.
         self.is_chief = training.is_chief(self.strategy)
@@ -141,7 +142,11 @@ class Run:
             folder: Name of this training: of its backup.
             teacher: What the recipe's distillation imitates.
         """
-        recipe, seed = self.recipes[name], self.config["seed"]
+        recipe, seed, callbacks = self.recipes[name], self.config["seed"], []
+        if self.is_chief:
+            (self.workdir / "logs").mkdir(exist_ok=True)
+            board = self.workdir / "tensorboard" / folder if self.config["tensorboard"] else None
+            callbacks = [training.EpochLog(self.workdir / "logs" / f"{folder}.csv", board)]
         try:
             return training.fit(
                 model,
@@ -153,6 +158,7 @@ class Run:
                 teacher=teacher,
                 strategy=self.strategy,
                 backup_dir=self.workdir / "backup" / folder,
+                callbacks=callbacks,
             )
         except FloatingPointError:
             self._drop_backup(folder)

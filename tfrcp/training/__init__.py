@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfrcp.training.distribute import is_chief, strategy
 from tfrcp.training.fit import evaluate, fit
+from tfrcp.training.log import EpochLog
 from tfrcp.training.recipe import Recipe
 
-__all__ = ["Recipe", "evaluate", "fit", "is_chief", "strategy"]
+__all__ = ["EpochLog", "Recipe", "evaluate", "fit", "is_chief", "strategy"]
