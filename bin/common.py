@@ -42,7 +42,7 @@ def run_stage(stage: str, job: str = "Pipeline") -> None:
         pipeline = getattr(jobs, job)(settings.to_dict(), folder)
         getattr(pipeline, stage)()
         if not pipeline.is_worker:
-            figures = jobs.outcome(stage, pipeline.workdir.metrics)
+            figures = pipeline.outcome(stage)
             print(json.dumps({**figures, "workdir": str(pipeline.workdir.path)}), flush=True)
 
     run(main, "config", "workdir", "strategy", "devices")

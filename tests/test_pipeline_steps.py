@@ -8,6 +8,7 @@ import pytest
 
 import tfrcp
 from tests.small_run import config, write_inputs
+from tfrcp import report
 from tfrcp.pipeline import Pipeline
 from tfrcp.pipeline.outcome import outcome
 
@@ -91,3 +92,8 @@ def test_bad_numbers_of_steps(given, tmp_path, monkeypatch):
         monkeypatch.setenv(f"KERASTUNER_{name}", value)
     with pytest.raises(ValueError, match="`config.search.stages` above 1 is for one process"):
         Pipeline(given, tmp_path / "run")
+
+
+def test_the_page_tells_of_the_steps(walked):
+    page = report.write(walked).read_text()
+    assert "pruned in 3 steps and fine-tuned in between" in page

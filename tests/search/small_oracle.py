@@ -14,7 +14,6 @@ from tests.search.small_search import GROUPS, network
 from tfrcp import Budget, CostModel, RandomChannelOracle, SearchSpace
 
 BUDGET = Budget(0.5, tolerance=0.05)
-
 TRIALS = 5
 
 

@@ -10,7 +10,6 @@ import keras
 from tfrcp import RandomChannelSearch
 
 TRIALS = 4
-
 CROSSENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

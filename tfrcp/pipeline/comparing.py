@@ -32,14 +32,14 @@ def compare(run: Run, files: dict[str, str], *, trained: Sequence[str] = WHEN) -
     times = latency.measure(networks, images, batch_size=options["latency_batch_size"])
     ratio = latency.ratio(times["after"], times["before"])
     for name, model in networks.items():
-        accuracy = training.evaluate(model, test)["accuracy"] if name in trained else None
         full = CostModel(trace(model)).full
         results = {
-            "test_accuracy": accuracy,
             **{key: int(value) for key, value in full._asdict().items()},
             "bytes": (run.workdir / files[name]).stat().st_size,
             "latency_ms": times[name].median,
         }
+        if name in trained:
+            results["test_accuracy"] = training.evaluate(model, test)["accuracy"]
         run.merge("results", **{name: results})
     run.merge(
         "results",

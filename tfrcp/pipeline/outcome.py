@@ -16,6 +16,7 @@ def outcome(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
     found = {
         "train": _training,
         "finetune": _training,
+        "supernet": _training,
         "search": _search,
         "export": _export,
     }.get(stage, _results)(stage, metrics)
@@ -24,9 +25,12 @@ def outcome(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _training(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    history = metrics["training"]["base" if stage == "train" else stage]["history"]
+    name = stage
+    if stage == "train":  # the base, or from scratch the winner
+        name = next(name for name in ("winner", "base") if name in metrics["training"])
+    history = metrics["training"][name]["history"]
     scores = history.get("val_accuracy", [])
-    chosen = max if metrics["config"][stage]["keep_best"] else _last
+    chosen = max if metrics["config"][stage].get("keep_best") else _last
     return {"epochs": len(history["loss"]), "holdout_accuracy": chosen(scores) if scores else None}
 
 
@@ -53,7 +57,7 @@ def _results(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
     before, after = (metrics["results"][name] for name in ("before", "after"))
     return {
         "test_accuracy": after["test_accuracy"],
-        "test_accuracy_before": before["test_accuracy"],
+        "test_accuracy_before": before.get("test_accuracy"),
         "flops_ratio": after["flops"] / before["flops"],
         "params_ratio": after["params"] / before["params"],
         "latency_ratio": metrics["results"]["latency_ratio"]["ratio"],

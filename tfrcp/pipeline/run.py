@@ -17,6 +17,7 @@ import tfrcp
 from tfrcp import report, training
 from tfrcp.pipeline.checks import check_recipes
 from tfrcp.pipeline.inputs import load_data
+from tfrcp.pipeline.outcome import outcome
 from tfrcp.search.distributed import role
 from tfrcp.workdir import Workdir
 
@@ -72,6 +73,10 @@ class Run:
         """Makes `report.html` and prints the closing table."""
         page = report.write(self.workdir.path)
         print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
+
+    def outcome(self, stage: str) -> dict[str, Any]:
+        """What a stage, or the whole job, came to; see `tfrcp.pipeline.outcome`."""
+        return outcome(stage, self.workdir.metrics)
 
     def parts(self, name: str) -> dict[str, Any]:
         """The part of the configuration that the result of a stage depends on."""

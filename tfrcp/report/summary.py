@@ -82,7 +82,7 @@ def trainings(metrics: Metrics) -> list[str]:
 
 
 def method(metrics: Metrics) -> list[str]:
-    """How the figures came about, in five sentences."""
+    """How the figures came about, in five or six sentences."""
     search = section(metrics, "search")
     trials = len(search.get("trials") or [])
     criterion = f" {search['criterion']}" if search.get("criterion") else ""
@@ -93,9 +93,15 @@ def method(metrics: Metrics) -> list[str]:
     if search.get("images_calibration"):
         images = search["images_calibration"]
         repair = f", only repaired with {images:,} training images without their labels"
+    sampler = section(metrics, "config", "search").get("sampler")
+    way = {
+        "evolutionary": "evolve from random ones",
+        "surrogate": "are chosen by a regression of the scores so far, the first at random",
+    }.get(sampler, "are drawn at random")
     return [
-        f"The widths of {f'{trials:,} candidates' if trials > 1 else 'a candidate'} are drawn at "
-        f"random: each group of coupled channels gets one of its own{total if window else ''}.",
+        *_steps(metrics),
+        f"The widths of {f'{trials:,} candidates' if trials > 1 else 'a candidate'} {way}: each "
+        f"group of coupled channels gets one of its own{total if window else ''}.",
         f"Inside a group, the criterion{criterion} decides which channels stay; a candidate "
         f"inherits their weights and is not trained before it is scored{repair}.",
         f"The winner is chosen on {holdout}holdout images, on which this run neither trains nor "
@@ -104,6 +110,22 @@ def method(metrics: Metrics) -> list[str]:
         "One multiply-add is one FLOP, counted for convolutions, dense layers and matrix products "
         "alone (no biases, normalisation, activations or pooling); latency is that of this machine "
         "and says little about another.",
+    ]
+
+
+def _steps(metrics: Metrics) -> list[str]:
+    """How far the network was pruned before the last search, where it went in steps."""
+    steps, full = section(metrics, "steps"), section(metrics, "budget").get("flops_full")
+    if not steps or not full:
+        return []
+    told = []
+    for step in steps.values():
+        scores = step["holdout_accuracy"]
+        right = f" ({percent(scores[-1])} of the holdout images right)" if scores else ""
+        told.append(f"{percent(step['flops'] / full)}{right}")
+    return [
+        f"The network is pruned in {len(steps) + 1} steps and fine-tuned in between: to "
+        f"{', then to '.join(told)} of its multiply-adds, then as follows."
     ]
 
 

@@ -30,7 +30,7 @@ class ConvolutionRule(KernelRule):
     def refusal(self, call: Call) -> str | None:
         """Refuses grouped convolution with channels first."""
         layer = call.operation
-        if layer.groups > 1 and layer.data_format == "channels_first":
+        if getattr(layer, "groups", 1) > 1 and layer.data_format == "channels_first":
             return "grouped convolution with channels first is not supported"
         return super().refusal(call)
 

@@ -23,10 +23,6 @@ class DepthwiseRule(ConvolutionRule):
     The outputs of one input channel stand side by side and stay or go with it.
     """
 
-    def refusal(self, call: Call) -> str | None:
-        """Refuses what every layer with a kernel refuses."""
-        return KernelRule.refusal(self, call)
-
     def place(
         self, inputs: np.ndarray, atoms: Atoms, layer: Any
     ) -> tuple[dict[str, Placement], Any]:
@@ -61,10 +57,6 @@ class SeparableRule(ConvolutionRule):
     """`SeparableConv1D`, `SeparableConv2D`; kernels [*window, in, m] and [*1, in m, out]."""
 
     kernel = "pointwise_kernel"
-
-    def refusal(self, call: Call) -> str | None:
-        """Refuses what every layer with a kernel refuses."""
-        return KernelRule.refusal(self, call)
 
     def place(
         self, inputs: np.ndarray, atoms: Atoms, layer: Any

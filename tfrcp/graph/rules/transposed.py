@@ -14,15 +14,11 @@ from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like, positions
 from tfrcp.graph.rules.convolution import ConvolutionRule
-from tfrcp.graph.rules.kernel import KernelRule, Placement
+from tfrcp.graph.rules.kernel import Placement
 
 
 class TransposedRule(ConvolutionRule):
     """`Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`; kernel [*window, out, in]."""
-
-    def refusal(self, call: Call) -> str | None:
-        """Refuses what every layer with a kernel refuses."""
-        return KernelRule.refusal(self, call)
 
     def place(
         self, inputs: np.ndarray, atoms: Atoms, layer: Any
