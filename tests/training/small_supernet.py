@@ -42,7 +42,7 @@ if __name__ == "__main__":
         import tensorflow as tf
 
         def kill(x, y):
-            return tf.numpy_function(numpy_kill, [x], "float32"), y
+            return tf.ensure_shape(tf.numpy_function(numpy_kill, [x], "float32"), x.shape), y
 
         return taken.take(4).concatenate(taken.skip(4).map(kill))
 

@@ -80,6 +80,7 @@ def fit_supernet(
     history: History = {name: [] for name in [*names, "seconds"]}
     if not recipe.epochs:
         return history
+    steps = count_steps(batches_of(0))
     with strategy.scope():
         worker = stand_in(model, recipe.precision)
         supernet = Supernet(
@@ -92,7 +93,7 @@ def fit_supernet(
             seed=seed,
         )
         supernet.compile(
-            recipe.optimizer(worker, count_steps(batches_of(0))),
+            recipe.optimizer(worker, steps),
             crossentropy(worker, label_smoothing=recipe.label_smoothing),
         )
         supernet.optimizer.build(supernet.trainable_variables)
@@ -107,7 +108,12 @@ def fit_supernet(
     for epoch in range(done, recipe.epochs):
         start = time.perf_counter()
         logs = supernet.fit(
-            batches_of(epoch), initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0
+            batches_of(epoch),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=steps,  # else several devices count an empty batch at the end
+            shuffle=False,
+            verbose=0,
         ).history
         for name in names:
             history[name].append(float(logs[name][0]))
