@@ -10,14 +10,14 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import tfrcp
-from configs import default
+from configs import default, scratch
 from tfrcp import Budget, CostModel, SearchSpace, training
 from tfrcp.data import AUGMENTATIONS
 from tfrcp.models.imagenet_weights import normalisation
 from tfrcp.search import RandomSampler
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "default")
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("default", "scratch"))
 every_config = pytest.mark.parametrize("name", NAMES)
 
 # What a classifier of the data sets named in the configurations sees and tells apart.
@@ -26,6 +26,11 @@ SHAPES = {
     "cifar10": ((32, 32, 3), 10),
     "imagenet2012": ((224, 224, 3), 1000),
 }
+
+
+def base(name):
+    """The configuration of every field that another one starts from."""
+    return scratch if name.startswith("scratch_") else default
 
 
 def module(name):
@@ -64,7 +69,7 @@ def test_it_has_the_fields_of_the_default_and_takes_no_others(name, parse):
     config = parse(name, "--config.search.max_trials=7", "--config.data.mean=(0.5,)")
     assert config.name == name and config.search.max_trials == 7
     assert config.data.mean == (0.5,)
-    assert set(fields(config)) == set(fields(default.get_config()))
+    assert set(fields(config)) == set(fields(base(name).get_config()))
     assert config.is_locked
     for part in (config, config.data, config.model, config.train, config.search, config.export):
         with pytest.raises(AttributeError, match="no_such_field"):
@@ -102,8 +107,11 @@ def test_two_are_two_objects(name):
 @every_config
 def test_recipes_and_strategy_are_valid(name):
     config = module(name).get_config().to_dict()
-    for part in ("train", "finetune"):
-        recipe = training.Recipe(**config[part])
+    for part in ("supernet", "train", "finetune"):
+        own = {name for name in ("random_widths", "under_budget") if name in config.get(part, ())}
+        if part not in config:
+            continue
+        recipe = training.Recipe(**{k: v for k, v in config[part].items() if k not in own})
         assert recipe.augment in {None, *AUGMENTATIONS}
         assert recipe.epochs > 0 or (part == "train" and config["model"]["base"])
     training.strategy(config["strategy"])
@@ -121,7 +129,12 @@ def test_the_network_is_there_and_can_be_pruned_as_told(name):
     search = config["search"]
     graph = tfrcp.trace(model)
     space = SearchSpace(
-        graph, search["min_ratio"], search["max_ratio"], search["divisor"], search["fixed"]
+        graph,
+        search["min_ratio"],
+        search["max_ratio"],
+        search["divisor"],
+        search["fixed"],
+        from_scratch=base(name) is scratch,
     )
     budget = Budget(search["flops"], search["params"], search["tolerance"])
     RandomSampler(space, CostModel(graph), budget, config["seed"])  # finds that it can be met
@@ -140,7 +153,8 @@ def test_its_search_fields_are_arguments_of_the_search(name):
 @every_config
 def test_its_docstring_gives_the_command_the_time_and_what_was_measured(name):
     text = module(name).__doc__
-    assert f"python bin/prune.py --config=configs/{name}.py" in text
+    binary = "scratch" if base(name) is scratch else "prune"
+    assert f"python bin/{binary}.py --config=configs/{name}.py" in text
     if "Not run: no time and no accuracy was measured here." not in " ".join(text.split()):
         assert re.search(r"\d (s|seconds|min|minutes|h|hours)\b", text)
         assert re.search(r"\d ?%", text)
