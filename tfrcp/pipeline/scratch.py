@@ -21,6 +21,7 @@ from tfrcp.pipeline.run import Run
 from tfrcp.pipeline.searching import SEARCHED, record
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.space import SearchSpace
+from tfrcp.training.scratch import check_recipe
 
 _SUPERNET, _ORIGINAL, _TRAINED = "supernet.keras", "original.keras", "trained.keras"
 _SPACE = ("min_ratio", "max_ratio", "divisor", "fixed", "tied")
@@ -49,6 +50,10 @@ class ScratchPipeline(Run):
         self.check_alone()
         self.recipes["supernet"] = _recipe(config["supernet"])
         check_recipes(self.recipes, self.strategy)
+        try:
+            check_recipe(self.recipes["supernet"], self.strategy)
+        except ValueError as error:
+            raise ValueError(f"`config.supernet`: {error}") from None
         search = config["search"]
         self.original = inputs.initial_model(config, self.data)
         metric_for(self.original, search["objective"])

@@ -67,7 +67,7 @@ def fit_supernet(
         FloatingPointError: Loss or weights are no longer finite.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    _check(recipe, strategy)
+    check_recipe(recipe, strategy)
     replicas = strategy.num_replicas_in_sync
 
     def batches_of(epoch: int) -> tf.data.Dataset:
@@ -128,8 +128,8 @@ def fit_supernet(
     return history
 
 
-def _check(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
-    """Refuses what a supernet cannot be trained with."""
+def check_recipe(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
+    """Raises a ValueError for what a supernet cannot be trained with."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy | tf.distribute.TPUStrategy):
         raise ValueError(
             "A supernet is trained on one machine, on one device or several GPUs: its widths are "
