@@ -150,6 +150,6 @@ def _line(history: History, roles: tuple[str, ...], epochs: int) -> str:
     done = len(history["loss"])
     parts = [f"epoch {done}/{epochs}: loss {history['loss'][-1]:.4f}, accuracy"]
     parts.append(", ".join(f"{role} {history[f'{role}_accuracy'][-1]:.2%}" for role in roles))
-    left = (epochs - done) * sorted(history["seconds"])[done // 2]
+    left = (epochs - done) * sorted(history["seconds"])[(done - 1) // 2]
     time_left = f", {duration(left)} left" if left else ""
     return f"{' '.join(parts)}, {duration(history['seconds'][-1])}{time_left}"
