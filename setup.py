@@ -39,6 +39,12 @@ setup(
         "onnx": ONNX,
         "surrogate": SCIKIT_LEARN,
         "tensorboard": ["tensorboard>=2.21"],
-        "test": [*SCIKIT_LEARN, "hypothesis>=6.170", "pytest>=9.2", "ruff==0.17.6"],
+        "test": [
+            *SCIKIT_LEARN,
+            "hypothesis>=6.170",
+            "pytest>=9.2",
+            "pytest-xdist>=3.8",
+            "ruff==0.17.6",
+        ],
     },
 )

@@ -30,17 +30,14 @@ def best_model(tuner: ChannelSearch, *, verbose: bool = True) -> tuple[keras.Mod
     (model,), evaluator = tuner.get_best_models(1), tuner.evaluator
     if tuner.update != "least_squares":
         return model, trial.score
-    channels = tuner.channels_of(trial)
-    repaired = tuner.get_best_models(1)[0]
-    reconstruct(
-        repaired,
-        tuner.model,
-        tuner.graph,
-        evaluator.masks(channels),
-        evaluator.calibration,
-        verbose=verbose and sys.stdout.isatty(),
-    )
-    recalibrate_batch_norm(repaired, evaluator.calibration)
-    score = evaluator.score_model(repaired)
+    scored = model.get_weights()
+    masks = evaluator.masks(tuner.channels_of(trial))
+    shown = verbose and sys.stdout.isatty()
+    reconstruct(model, tuner.model, tuner.graph, masks, evaluator.calibration, verbose=shown)
+    recalibrate_batch_norm(model, evaluator.calibration)
+    score = evaluator.score_model(model)
     better = score > trial.score if tuner.metric.higher_is_better else score < trial.score
-    return (repaired, score) if better else (model, trial.score)
+    if better:
+        return model, score
+    model.set_weights(scored)
+    return model, trial.score

@@ -259,15 +259,20 @@ class ChannelSearch(DistributedTuner):
     def on_trial_end(self, trial: Any) -> None:
         """Stores the trial and shows progress."""
         super().on_trial_end(trial)
-        if self._board is not None:
-            trials = self.store.get_best_trials(1)
-            self._board.add(trial, len(self.store.end_order), trials[0].score if trials else None)
         if self.role is None:
-            self._progress.update()
+            self._show()
 
     def on_trial_served(self) -> None:
-        """Shows progress."""
+        """Shows progress, as the chief: a worker does not know of the others' trials."""
+        self._show()
+
+    def _show(self) -> None:
+        """Tells of the trial that ended last."""
         self._progress.update()
+        if self._board is not None:
+            trial = self.store.trials[self.store.end_order[-1]]
+            best = self.store.get_best_trials(1)
+            self._board.add(trial, len(self.store.end_order), best[0].score if best else None)
 
     def channels_of(self, trial: Any) -> np.ndarray:
         """Channel vector of a trial, int64 array [prunable groups]."""

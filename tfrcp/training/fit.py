@@ -155,17 +155,7 @@ def _check(
     strategy: tf.distribute.Strategy,
 ) -> None:
     """Refuses what does not go together."""
-    replicas = strategy.num_replicas_in_sync
-    if recipe.batch_size % replicas:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the number of devices, {replicas}. "
-            f"Received: batch_size={recipe.batch_size}"
-        )
-    if recipe.jit_compile and replicas > 1:
-        raise ValueError(
-            "`jit_compile=True` works on one device only. Received: a strategy with "
-            f"{replicas} devices"
-        )
+    recipe.check(strategy.num_replicas_in_sync)
     if holdout is None and (recipe.keep_best or recipe.patience):
         raise ValueError("`keep_best` and `patience` need a holdout. Received: holdout=None")
     if recipe.distillation and teacher is None:

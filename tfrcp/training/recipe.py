@@ -122,6 +122,26 @@ class Recipe:
                 f"`augment` must be a name or None. Received: augment={self.augment!r}"
             )
 
+    def check(self, replicas: int) -> None:
+        """Refuses what does not go with a number of devices.
+
+        Args:
+            replicas: Number of devices that share a batch.
+
+        Raises:
+            ValueError: If it does not.
+        """
+        if self.batch_size % replicas:
+            raise ValueError(
+                f"`batch_size` must be a multiple of the number of devices, {replicas}. "
+                f"Received: batch_size={self.batch_size}"
+            )
+        if self.jit_compile and replicas > 1:
+            raise ValueError(
+                "`jit_compile=True` works on one device only. Received: a strategy with "
+                f"{replicas} devices"
+            )
+
     def schedule(self, steps_per_epoch: int) -> keras.optimizers.schedules.CosineDecay:
         """Returns the learning rate as a function of the step, for one epoch or more."""
         warmup_steps = self.warmup_epochs * steps_per_epoch
