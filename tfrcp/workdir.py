@@ -149,7 +149,7 @@ class Workdir:
         if before is not None and before["config"] != config:
             raise ValueError(
                 f"The stage '{name}' in {self.path} was made with another configuration: "
-                f"{'; '.join(_differences(before['config'], config))}. Choose another --workdir."
+                f"{'; '.join(differences(before['config'], config))}. Choose another --workdir."
             )
         return before
 
@@ -164,10 +164,10 @@ class Workdir:
         self.update(stages=[*stages, {"name": name, "seconds": seconds, "config": config}])
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """The entries in which two nested dicts differ, in words."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
     elif old != new:
         yield f"{path} was {old!r} and is now {new!r}"

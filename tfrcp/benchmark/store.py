@@ -72,15 +72,15 @@ class Store:
             The results, in the order of `works`.
         """
         waited = False
-        while left := [name for name in works if not self._stands(name)]:
+        while left := [name for name in works if not self.stands(name)]:
             done = 0
             for name in left:
-                if self._stands(name):
+                if self.stands(name):
                     continue
                 with self._claim(name) as claim:
                     if claim is not None:
                         result = _attempt(works[name])
-                        if claim.holds() and not self._stands(name):
+                        if claim.holds() and not self.stands(name):
                             self._write(name, result)
                         done += 1
                         on_result(name, result)
@@ -92,7 +92,8 @@ class Store:
         results = {name: self.get(name) for name in works}
         return {name: result for name, result in results.items() if result is not None}
 
-    def _stands(self, name: str) -> bool:
+    def stands(self, name: str) -> bool:
+        """Whether there is a result."""
         return (self.path / f"{name}.json").exists()
 
     def _write(self, name: str, result: Mapping[str, Any]) -> None:
@@ -108,7 +109,7 @@ class Store:
             return
         try:
             # The result may have come after the look and before the claim.
-            yield None if self._stands(name) else claim
+            yield None if self.stands(name) else claim
         finally:
             claim.release()
 

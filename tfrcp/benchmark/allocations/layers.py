@@ -1,54 +1,60 @@
-"""The layers that make a group's channels, as methods of the literature count them."""
+"""The kernels that make a network's channels, as methods of the literature count layers."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
 
 
-def producers(graph: ChannelGraph) -> list[tuple[str, str]]:
-    """Layer path and weight name of every kernel that makes channels, in forward order.
-
-    Layers that make channels of no prunable group, such as the last one, count as well.
-    """
-    found: dict[tuple[str, str], None] = {}
-    for path, weight in _order(graph):
-        found[path, weight] = None
-    return list(found)
-
-
-def producers_of_groups(graph: ChannelGraph) -> list[list[int]]:
-    """For each prunable group the indices among `producers` of the kernels that make it."""
-    index = {layer: i for i, layer in enumerate(producers(graph))}
-    return [
-        sorted({index[piece.layer, piece.weight] for piece in group.slices if _makes(piece)})
-        for group in graph.prunable
-    ]
-
-
-def _makes(piece) -> bool:
-    return piece.role == "output" and "kernel" in piece.weight
-
-
-def _order(graph: ChannelGraph) -> list[tuple[str, str]]:
-    rank = {}
-    for number, call in enumerate(graph.calls.calls):
-        rank.setdefault(call.path, number)
-    layers = {
-        (piece.layer, piece.weight)
-        for group in graph.groups
-        for piece in group.slices
-        if _makes(piece)
-    }
-    return sorted(layers, key=lambda layer: (rank[layer[0]], layer[1]))
-
-
-def group_means(graph: ChannelGraph, values: np.ndarray) -> np.ndarray:
-    """The mean over the kernels that make a group, float array [prunable groups].
+class Kernels:
+    """All kernels that make channels, the last layer's included, in forward order.
 
     Args:
         graph: The trace.
-        values: Float array [producers], one value per kernel.
+
+    Attributes:
+        shapes: Their shapes, tuples of ints, those of convolutions [height, width, in, out].
+        of_group: For each prunable group, the indices of the kernels that make it.
     """
-    return np.array([np.mean(values[own]) for own in producers_of_groups(graph)])
+
+    def __init__(self, graph: ChannelGraph) -> None:
+        shapes: dict[tuple[str, str], tuple[int, ...]] = {}
+        makers = {
+            (piece.layer, piece.weight)
+            for group in graph.groups
+            for piece in group.slices
+            if piece.role == "output"
+        }
+        for call in graph.calls.calls:
+            for name, variable in named_variables(call.operation):
+                if (call.path, name) in makers and len(variable.shape) > 1:  # not a bias
+                    shapes.setdefault((call.path, name), tuple(variable.shape))
+        index = {key: number for number, key in enumerate(shapes)}
+        self.shapes = list(shapes.values())
+        self.of_group = [
+            sorted(
+                {
+                    index[piece.layer, piece.weight]
+                    for piece in group.slices
+                    if (piece.layer, piece.weight) in index and piece.role == "output"
+                }
+            )
+            for group in graph.prunable
+        ]
+
+    def ratios(self, densities: np.ndarray) -> np.ndarray:
+        """Shares of channels that make up for shares of single weights.
+
+        A kernel that keeps the share r of its inputs and of its outputs keeps r^2 of its weights.
+        So a group keeps the square root of the mean density of the kernels that make it.
+
+        Args:
+            densities: Float array [kernels], shares of weights, up to a factor.
+
+        Returns:
+            Float array [prunable groups], up to a factor.
+        """
+        means = [np.mean(densities[own]) if own else densities.mean() for own in self.of_group]
+        return np.sqrt(means)
