@@ -50,7 +50,7 @@ def studies() -> ConfigDict:
     config.flops = (0.25, 0.1)  # the studies of epochs and samples take the least
     config.epochs = 4  # of fine-tuning, where they are not compared
     config.samples = 20  # networks that a search scores, likewise
-    config.seeds = 5
+    config.seeds = 8
     config.criteria = CRITERIA  # study "criteria", each under random search
     config.allocations = ALLOCATIONS  # study "search"; "ALLOCATION@CRITERION" for another criterion
     config.epochs_grid = (0, 1, 2, 4, 8, 16)  # study "epochs", for these allocations:
@@ -58,7 +58,7 @@ def studies() -> ConfigDict:
     config.samples_grid = (1, 5, 20, 50)  # study "samples"
     config.pool = 30  # single draws that are all fine-tuned, likewise
     # Of fine-tuning: one for all rows, chosen on the holdout images with uniform widths.
-    config.learning_rates = (0.003, 0.01, 0.03, 0.1)
+    config.learning_rates = (0.01, 0.03, 0.1, 0.3)
     config.score_images = 0  # holdout images that score candidates; 0 for all
     config.finetune_images = 0  # training images of an epoch of fine-tuning; 0 for all
     return config
