@@ -20,11 +20,13 @@ def get_config():
     config.benchmark = benchmark_digits.studies()
     config.benchmark.flops = (0.5,)
     config.benchmark.epochs = 2
+    config.benchmark.samples = 10
     config.benchmark.seeds = 3
     config.benchmark.epochs_grid = (0, 2, 6)
-    config.benchmark.samples_grid = (1, 5, 20)
-    config.benchmark.pool = 20
+    config.benchmark.samples_grid = (1, 3, 10)
+    config.benchmark.pool = 16
     config.benchmark.learning_rates = (0.003, 0.01, 0.03)
-    config.benchmark.score_images = 1000
+    config.benchmark.score_images = 500
+    config.benchmark.test_images = 5000
     config.benchmark.finetune_images = 2000
     return config

@@ -59,6 +59,7 @@ def studies() -> ConfigDict:
     config.pool = 30  # single draws that are all fine-tuned, likewise
     # Of fine-tuning: one for all rows, chosen on the holdout images with uniform widths.
     config.learning_rates = (0.01, 0.03, 0.1, 0.3)
+    config.test_images = 0  # test images that cells are tested on; 0 for all
     config.score_images = 0  # holdout images that score candidates; 0 for all
     config.finetune_images = 0  # training images of an epoch of fine-tuning; 0 for all
     return config

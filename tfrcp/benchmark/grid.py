@@ -140,7 +140,7 @@ def _check(options: Mapping[str, Any]) -> None:
     for name, least in (("epochs_grid", 0), ("samples_grid", 1)):
         for value in options[name]:
             _check_int(name, value, least)
-    for name in ("score_images", "finetune_images"):
+    for name in ("score_images", "finetune_images", "test_images"):
         _check_int(name, options[name], 0)
     for name in ("flops", "learning_rates"):
         values = options[name]

@@ -90,12 +90,17 @@ class Laboratory:
         """The holdout images that score candidates and choose the learning rate."""
         return _first(self._data.holdout, self._options["score_images"])
 
+    @cached_property
+    def _test(self) -> Split:
+        """The images that a cell is tested on, at its end."""
+        return _first(self._data.test, self._options["test_images"])
+
     def base(self) -> Result:
         """Accuracies and costs of the unpruned network."""
         full = self._cost.full
         return {
             "holdout_accuracy": self._accuracy(self._model, self._holdout),
-            "test_accuracy": self._accuracy(self._model, self._data.test),
+            "test_accuracy": self._accuracy(self._model, self._test),
             "flops": full.flops,
             "params": full.params,
             "groups": {group.name: group.size for group in self._graph.prunable},
@@ -239,7 +244,7 @@ class Laboratory:
             "seconds": seconds,
         }
         if test:
-            result["test_accuracy"] = self._accuracy(model, self._data.test)
+            result["test_accuracy"] = self._accuracy(model, self._test)
         del model
         gc.collect()  # Compiled steps refer to themselves.
         return result

@@ -46,7 +46,9 @@ def ranking(
             place.plot(
                 seeds[id(row)], [y] * len(seeds[id(row)]), "|", color=color, alpha=0.5, zorder=2
             )
-            place.plot([row.test.low, row.test.high], [y, y], color=color, linewidth=1.6, zorder=3)
+            place.plot(
+                [row.test.low, min(row.test.high, 1)], [y, y], color=color, linewidth=1.6, zorder=3
+            )
             place.plot(row.test.mean, y, "o", color=color, markersize=5, zorder=4)
             if texts.is_baseline(row):
                 place.axvline(row.test.mean, color=ORANGE, linewidth=0.8, alpha=0.5, zorder=1)

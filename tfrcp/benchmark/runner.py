@@ -1,8 +1,8 @@
-"""Runs the studies: base, scores, allocations, learning rate, cells, and then the report.
+"""Runs the studies: the base, the learning rate, the cells, and then the report.
 
-Each of these is done unit by unit and stored in a folder of its own, so that a process that is
-killed loses the unit that it was at, several processes share them, and what two studies or two
-cells have in common is done once.
+Cells, and what they share (base, scores of a criterion, allocations), are stored one by one, each
+kind in a folder of its own: a process that is killed loses what it was at, several processes share
+the work, and what two studies or two cells have in common is done once.
 """
 
 from __future__ import annotations
@@ -105,9 +105,6 @@ class Benchmark:
             for flops in self.options["flops"]
         ]
         try:
-            needed = [*trials, *cells]
-            self._do("scores", {self._scores_name(c): self._score(c) for c in needed})
-            self._do("allocations", {self._allocation_name(c): self._allocate(c) for c in needed})
             rate = self._learning_rate(trials)
             self._do("cells", {self.name(c): self._finetune(c, rate) for c in cells})
         finally:
@@ -186,31 +183,40 @@ class Benchmark:
             flush=True,
         )
 
-    def _score(self, cell: Cell) -> Callable[[], Result]:
-        criterion = self._criteria[cell.setting.criterion]
-        return lambda: self.laboratory.score_channels(criterion, self._criterion_seed(cell))
+    def _scored(self, cell: Cell) -> Result:
+        """The scores of the cell's criterion, which many cells share."""
+        criterion, seed = self._criteria[cell.setting.criterion], self._criterion_seed(cell)
+        return self._need(
+            "scores",
+            self._scores_name(cell),
+            lambda: self.laboratory.score_channels(criterion, seed),
+        )
 
-    def _allocate(self, cell: Cell) -> Callable[[], Result]:
+    def _allocated(self, cell: Cell, scored: Result) -> Result:
+        """The channel counts of the cell, which those of other epochs share."""
         setting = cell.setting
-
-        def allocate() -> Result:
-            return self.laboratory.allocate(
+        return self._need(
+            "allocations",
+            self._allocation_name(cell),
+            lambda: self.laboratory.allocate(
                 self._allocations[setting.allocation],
-                self._take("scores", self._scores_name(cell)),
+                scored,
                 setting.flops,
                 setting.samples,
                 cell.seed,
-            )
-
-        return allocate
+            ),
+        )
 
     def _finetune(
         self, cell: Cell, learning_rate: float, *, test: bool = True
     ) -> Callable[[], Result]:
+        """The work of a cell."""
+
         def finetune() -> Result:
+            scored = self._scored(cell)
             return self.laboratory.finetune(
-                self._take("allocations", self._allocation_name(cell)),
-                self._take("scores", self._scores_name(cell)),
+                self._allocated(cell, scored),
+                scored,
                 cell.setting.epochs,
                 learning_rate,
                 cell.seed,
@@ -263,11 +269,11 @@ class Benchmark:
 
         return store.run(works, tell)
 
-    def _take(self, kind: str, name: str) -> Result:
-        result = self._stores[kind].get(name)
-        if result is None or "error" in result:
-            why = "is missing" if result is None else result["error"]
-            raise RuntimeError(f"{kind}/{name}: {why}")
+    def _need(self, kind: str, name: str, work: Callable[[], Result]) -> Result:
+        """What a cell is made from: done now, or before, or waited for."""
+        result = self._stores[kind].run({name: work})[name]
+        if "error" in result:
+            raise RuntimeError(f"{kind}/{name}: {result['error']}")
         return result
 
     def _criterion_seed(self, cell: Cell) -> int | None:
@@ -330,4 +336,4 @@ def _outcome(result: Result) -> str:
     for name, text in (("test_accuracy", "test"), ("holdout_accuracy", "holdout")):
         if name in result:
             return f"{percent(result[name])} of the {text} images"
-    return f"{percent(result['score'])} before fine-tuning" if "score" in result else "done"
+    return "done"

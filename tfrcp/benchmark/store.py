@@ -22,6 +22,7 @@ from typing import Any
 
 HEARTBEAT = 5.0  # seconds between two signs of life
 LEASE = 30.0  # seconds without one after which a claim is taken over
+_PATIENCE = 10.0  # seconds until one who waits says so
 _POLL = 0.5  # seconds until one who has nothing to do looks again
 
 Work = Callable[[], dict[str, Any]]
@@ -71,7 +72,7 @@ class Store:
         Returns:
             The results, in the order of `works`.
         """
-        waited = False
+        waiting = None
         while left := [name for name in works if not self.stands(name)]:
             done = 0
             for name in left:
@@ -84,11 +85,15 @@ class Store:
                             self._write(name, result)
                         done += 1
                         on_result(name, result)
-            if not done:
-                if not waited:
-                    print(f"{self.path.name}: waits for what others do: {left[0]}", flush=True)
-                waited = True
-                time.sleep(min(_POLL, self._lease / 4))
+            if done:
+                waiting = None
+                continue
+            if waiting is None:
+                waiting = time.monotonic()
+            elif waiting and time.monotonic() - waiting > _PATIENCE:
+                print(f"waits for what another does: {self.path.name}/{left[0]}", flush=True)
+                waiting = 0.0
+            time.sleep(min(_POLL, self._lease / 4))
         results = {name: self.get(name) for name in works}
         return {name: result for name, result in results.items() if result is not None}
 
@@ -175,10 +180,10 @@ class _Claim:
                 os.utime(self._file)
 
 
-def write(file: Path, text: str) -> None:
-    """Writes a text file in one step, whoever else writes it."""
+def write(file: Path, content: str | bytes) -> None:
+    """Writes a file in one step, whoever else writes it."""
     unfinished = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(unfinished, file)
 
 

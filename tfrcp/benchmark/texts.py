@@ -163,6 +163,7 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
     """What all rows have in common, in sentences."""
     config, options = facts["config"], facts["config"]["benchmark"]
     images, base, rate = facts["images"], facts["base"], facts["learning_rate"]
+    tested = options["test_images"] or images["test"]
     scored = options["score_images"] or images["holdout"]
     tuned = options["finetune_images"] or images["train"]
     recipe = config["finetune"]
@@ -170,7 +171,7 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
     if base:
         sentences.append(
             f"Base: {config['model']['name']} on {config['data']['name']}, "
-            f"{percent(base['test_accuracy'])} of {images['test']:,} test images, "
+            f"{percent(base['test_accuracy'])} of {tested:,} test images, "
             f"{count(base['flops'])} multiply-adds per image (one is one FLOP), "
             f"{count(base['params'])} weights; one checkpoint for all rows."
         )
