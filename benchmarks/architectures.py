@@ -128,7 +128,8 @@ def dead(model, graph, masks, images) -> float:
 
 def run_program(graph, model, masks, images) -> np.ndarray:
     """Outputs of the compiled program on sliced, folded weights."""
-    from tfrcp.graph.program import Program, read_weights, slice_weights
+    from tfrcp.graph.program import Program
+    from tfrcp.graph.weights import read_weights, slice_weights
 
     program, weights = Program(graph), read_weights(graph, model)
     run = program.compile(program.run, program.fold(slice_weights(graph, weights, {})))

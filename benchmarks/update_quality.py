@@ -80,7 +80,8 @@ class Study:
     """Repairs and scores one candidate after the other, in one process on the same images."""
 
     def __init__(self, model: Any, graph: Any, arguments: Any) -> None:
-        from tfrcp.graph.program import Program, read_weights, slice_weights
+        from tfrcp.graph.program import Program
+        from tfrcp.graph.weights import read_weights, slice_weights
         from tfrcp.update import CachedLeastSquares
 
         self.model, self.graph, self.arguments = model, graph, arguments
@@ -101,7 +102,7 @@ class Study:
     def run(self, masks: dict[str, np.ndarray]) -> dict[str, Any]:
         """Accuracy at every stage, and the seconds that its repair took."""
         import tfrcp
-        from tfrcp.graph.program import slice_weights
+        from tfrcp.graph.weights import slice_weights
 
         accuracy, seconds = {}, {}
 

@@ -3,6 +3,7 @@
 Flags and configuration are checked before TensorFlow is imported, which takes seconds.
 """
 
+import json
 import logging as std_logging
 import os
 import sys
@@ -20,39 +21,54 @@ from ml_collections import config_flags  # noqa: E402
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Defaults to runs/NAME.")
 
 
-def run_stage(stage: str) -> None:
-    """Defines the flags and runs one stage of the pipeline, or "prune" for all."""
+def run_stage(stage: str, job: str = "Pipeline") -> None:
+    """Defines the flags and runs one stage of a job in tfrcp.pipeline, or "prune" for all.
+
+    The last line that is printed holds the figures of the stage as JSON.
+    """
     config = config_flags.DEFINE_config_file("config", None, "Experiment: configs/NAME.py.")
+    strategy = flags.DEFINE_string("strategy", None, "Short for --config.strategy.")
+    devices = flags.DEFINE_list("devices", None, "Short for --config.devices: GPU:0,GPU:1.")
 
     def main() -> None:
         settings = config.value
-        from tfrcp.pipeline import Pipeline
+        if strategy.value is not None:
+            settings.strategy = strategy.value
+        if devices.value is not None:
+            settings.devices = tuple(devices.value)
+        from tfrcp import pipeline as jobs
 
-        pipeline = Pipeline(settings.to_dict(), _WORKDIR.value or f"runs/{settings.name}")
+        folder = _WORKDIR.value or f"runs/{settings.name}"
+        pipeline = getattr(jobs, job)(settings.to_dict(), folder)
         getattr(pipeline, stage)()
+        if not pipeline.is_worker:
+            figures = pipeline.outcome(stage)
+            print(json.dumps({**figures, "workdir": str(pipeline.workdir.path)}), flush=True)
 
-    run(main, "config", "workdir")
+    run(main, "config", "workdir", "strategy", "devices")
 
 
-def run(main: Callable[[], None], *names: str) -> None:
+def run(main: Callable[[], None], *names: str, needs_file: bool = True) -> None:
     """Runs a function of no arguments; user errors end in one line.
 
     The exit status is 1 for what is wrong with the input, 2 for the flags, 130 after Ctrl-C.
 
     Args:
         main: The function.
-        *names: The flags that it reads, for --help. The first must be given.
+        *names: The flags that it reads, for --help.
+        needs_file: Whether the first of them must be given, and be a file.
     """
     for name in names:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
     def parse(arguments: Sequence[str]) -> None:
         try:
-            _check_file(arguments, names[0])
+            if needs_file:
+                _check_file(arguments, names[0])
             unexpected = flags.FLAGS(arguments)[1:]
             if unexpected:
                 raise ValueError(f"unexpected arguments: {' '.join(unexpected)}")
-            if flags.FLAGS[names[0]].value is None:
+            if needs_file and flags.FLAGS[names[0]].value is None:
                 raise ValueError(f"--{names[0]} must be given; --help tells more")
         except Exception as error:  # whatever a file that is no configuration leads to
             text = _plain(error)

@@ -11,13 +11,18 @@ def get_config() -> ConfigDict:
     # Devices: "auto" takes all GPUs if there are several; or "none", "mirrored", "tpu", and for
     # bin/train.py and bin/finetune.py "multi_worker", by TF_CONFIG.
     config.strategy = "auto"
+    config.devices = ()  # such as ("GPU:0", "GPU:1"), to mirror on these
 
-    config.tensorboard = False  # whether the search writes WORKDIR/tensorboard
+    config.tensorboard = False  # whether search and training write WORKDIR/tensorboard
 
     config.data = ConfigDict()
-    config.data.name = "digits"  # or a tfds name such as "cifar10", or an .npz file
+    # Or the name of a TensorFlow data set such as "cifar10", an .npz file, or a folder that holds
+    # train/CLASS/ and test/CLASS/.
+    config.data.name = "digits"
     config.data.data_dir = config_dict.placeholder(str)  # where tfds looks for its data
     config.data.download = False
+    config.data.image_size = 0  # pixels that images are resized to; 0 leaves them as they are
+    config.data.stream = False  # whether images stay encoded on disk until they are needed
     config.data.holdout = 0.1  # share of the training images that only select
     config.data.mean = ()  # per channel, of images in [0, 1]; empty for none
     config.data.std = ()
@@ -25,7 +30,8 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.name = "resnet20"  # a builder in tfrcp.models
     config.model.options = ConfigDict()  # further arguments of the builder
-    # A trained network to start from: a .keras file, or PyTorch arrays of a CIFAR ResNet in .npz.
+    # A trained network to start from: a .keras file, PyTorch arrays of a CIFAR ResNet in .npz, or
+    # "keras.applications" for its ImageNet weights (or their .h5 file).
     config.model.base = ""
 
     # Training of the base. With `model.base`, 0 epochs take it as it is.
@@ -47,6 +53,8 @@ def get_config() -> ConfigDict:
     config.search.update = "least_squares"  # or "batch_norm", "none"
     config.search.calibration_images = 256
     config.search.racing = True
+    # Steps in which the network is pruned, each by the same factor and fine-tuned before the next.
+    config.search.stages = 1
 
     config.finetune = recipe(epochs=40, learning_rate=0.01)
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from tfrcp import slice_model, trace
 from tfrcp.cost import CostModel
-from tfrcp.graph.program import Program, read_weights, slice_weights
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import read_weights, slice_weights
 
 
 def to_float(tensor):

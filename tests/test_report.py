@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from tfrcp import report
-from tfrcp.report import candidates, drawing, network, page, summary, units
+from tfrcp.report import candidates, comparison, drawing, network, page, reading, summary, units
 
 DRAWS = (candidates.accuracy_flops, candidates.scores, network.channels, network.training)
 
@@ -197,10 +197,10 @@ def test_files_stand_in_the_table_below_the_networks():
 def test_a_saving_that_does_not_arrive_is_said():
     metrics = made_up()
     metrics["results"]["latency_ratio"].update(ratio=0.9, low=0.8, high=1.0)
-    assert "less than four fifths" in summary.saving(metrics)
+    assert "less than four fifths" in comparison.saving(metrics)
     assert "less than four fifths" in page.html(metrics, {})
     metrics["results"]["after"]["flops"] = None
-    assert summary.saving(metrics) == ""
+    assert comparison.saving(metrics) == ""
 
 
 def test_table_is_aligned():
@@ -273,7 +273,7 @@ def test_failed_trials_do_not_count():
     metrics = made_up()
     trials = metrics["search"]["trials"]
     trials[0]["score"], trials[1]["score"], trials[2]["score"] = None, float("nan"), float("inf")
-    assert len(summary.scored_trials(metrics)) == 17
+    assert len(reading.scored_trials(metrics)) == 17
     for draw in DRAWS:
         assert draw(metrics) is not None
 

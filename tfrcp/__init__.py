@@ -2,6 +2,7 @@
 
 from tfrcp import criteria, data, deployment, latency, models, rounding, search
 from tfrcp.blueprint import Blueprint
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel, Costs
 from tfrcp.export import export
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
@@ -18,7 +19,8 @@ from tfrcp.search.tuner import (
     RandomChannelSearch,
     SurrogateChannelSearch,
 )
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
+from tfrcp.training.supernet import Supernet
 from tfrcp.update import recalibrate_batch_norm, reconstruct
 
 __version__ = "0.1.0"
@@ -36,6 +38,7 @@ __all__ = [
     "RandomChannelOracle",
     "RandomChannelSearch",
     "SearchSpace",
+    "Supernet",
     "SurrogateChannelOracle",
     "SurrogateChannelSearch",
     "WeightSlice",

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp import criteria, models
+from tfrcp import criteria, files, models
 from tfrcp.cost import CostModel
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.trace import trace
@@ -113,7 +114,7 @@ class Blueprint:
         models.full_channels(name)  # Refuses an unknown name.
         builder, options = getattr(models, name), model.get("options") or {}
         arguments = tuple(shape), model.get("classes")
-        self._columns(trace(builder(*arguments, **options)))
+        self._check(trace(builder(*arguments, **options)), wider=True)
         return builder(*arguments, **options, channels=list(self.content["channels"].values()))
 
     def prune(self, model: keras.Model) -> keras.Model:
@@ -135,22 +136,23 @@ class Blueprint:
         path = Path(path)
         if path.suffix != ".keras" or not path.parent.is_dir():
             raise ValueError(f"A network is saved as FILE.keras in a folder. Received: {path}")
-        unfinished = path.with_name(f".tmp.{path.name}")
-        try:
-            model.save(unfinished)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        files.save_model(path, model)
 
-    def _columns(self, graph: ChannelGraph) -> np.ndarray:
-        """The channel vector for a network, int array [prunable groups]."""
+    def _check(self, graph: ChannelGraph, *, wider: bool) -> None:
+        """Refuses a network of other groups, or of groups that are not wide enough to be pruned."""
         channels = self.content["channels"]
         sizes = {group.name: group.size for group in graph.prunable}
-        if list(sizes) != list(channels) or any(channels[n] > sizes[n] for n in sizes):
-            wrong = [n for n in sizes if not 0 < channels.get(n, 0) <= sizes[n]]
-            wrong += [n for n in channels if n not in sizes] or ["the order of the groups"]
+        wrong = [n for n in sizes if not 0 < channels.get(n, 0) <= (sizes[n], math.inf)[wider]]
+        wrong += [n for n in channels if n not in sizes]
+        if not wrong and list(sizes) != list(channels):
+            wrong = ["the order of the groups"]
+        if wrong:
             raise ValueError(
                 f"{self.path} does not fit the network '{graph.name}': it has other groups, "
                 f"'{wrong[0]}' for one"
             )
-        return np.array(list(channels.values()))
+
+    def _columns(self, graph: ChannelGraph) -> np.ndarray:
+        """The channel vector for a network to be pruned, int array [prunable groups]."""
+        self._check(graph, wider=False)
+        return np.array(list(self.content["channels"].values()))

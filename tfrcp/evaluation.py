@@ -17,8 +17,9 @@ import keras
 import numpy as np
 
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Program, Weights, read_weights, slice_weights
+from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import build_model
+from tfrcp.graph.weights import Weights, read_weights, slice_weights
 from tfrcp.inheritance import select
 from tfrcp.losses import crossentropy
 

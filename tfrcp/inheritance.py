@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import read_weights, slice_weights
 from tfrcp.graph.rebuilding import build_model
+from tfrcp.graph.weights import read_weights, slice_weights
 
 
 def select(

@@ -17,11 +17,12 @@ import keras
 import numpy as np
 
 from tfrcp import latency
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.graph.trace import trace
 from tfrcp.inheritance import slice_model
 from tfrcp.search.samplers import RandomSampler
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 # Writes a model into a folder and returns the path to time; or hands the model on.
 Writer = Callable[[keras.Model, Path], Any]

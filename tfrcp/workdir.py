@@ -14,6 +14,8 @@ from typing import Any
 
 import keras
 
+from tfrcp import files
+
 
 class Workdir:
     """A folder with `metrics.json`, in which stages record what they were made from.
@@ -65,15 +67,11 @@ class Workdir:
 
     def write(self, name: str, text: str) -> None:
         """Writes a text file in one step: it is whole or as it was."""
-        unfinished = self.path / f".{name}.tmp"
-        unfinished.write_text(text)
-        os.replace(unfinished, self.path / name)
+        files.write_text(self.path / name, text)
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Writes a .keras file in one step."""
-        unfinished = self.path / f".tmp.{name}"
-        model.save(unfinished)
-        os.replace(unfinished, self.path / name)
+        files.save_model(self.path / name, model)
 
     def load_model(self, name: str, stage: str) -> keras.Model:
         """Loads a .keras file that an earlier stage made.
@@ -147,9 +145,13 @@ class Workdir:
         config = json.loads(json.dumps(config))
         before = next((s for s in self.metrics["stages"] if s["name"] == name), None)
         if before is not None and before["config"] != config:
+            changes = "; ".join(
+                f"{entry} was {old!r} and is now {new!r}"
+                for entry, old, new in files.differences(before["config"], config)
+            )
             raise ValueError(
                 f"The stage '{name}' in {self.path} was made with another configuration: "
-                f"{'; '.join(differences(before['config'], config))}. Choose another --workdir."
+                f"{changes}. Choose another --workdir."
             )
         return before
 
@@ -162,12 +164,3 @@ class Workdir:
     def _record(self, name: str, config: Mapping[str, Any], seconds: float | None) -> None:
         stages = [stage for stage in self.metrics["stages"] if stage["name"] != name]
         self.update(stages=[*stages, {"name": name, "seconds": seconds, "config": config}])
-
-
-def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """The entries in which two nested dicts differ, in words."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
-    elif old != new:
-        yield f"{path} was {old!r} and is now {new!r}"

@@ -27,7 +27,7 @@ def config(inputs, **changes):
     whole["search"]["tolerance"] = 0.05
     whole["benchmark"] |= {
         "flops": (0.5,),
-        "epochs": 1,
+        "epochs": 0,  # Only the study of epochs trains.
         "samples": 3,
         "seeds": 2,
         "criteria": ("random", OWN["criterion"]),
@@ -36,7 +36,7 @@ def config(inputs, **changes):
         "epochs_allocations": ("uniform",),
         "samples_grid": (1,),
         "pool": 3,
-        "learning_rates": (0.01, 0.1),
+        "learning_rates": (0.1,),
     }
     for name, value in changes.items():
         part, _, field = name.rpartition("__")

@@ -1,6 +1,7 @@
 """A few made-up images, alone and as a TensorFlow Datasets builder."""
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 
@@ -47,3 +48,15 @@ def examples(images, labels):
     return [
         {"image": image, "label": int(label)} for image, label in zip(images, labels, strict=True)
     ]
+
+
+def write_folder(folder, classes, seed):
+    """JPEG files CLASS/NUMBER.jpg of several sizes; the later the class, the brighter."""
+    rng = np.random.default_rng(seed)
+    for index, (name, count) in enumerate(classes.items()):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            shape = (*rng.integers(20, 40, 2), 3)
+            noise = rng.integers(0, 60, shape) + 180 * index // (len(classes) - 1)
+            image = tf.io.encode_jpeg(tf.constant(noise.astype("uint8")))
+            (folder / name / f"{number}.jpg").write_bytes(image.numpy())

@@ -44,15 +44,21 @@ class TestTfds:
         with pytest.raises(ValueError, match=r"`test` or `validation`. Received: \['train'\]"):
             data.load("tiny", data_dir=tmp_path)
 
-    @pytest.mark.parametrize("fault", ["sizes", "no keys"])
-    def test_other_kinds_of_data_are_refused(self, tmp_path, fault):
-        shape = (None, None, 3) if fault == "sizes" else (6, 5, 3)
-        supervised = ("image", "label") if fault == "sizes" else None
+    def test_other_kinds_of_data_are_refused(self, tmp_path):
         splits = {name: examples(*tiny_images(4, 0)) for name in ("train", "test")}
-        builder = tiny_builder(image_features(shape), splits, supervised)
+        builder = tiny_builder(image_features(), splits, None)
         builder(data_dir=tmp_path).download_and_prepare()
         with pytest.raises(ValueError, match="'tiny' must be an image classification"):
             data.load("tiny", data_dir=tmp_path)
+
+    def test_images_of_different_sizes_need_one(self, tmp_path):
+        splits = {name: examples(*tiny_images(4, 0)) for name in ("train", "test")}
+        builder = tiny_builder(image_features((None, None, 3)), splits)
+        builder(data_dir=tmp_path).download_and_prepare()
+        with pytest.raises(ValueError, match="`image_size` must say what they are resized to"):
+            data.load("tiny", data_dir=tmp_path)
+        splits = data.load("tiny", data_dir=tmp_path, image_size=8, holdout=0.25)
+        assert splits.train.images.shape == (3, 8, 8, 3)
 
     @pytest.mark.parametrize("name", ["cifar10", "cifar10:3.0.2"])
     def test_unprepared_data_says_where_and_how(self, tmp_path, name):

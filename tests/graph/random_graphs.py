@@ -26,7 +26,8 @@ from tests.references import (
     randomize,
     removed_outputs,
 )
-from tfrcp.graph.program import Program, read_weights, slice_weights
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import read_weights, slice_weights
 
 SIZE, MOST = 4, 12
 

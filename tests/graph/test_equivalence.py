@@ -25,7 +25,8 @@ from tests.references import (
     random_masks,
     randomize,
 )
-from tfrcp.graph.program import Program, read_weights, slice_weights
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import read_weights, slice_weights
 
 NARROW = [6, 8, 10, 7, 9, 12, 8, 11, 6, 10, 5, 9, 8]
 BUILDERS = {

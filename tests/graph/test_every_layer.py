@@ -19,7 +19,8 @@ from tests.references import (
     masked_outputs,
     randomize,
 )
-from tfrcp.graph.program import Program, read_weights, slice_weights
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import read_weights, slice_weights
 
 SHAPES = {1: (6, 2), 2: (6, 6, 2), 3: (4, 4, 4, 2)}
 CONVOLUTIONS = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}

@@ -7,7 +7,8 @@ import pytest
 import tfrcp
 from tests.networks import NETWORKS
 from tests.references import assert_close, flat, images_for, random_masks, randomize
-from tfrcp.graph.program import Program, layer_at, read_weights, slice_weights
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import layer_at, read_weights, slice_weights
 
 
 def program_of(name):

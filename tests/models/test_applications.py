@@ -6,6 +6,7 @@ import pytest
 
 import tfrcp.models as models
 from tests.models.counting import images
+from tfrcp.models.imagenet_weights import normalisation
 
 SHAPE = (32, 32, 3)
 APPLICATIONS = {
@@ -45,8 +46,18 @@ def train(model, seed=0):
             variable.assign(values.astype("float32"))
 
 
+@pytest.fixture
+def quick_weights(monkeypatch):
+    """Zeros for kernels, which get their values later: to draw those of VGG-16 takes a second."""
+    monkeypatch.setattr(
+        keras.initializers.VarianceScaling,
+        "__call__",
+        lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype),
+    )
+
+
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_outputs_are_equal(name):
+def test_outputs_are_equal(name, quick_weights):
     build, options = APPLICATIONS[name]
     application = build(weights=None, input_shape=SHAPE, classes=10, classifier_activation=None)
     train(application)
@@ -97,3 +108,52 @@ def test_networks_that_differ_load_nothing(ours, theirs, message):
     with pytest.raises(ValueError, match=message):
         models.load_keras_applications(model, application)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+# Loaded by name.
+
+
+def made(application):
+    """The builder of an application, with weights that a file might hold."""
+
+    def make(weights, **arguments):
+        assert weights == "some.h5"
+        model = application(weights=None, classifier_activation=None, **arguments)
+        train(model)
+        return model
+
+    make.__name__ = application.__name__
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "prepare"),
+    [
+        ("resnet50", keras.applications.resnet.preprocess_input),
+        ("mobilenet_v2", keras.applications.mobilenet_v2.preprocess_input),
+    ],
+)
+def test_images_are_normalised_as_any_others(name, prepare, monkeypatch):
+    application, options = APPLICATIONS[name]
+    make = made(application)
+    monkeypatch.setattr(keras.applications, application.__name__, make)
+    model = getattr(models, name)(SHAPE, classes=10, **options)
+    models.load_imagenet_weights(model, name, "some.h5")
+    x = np.random.default_rng(0).uniform(size=(2, *SHAPE)).astype("float32")
+    mean, std = (np.array(value, "float32") for value in normalisation(name))
+    expected = np.asarray(make("some.h5", input_shape=SHAPE, classes=10)(prepare(255 * x.copy())))
+    found = np.asarray(model((x - mean) / std))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_weights_that_cannot_be_had(monkeypatch):
+    def make(**arguments):
+        raise Exception("URL fetch failure on https://example.org/weights.h5")
+
+    make.__name__ = "MobileNetV2"
+    monkeypatch.setattr(keras.applications, "MobileNetV2", make)
+    model = models.mobilenet_v2(SHAPE, classes=10)
+    with pytest.raises(ValueError, match="MobileNetV2 cannot be had: .*org/weights.h5. Where"):
+        models.load_imagenet_weights(model, "mobilenet_v2")
+    with pytest.raises(ValueError, match="has no weights for 'resnet20'"):
+        models.load_imagenet_weights(model, "resnet20")

@@ -9,8 +9,8 @@ import keras_tuner
 import pytest
 
 import tfrcp
+from tests.search.small_oracle import DAMAGES, Counter, stored, traced, trials
 from tests.search.small_search import GROUPS, HOLDOUT, TRAIN, network
-from tests.search.test_oracles import DAMAGES, Counter, stored, traced, trials
 from tfrcp import Budget, EvolutionaryChannelOracle, SearchSpace, SurrogateChannelOracle
 
 TRIALS = 8

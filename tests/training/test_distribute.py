@@ -28,11 +28,16 @@ from tests.training.small_training import holdout, network, train
 from tfrcp.training import Recipe, evaluate, fit, strategy
 
 both = strategy("mirrored", devices=["CPU:0", "CPU:1"])
-recipe = Recipe(epochs=2, batch_size=8, warmup_epochs=1, label_smoothing=0.1)
+recipe = Recipe(epochs=3, batch_size=8, warmup_epochs=1, label_smoothing=0.1)
 single, double, uneven = network(), network(), network()
 histories = [fit(single, train, holdout(), recipe, verbose=False)]
 histories.append(fit(double, train, holdout(), recipe, strategy=both, verbose=False))
 weights = zip(single.get_weights(), double.get_weights(), strict=True)
+taught = Recipe(epochs=1, batch_size=8, distillation=0.5)
+lessons = [
+    fit(network(), train, None, taught, teacher=network(seed=1), strategy=each, verbose=False)
+    for each in (None, both)
+]
 rest = lambda epoch: train(epoch).unbatch().take(17).batch(8)  # a batch of one at the end
 odd = fit(uneven, rest, None, Recipe(epochs=1, batch_size=8), strategy=both, verbose=False)
 try:
@@ -45,6 +50,7 @@ print(json.dumps({
     "apart": max(float(np.abs(a - b).max()) for a, b in weights),
     "evaluated": evaluate(double, holdout()),
     "odd": odd["loss"][0],
+    "taught": [lesson["loss"][0] for lesson in lessons],
     "refusal": refusal,
 }))
 """
@@ -66,6 +72,7 @@ def test_two_devices_train_as_one_does():
     assert result["apart"] < 1e-4
     assert result["evaluated"]["accuracy"] == double["val_accuracy"][-1]
     assert 0 < result["odd"] < 10
+    assert result["taught"][1] == pytest.approx(result["taught"][0], abs=1e-4)
     assert "`batch_size` must be a multiple of the number of devices, 2" in result["refusal"]
 
 

@@ -15,9 +15,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tfrcp import files
 from tfrcp.benchmark import pictures, tables
 from tfrcp.benchmark.grid import Cell, Grid
-from tfrcp.benchmark.store import write as write_file
 from tfrcp.benchmark.tables import Results, Row
 from tfrcp.benchmark.texts import TITLES, Table, Texts, as_csv, as_markdown, facts_in_words
 from tfrcp.report.drawing import png
@@ -45,9 +45,9 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
     """
     texts = Texts(grid, facts)
     rows = {name: tables.rows(grid, study, results) for name, study in grid.studies.items()}
-    write_file(workdir / "results.jsonl", "".join(_line(*item) for item in results.items()))
+    files.write_text(workdir / "results.jsonl", "".join(_line(*item) for item in results.items()))
     every = [row for own in rows.values() for row in own]
-    write_file(workdir / "results.csv", as_csv(texts, every))
+    files.write_text(workdir / "results.csv", as_csv(texts, every))
     markdown = [f"# {facts['name']}", *facts_in_words(facts)]
     page = [f"<h1>{escape(facts['name'])}</h1>", *map(_paragraph, facts_in_words(facts))]
     (workdir / "plots").mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
         markdown.append(f"## {TITLES[name]}")
         page.append(f"<h2>{TITLES[name]}</h2>")
         for file, picture in _pictures(name, rows[name], pool, results, texts, facts).items():
-            write_file(workdir / "plots" / f"{file}.png", picture)
+            files.write_bytes(workdir / "plots" / f"{file}.png", picture)
             markdown.append(f"![{TITLES[name]}](plots/{file}.png)")
             page.append(_figure(picture, TITLES[name]))
         for target in dict.fromkeys(row.setting.flops for row in rows[name]):
@@ -70,8 +70,8 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
         if pool is not None:
             markdown += texts.pool(pool)
             page += map(_paragraph, texts.pool(pool))
-    write_file(workdir / "results.md", "\n\n".join(filter(None, markdown)) + "\n")
-    write_file(workdir / "report.html", _page(facts["name"], page))
+    files.write_text(workdir / "results.md", "\n\n".join(filter(None, markdown)) + "\n")
+    files.write_text(workdir / "report.html", _page(facts["name"], page))
     return workdir / "report.html"
 
 

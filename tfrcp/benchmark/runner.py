@@ -14,16 +14,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tfrcp import criteria
+from tfrcp import criteria, files
 from tfrcp.benchmark import reporting
 from tfrcp.benchmark.allocations import ALLOCATIONS
 from tfrcp.benchmark.functions import Named, find
 from tfrcp.benchmark.grid import STUDIES, Cell, Grid, Setting
 from tfrcp.benchmark.laboratory import Laboratory, Result, recipe
-from tfrcp.benchmark.store import Store, write
+from tfrcp.benchmark.store import Store
 from tfrcp.pipeline import Pipeline, checks, inputs
 from tfrcp.report.units import duration, percent
-from tfrcp.workdir import differences
 
 _CRITERIA = {
     name: type(criteria.get(name))
@@ -64,6 +63,8 @@ class Benchmark:
                 f"Received: {sorted(config)}"
             )
         checks.check(config)
+        if config["data"]["stream"]:
+            raise ValueError("`config.data.stream` must be false: a benchmark reads images often")
         recipe(config)
         self.config, self.options = config, config["benchmark"]
         self.grid = Grid(self.options)
@@ -241,7 +242,7 @@ class Benchmark:
         if not means:
             raise RuntimeError(f"No learning rate could be tried: {next(iter(results.values()))}")
         best = max(means, key=means.get)
-        write(
+        files.write_text(
             self._stores["rates"].path / "chosen.json",
             json.dumps({"learning_rate": best, "holdout_accuracy": means}),
         )
@@ -320,8 +321,11 @@ class Benchmark:
         settings["benchmark"] = own
         file = self.workdir / "settings.json"
         if not file.exists():
-            write(file, json.dumps(settings, indent=1))
-        found = list(differences(json.loads(file.read_text()), settings))
+            files.write_text(file, json.dumps(settings, indent=1))
+        found = [
+            f"{field} was {old!r} and is now {new!r}"
+            for field, old, new in files.differences(json.loads(file.read_text()), settings)
+        ]
         if found:
             raise ValueError(
                 f"The benchmark in {self.workdir} was made with another configuration: "

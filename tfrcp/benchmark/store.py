@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfrcp import files
+
 HEARTBEAT = 5.0  # seconds between two signs of life
 LEASE = 30.0  # seconds without one after which a claim is taken over
 _PATIENCE = 10.0  # seconds until one who waits says so
@@ -102,7 +104,7 @@ class Store:
         return (self.path / f"{name}.json").exists()
 
     def _write(self, name: str, result: Mapping[str, Any]) -> None:
-        write(self.path / f"{name}.json", json.dumps(result))
+        files.write_text(self.path / f"{name}.json", json.dumps(result))
 
     @contextlib.contextmanager
     def _claim(self, name: str) -> Iterator[_Claim | None]:
@@ -178,13 +180,6 @@ class _Claim:
         while not self._over.wait(heartbeat):
             with contextlib.suppress(OSError):  # A server that is away for a moment.
                 os.utime(self._file)
-
-
-def write(file: Path, content: str | bytes) -> None:
-    """Writes a file in one step, whoever else writes it."""
-    unfinished = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(unfinished, file)
 
 
 def _attempt(work: Work) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from tfrcp.criteria.base import CoupledCriterion, Criterion, WeightCriterion
 from tfrcp.criteria.batch_norm_scale import BatchNormScale
 from tfrcp.criteria.empirical_sensitivity import EmpiricalSensitivity
 from tfrcp.criteria.geometric_median import GeometricMedian
+from tfrcp.criteria.index import Index
 from tfrcp.criteria.kl_divergence import KLDivergence
 from tfrcp.criteria.norm import L1, L2
 from tfrcp.criteria.random import Random
@@ -21,6 +22,7 @@ __all__ = [
     "Criterion",
     "EmpiricalSensitivity",
     "GeometricMedian",
+    "Index",
     "KLDivergence",
     "Random",
     "Taylor",
@@ -34,6 +36,7 @@ _CRITERIA = {
     "batch_norm_scale": BatchNormScale,
     "empirical_sensitivity": EmpiricalSensitivity,
     "geometric_median": GeometricMedian,
+    "index": Index,
     "kl_divergence": KLDivergence,
     "l1": L1,
     "l2": L2,
@@ -47,8 +50,8 @@ def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
 
     Args:
         identifier: A name ("batch_norm_scale", "empirical_sensitivity", "geometric_median",
-            "kl_divergence", "l1", "l2", "random", "taylor"), a dict as `serialize` returns it, or a
-            callable with the signature of `Criterion`.
+            "index", "kl_divergence", "l1", "l2", "random", "taylor"), a dict as `serialize` returns
+            it, or a callable with the signature of `Criterion`.
 
     Returns:
         The criterion.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
-from tfrcp.graph.program import Weights, read_weights
+from tfrcp.graph.weights import Weights, read_weights
 
 LayerScores = tuple[np.ndarray, np.ndarray]
 """The group's channel at each position of a layer (-1 where it is another's), and the scores."""

@@ -17,9 +17,10 @@ from tfrcp.criteria.progress import Progress
 from tfrcp.graph.atoms import Place
 from tfrcp.graph.calls import Call
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Program, slice_weights
+from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
-from tfrcp.graph.rules.convolution import SeparableRule
+from tfrcp.graph.rules.depthwise import SeparableRule
+from tfrcp.graph.weights import slice_weights
 
 _TINY = float(np.finfo("float32").tiny)
 

@@ -20,7 +20,8 @@ from tfrcp.criteria.images import batches, check_count, check_finite, read_image
 from tfrcp.criteria.progress import Progress
 from tfrcp.graph.calls import Calls
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
-from tfrcp.graph.program import Program, Weights, slice_weights
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import Weights, slice_weights
 
 
 class KLDivergence(Criterion):

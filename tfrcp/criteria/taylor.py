@@ -18,7 +18,8 @@ from tfrcp.criteria.progress import Progress
 from tfrcp.data import check_labels
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
-from tfrcp.graph.program import Program, slice_weights
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import slice_weights
 
 
 class Taylor(CoupledCriterion):

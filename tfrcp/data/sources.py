@@ -7,8 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfrcp.data.readers import read_digits, read_npz, read_tfds
-from tfrcp.data.split import Split, Splits, stratified
+from tfrcp.data.encoded import FileSplit, StreamedSplit
+from tfrcp.data.folder import decode_files, read_folder
+from tfrcp.data.memory import MemorySplit
+from tfrcp.data.readers import read_digits, read_npz
+from tfrcp.data.splits import Splits, stratified
+from tfrcp.data.tensorflow_datasets import Prepared
 
 
 def load(
@@ -18,24 +22,34 @@ def load(
     holdout: float = 0.1,
     seed: int = 0,
     download: bool = False,
+    image_size: int | None = None,
+    stream: bool = False,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Splits:
-    """Loads an image-classification data set into memory, integer images as they are stored.
+    """Loads an image-classification data set, into memory or as a stream.
 
     Integer images are scaled to [0, 1] when they are handed out, then normalised by `mean` and
-    `std`. The holdout split is a stratified, seeded share of the training split; the test split is
-    the same for every seed.
+    `std`. The holdout split is a seeded share of the training split, stratified by class where the
+    data is not a streamed TensorFlow data set (of which it is the first part, whatever the seed);
+    the test split is the same for every seed.
 
     Args:
         name: "digits" (scikit-learn's 1,797 digits of 8x8 pixels, a fifth of them for the test);
             a path that ends in ".npz", relative to `data_dir`, with the arrays x_train, y_train,
-            x_test, y_test (images uint8, or floats already scaled) and perhaps `classes`; else the
-            name of a TensorFlow Datasets image-classification data set, such as "cifar10".
+            x_test, y_test (images uint8, or floats already scaled) and perhaps `classes`; a folder
+            with train/CLASS/ and test/CLASS/ (or validation, val) that hold JPEG or PNG images;
+            else the name of a TensorFlow Datasets image-classification data set, such as "cifar10".
         data_dir: Directory of the data; by default that of TensorFlow Datasets.
         holdout: Share of the training images to hold out, in (0, 1).
         seed: Seed of the choice and order of training and holdout images.
         download: Lets TensorFlow Datasets download and prepare what `data_dir` lacks.
+        image_size: Height and width that images are resized to: the square in their middle, 0.875
+            of the shorter side. For folders, and TensorFlow data sets whose images are of
+            different sizes.
+        stream: Leaves the images encoded where they are until a batch needs them, which the
+            augmentation "imagenet" then crops from the original; else all are decoded at once. For
+            folders and TensorFlow data sets, with `image_size`.
         mean: Mean per channel of the scaled images; 0 by default.
         std: Standard deviation per channel of the scaled images; 1 by default.
 
@@ -46,42 +60,126 @@ def load(
         FileNotFoundError: The data is not there; the message says where it was looked for and how
             to prepare it.
         ValueError: The name is unknown, the data is no image classification or does not add up
-            (NaN pixels, labels outside the classes), or an argument is out of range.
+            (NaN pixels, labels outside the classes), does not fit into memory, or an argument is
+            out of range.
     """
     if not 0 < holdout < 1:
         raise ValueError(f"`holdout` must be a share in (0, 1). Received: holdout={holdout!r}")
+    if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
+        raise ValueError(f"`image_size` must be a positive int. Received: {image_size!r}")
+    if stream and image_size is None:
+        raise ValueError("`stream=True` needs `image_size`. Received: image_size=None")
     directory = None if data_dir is None else os.path.expanduser(data_dir)
-    if name == "digits":
-        train, test, classes = read_digits()
-    elif name.endswith(".npz"):
-        train, test, classes = read_npz(os.path.join(directory or "", os.path.expanduser(name)))
-    else:
-        train, test, classes = read_tfds(name, directory, download)
-    scale, offset = _affine(train[0], mean, std)
-    rest, held = stratified(train[1], holdout, seed)
-    if not len(held) or not len(rest):
-        raise ValueError(
-            f"`holdout` must leave images in both splits of the {len(train[1])} training images of "
-            f"{name!r}. Received: holdout={holdout!r}"
-        )
+    path = os.path.join(directory or "", os.path.expanduser(name))
+    holding = _Holding(name, holdout, seed)
+    if name == "digits" or name.endswith(".npz"):
+        if image_size is not None:
+            raise ValueError(
+                "`image_size` and `stream` are for folders and TensorFlow data sets. "
+                f"Received: image_size={image_size} for {name!r}"
+            )
+        train, test, classes = read_digits() if name == "digits" else read_npz(path)
+        return holding.in_memory(train, test, classes, mean, std)
+    if _is_folder(name, path):
+        train, test, classes = read_folder(path)
+        if image_size is None:
+            raise ValueError(
+                f"`image_size` must say what the images of the folder {path} are resized to "
+                "(--config.data.image_size=224)."
+            )
+        if stream:
+            scale, offset = _affine(np.uint8, 3, mean, std)
 
-    def split(images, labels):
-        return Split(images, labels.astype(np.int32), scale, offset)
+            def split(paths, labels):
+                return FileSplit(paths, labels.astype(np.int32), image_size, scale, offset)
 
+            rest, held = holding.rows(train[1])
+            train = [split(train[0][part], train[1][part]) for part in (rest, held)]
+            return Splits(name, classes, (image_size, image_size, 3), *train, split(*test))
+        _check_memory(name, len(train[0]) + len(test[0]), (image_size, image_size, 3))
+        train, test = ((decode_files(x, image_size), y) for x, y in (train, test))
+        return holding.in_memory(train, test, classes, mean, std)
+    prepared = Prepared(name, directory, download)
+    if not stream:
+        _check_memory(name, prepared.size, prepared.shape(image_size))
+        return holding.in_memory(*prepared.read(image_size), prepared.classes, mean, std)
+    channels = prepared.channels
+    scale, offset = _affine(np.uint8, channels, mean, std)
+    parts = prepared.parts(holding.count(prepared.train_size))
     return Splits(
-        name=name,
-        classes=classes,
-        input_shape=train[0].shape[1:],
-        train=split(train[0][rest], train[1][rest]),
-        holdout=split(train[0][held], train[1][held]),
-        test=split(*test),
+        name,
+        prepared.classes,
+        (image_size, image_size, channels),
+        *(
+            StreamedSplit(
+                prepared.builder, part, prepared.keys, image_size, channels, scale, offset
+            )
+            for part in parts
+        ),
     )
 
 
-def _affine(images: np.ndarray, mean, std) -> tuple[np.ndarray, np.ndarray]:
+class _Holding:
+    """Cuts the holdout split off the training split."""
+
+    def __init__(self, name: str, share: float, seed: int) -> None:
+        self._name, self._share, self._seed = name, share, seed
+
+    def count(self, images: int) -> int:
+        """How many of the training images are held out."""
+        count = round(self._share * images)
+        if not 0 < count < images:
+            raise ValueError(
+                f"`holdout` must leave images in both splits of the {images} training images of "
+                f"{self._name!r}. Received: holdout={self._share!r}"
+            )
+        return count
+
+    def rows(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the rest and of the holdout, stratified."""
+        self.count(len(labels))
+        return stratified(labels, self._share, self._seed)
+
+    def in_memory(self, train, test, classes: int, mean, std) -> Splits:
+        """Splits of images and labels."""
+        scale, offset = _affine(train[0].dtype, train[0].shape[-1], mean, std)
+
+        def split(images, labels):
+            return MemorySplit(images, labels.astype(np.int32), scale, offset)
+
+        rest, held = self.rows(train[1])
+        return Splits(
+            name=self._name,
+            classes=classes,
+            input_shape=train[0].shape[1:],
+            train=split(train[0][rest], train[1][rest]),
+            holdout=split(train[0][held], train[1][held]),
+            test=split(*test),
+        )
+
+
+def _is_folder(name: str, path: str) -> bool:
+    """Whether a name means a folder of images, not a TensorFlow data set."""
+    return os.path.isdir(os.path.join(path, "train")) or (
+        name.startswith((".", "~", os.sep)) and os.path.isdir(path)
+    )
+
+
+def _check_memory(name: str, images: int, shape: tuple[int, ...]) -> None:
+    """Refuses more images, of one byte per pixel and channel, than half of the memory holds."""
+    needed = images * int(np.prod(shape))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory / 2:
+        raise ValueError(
+            f"The {images:,} images of {name!r} would take {needed / 1e9:.0f} GB of this machine's "
+            f"{memory / 1e9:.0f} GB. Leave them where they are with stream=True "
+            "(--config.data.stream=true) and an image_size."
+        )
+
+
+def _affine(dtype, channels: int, mean, std) -> tuple[np.ndarray, np.ndarray]:
     """Returns scale and offset per channel: from stored images to normalised ones."""
-    channels = images.shape[-1]
-    unit = np.iinfo(images.dtype).max if images.dtype.kind in "iu" else 1
+    unit = np.iinfo(dtype).max if np.dtype(dtype).kind in "iu" else 1
     values = {}
     for name, given, default in (("mean", mean, 0.0), ("std", std, 1.0)):
         value = np.asarray([default] * channels if given is None else given, dtype=np.float64)

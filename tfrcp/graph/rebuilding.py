@@ -10,8 +10,8 @@ import keras
 
 from tfrcp.graph.calls import Call, Nested, Value, flat_calls, named_variables
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Weights, arrays_of, layer_at
 from tfrcp.graph.rules import Rule, find_rule
+from tfrcp.graph.weights import Weights, arrays_of, layer_at
 
 Steps = Iterable[Call | Nested]
 
@@ -22,7 +22,7 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     Args:
         model: The model that was traced, or one with equally named layers.
         graph: Its trace.
-        arrays: Sliced weights and sizes, as `tfrcp.graph.program.slice_weights` returns them.
+        arrays: Sliced weights and sizes, as `tfrcp.graph.weights.slice_weights` returns them.
     """
     calls = graph.calls
     tensors = {

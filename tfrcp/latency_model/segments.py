@@ -14,8 +14,8 @@ import numpy as np
 
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import arrays_of, slice_weights
 from tfrcp.graph.rules import BatchNormalizationRule, ElementwiseRule, KernelRule, Rule, find_rule
+from tfrcp.graph.weights import arrays_of, slice_weights
 
 # What a configuration says that does not change how long a layer takes.
 _IDLE = ("name", "trainable", "initializer", "regularizer", "constraint", "seed", "momentum")

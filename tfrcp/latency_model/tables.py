@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tfrcp import files
+
 VERSION = 1
 
 
@@ -126,6 +128,5 @@ class Cache:
         if self.file is None:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps({"about": self.about, "entries": self._entries}))
-        os.replace(unfinished, self.file)
+        content = {"about": self.about, "entries": self._entries}
+        files.write_text(self.file, json.dumps(content))

@@ -27,6 +27,7 @@ from tfrcp.models.densenet import densenet121
 from tfrcp.models.efficientnet import efficientnet_b0
 from tfrcp.models.imagenet_resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from tfrcp.models.imagenet_vgg import vgg16_imagenet, vgg19_imagenet
+from tfrcp.models.imagenet_weights import load_imagenet_weights
 from tfrcp.models.mobilenet import mobilenet_v1
 from tfrcp.models.mobilenetv2 import mobilenet_v2
 from tfrcp.models.mobilenetv3 import mobilenet_v3_large, mobilenet_v3_small
@@ -40,6 +41,7 @@ __all__ = [
     "densenet121",
     "efficientnet_b0",
     "full_channels",
+    "load_imagenet_weights",
     "load_keras",
     "load_keras_applications",
     "load_pytorch_cifar_resnet",

@@ -1,4 +1,8 @@
-"""Checks the channel list of a builder against the groups of its unpruned network."""
+"""Checks the channel list of a builder against the groups of its unpruned network.
+
+Groups may also be wider than those of the unpruned network, as a network is that is pruned from
+scratch.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ def check_channels(channels: Sequence[int] | None, full: Mapping[str, int]) -> d
 
     Raises:
         ValueError: The list has another length than the network has groups, or an entry is not
-            an int in [1, full width].
+            an int of at least 1.
     """
     if channels is None:
         return dict(full)
@@ -38,11 +42,10 @@ def check_channels(channels: Sequence[int] | None, full: Mapping[str, int]) -> d
             f"`channels` must have {len(names)} entries, one per channel group in forward order. "
             f"Received: {len(channels)} entries; {place}."
         )
-    for index, (name, width, count) in enumerate(zip(names, full.values(), channels, strict=True)):
-        is_int = isinstance(count, Integral) and not isinstance(count, bool)
-        if not is_int or not 1 <= count <= width:
+    for index, (name, count) in enumerate(zip(names, channels, strict=True)):
+        if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
             raise ValueError(
-                f"`channels[{index}]`, the width of group {name!r}, must be an int in "
-                f"[1, {width}]. Received: {count!r}"
+                f"`channels[{index}]`, the width of group {name!r}, must be an int of at least 1. "
+                f"Received: {count!r}"
             )
     return {name: int(count) for name, count in zip(names, channels, strict=True)}

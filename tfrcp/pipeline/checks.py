@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfrcp import criteria, models, training
 from tfrcp.data import AUGMENTATIONS
 from tfrcp.deployment import kinds
+from tfrcp.search.board import check_tensorboard
+from tfrcp.search.distributed import role
 from tfrcp.search.tuner import (
     UPDATES,
     EvolutionaryChannelSearch,
@@ -26,20 +28,31 @@ SEARCHES = {
 }
 
 
+TRAININGS = ("supernet", "train", "finetune")
+
+
 def check(config: dict[str, Any]) -> None:
     """Refuses what any stage would stumble over.
 
     Args:
-        config: Nested dict; see `configs/default.py`.
+        config: Nested dict; see `configs/default.py` and `configs/scratch.py`.
 
     Raises:
         ValueError: If a field is wrong, with what would do.
     """
     criteria.get(config["search"]["criterion"])
     builder(config)
+    if config["tensorboard"]:
+        check_tensorboard("config.tensorboard")
+    if config["search"]["stages"] > 1 and role() is not None:
+        raise ValueError(
+            "`config.search.stages` above 1 is for one process: networks are fine-tuned in between."
+            f" Received: {config['search']['stages']}"
+        )
     for path, least in (
         ("seed", 0),
         ("search.calibration_images", 2),
+        ("search.stages", 1),
         ("evaluate.batch_size", 1),
         ("evaluate.latency_batch_size", 1),
         ("export.calibration_images", 1),
@@ -51,8 +64,7 @@ def check(config: dict[str, Any]) -> None:
     for path, known in (
         ("search.sampler", SEARCHES),
         ("search.update", UPDATES),
-        ("train.augment", (None, *AUGMENTATIONS)),
-        ("finetune.augment", (None, *AUGMENTATIONS)),
+        *((f"{name}.augment", (None, *AUGMENTATIONS)) for name in TRAININGS if name in config),
     ):
         value = _field(config, path)
         if value not in known:
@@ -63,7 +75,7 @@ def check(config: dict[str, Any]) -> None:
         raise ValueError(f"`config.export.format` {error}") from None
     if config["train"]["distillation"]:
         raise ValueError(
-            "`config.train.distillation` must be 0: the base has no teacher. Received: "
+            "`config.train.distillation` must be 0: there is no teacher yet. Received: "
             f"{config['train']['distillation']}. `config.finetune.distillation` imitates the base"
         )
 

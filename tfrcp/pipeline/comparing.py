@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,13 +14,16 @@ from tfrcp.deployment import deploy
 from tfrcp.graph.trace import trace
 from tfrcp.pipeline.run import Run
 
+WHEN = ("before", "after")
 
-def compare(run: Run, files: dict[str, str]) -> None:
+
+def compare(run: Run, files: dict[str, str], *, trained: Sequence[str] = WHEN) -> None:
     """Records accuracy on the test split, costs, and time per image, under "results".
 
     Args:
         run: The run.
         files: Maps "before" and "after" to .keras files of the working folder.
+        trained: Which of them are trained: the accuracy of others says nothing and is left out.
     """
     options = run.config["evaluate"]
     networks = {name: run.workdir.load_model(file, "finetune") for name, file in files.items()}
@@ -30,11 +34,12 @@ def compare(run: Run, files: dict[str, str]) -> None:
     for name, model in networks.items():
         full = CostModel(trace(model)).full
         results = {
-            "test_accuracy": training.evaluate(model, test)["accuracy"],
             **{key: int(value) for key, value in full._asdict().items()},
             "bytes": (run.workdir / files[name]).stat().st_size,
             "latency_ms": times[name].median,
         }
+        if name in trained:
+            results["test_accuracy"] = training.evaluate(model, test)["accuracy"]
         run.merge("results", **{name: results})
     run.merge(
         "results",
@@ -48,8 +53,10 @@ def compare(run: Run, files: dict[str, str]) -> None:
     )
 
 
-def export(run: Run, before: keras.Model, after: keras.Model) -> None:
-    """Makes the files in `export/` and records how they do, under "export"."""
+def export(
+    run: Run, before: keras.Model, after: keras.Model, *, trained: Sequence[str] = WHEN
+) -> None:
+    """Makes the files in `export/` and records how they do, under "export"; see `compare`."""
     options, data = run.config["export"], run.config["data"]
     (run.workdir / "export").mkdir(exist_ok=True)
     images, labels = run.data.holdout.arrays()
@@ -78,6 +85,8 @@ def export(run: Run, before: keras.Model, after: keras.Model) -> None:
         accuracy_tolerance=options["accuracy_tolerance"],
         **preprocessing,
     ):
+        for when in set(WHEN) - {*trained}:
+            found[when]["accuracy"] = None
         run.merge("export", **{name: found})
         print(
             f"export: {found['path']}, {found['after']['bytes']:,} bytes, differs from the "

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import keras
-import numpy as np
 
-from tfrcp import blueprint
 from tfrcp.cost import CostModel
 from tfrcp.deployment import kinds
 from tfrcp.evaluation import metric_for
@@ -18,11 +15,13 @@ from tfrcp.pipeline import inputs
 from tfrcp.pipeline.checks import SEARCHES, check
 from tfrcp.pipeline.comparing import compare, export
 from tfrcp.pipeline.run import BASE, Run
+from tfrcp.pipeline.searching import SEARCHED, record
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
+from tfrcp.space import Budget
 
-_SEARCHED, _AFTER = "pruned.keras", "finetuned.keras"
+_AFTER = "finetuned.keras"
 
 
 class Pipeline(Run):
@@ -89,19 +88,20 @@ class Pipeline(Run):
         if self.is_worker:
             self._search(self.workdir.load_model(BASE, "train"))
             return
-        with self.stage("search", "channels.json", _SEARCHED) as needed:
+        with self.stage("search", "channels.json", SEARCHED) as needed:
             if needed:
-                self._record(self._search(self.workdir.load_model(BASE, "train")))
+                tuner = self._search(self._partly_pruned())
+                record(self, tuner, self.cost, self.workdir.load_model(BASE, "train"))
 
     def finetune(self) -> None:
         """Makes `finetuned.keras`; the base is the teacher where the recipe has one."""
         if not self.is_chief:
             if not self.workdir.stands("finetune", self.parts("finetune"), _AFTER):
-                self._finetune(self.workdir.load_model(_SEARCHED, "search"), "finetune")
+                self._finetune(self.workdir.load_model(SEARCHED, "search"), "finetune")
             return
         with self.stage("finetune", _AFTER) as needed:
             if needed:
-                model = self.workdir.load_model(_SEARCHED, "search")
+                model = self.workdir.load_model(SEARCHED, "search")
                 history = self._finetune(model, "finetune")
                 self.save(_AFTER, model, "finetune")
                 self.merge("training", finetune={"history": history})
@@ -128,19 +128,52 @@ class Pipeline(Run):
         teacher = self.workdir.load_model(BASE, "train") if taught else None
         return self.fit(model, "finetune", folder, teacher=teacher)
 
-    def _search(self, model: keras.Model) -> ChannelSearch:
-        """Scores the candidates, or as a worker some of them."""
-        options = self.config["search"]
+    def parts(self, name: str) -> dict[str, Any]:
+        """The part of the configuration that the result of a stage depends on."""
+        parts = super().parts(name)
+        if "search" in parts and self.config["search"]["stages"] > 1:
+            parts["finetune"] = self.config["finetune"]
+        return parts
+
+    def _partly_pruned(self) -> keras.Model:
+        """The network that the last search starts from: the base, or what steps before it left.
+
+        Every step takes the multiply-adds down by the same factor, and is fine-tuned.
+        """
+        steps = self.config["search"]["stages"]
+        model = self.workdir.load_model(BASE, "train")
+        for step in range(1, steps):
+            name, file = f"step{step}", f"step{step}.keras"
+            if not (self.workdir / file).exists():
+                print(f"search: step {step} of {steps}", flush=True)
+                pruned, score = best_model(self._search(model, step))
+                history = self._finetune(pruned, name)
+                self.save(file, pruned, name)
+                scores = {"score": score, "holdout_accuracy": history["val_accuracy"][-1:]}
+                flops = CostModel(trace(pruned)).full.flops
+                self.merge("steps", **{name: {"flops": flops, **scores, "history": history}})
+            model = self.workdir.load_model(file, "search")
+        return model
+
+    def _search(self, model: keras.Model, step: int | None = None) -> ChannelSearch:
+        """Scores the candidates of a step, by default the last; or as a worker some of them."""
+        options, steps = dict(self.config["search"]), self.config["search"]["stages"]
+        budget, last = self.budget, step is None
+        if steps > 1:
+            budget = self._budget_of(model, step or steps)
+            options |= inputs.remaining(options, trace(model), self.cost.graph, last=last)
+        taken = ("flops", "params", "tolerance", "sampler", "stages")
         tuner = SEARCHES[options["sampler"]](
             model,
-            self.budget.flops,
+            budget.flops,
             seed=self.config["seed"],
-            params=self.budget.params,
+            params=budget.params,
+            tolerance=budget.tolerance,
             directory=str(self.workdir.path),
-            project_name="search",
+            project_name="search" if last else f"search_step{step}",
             batch_size=self.config["evaluate"]["batch_size"],
             log_dir=str(self.workdir / "tensorboard") if self.config["tensorboard"] else None,
-            **{k: v for k, v in options.items() if k not in ("flops", "params", "sampler")},
+            **{key: value for key, value in options.items() if key not in taken},
         )
         holdout = self.data.holdout.arrays()
         tuner.search(
@@ -148,60 +181,12 @@ class Pipeline(Run):
         )
         return tuner
 
-    def _record(self, tuner: ChannelSearch) -> None:
-        """Writes down what a search found, and makes the network."""
-        options = self.config["search"]
-        trials = [t for t in tuner.oracle.trials.values() if t.score is not None]
-        costs = self.cost(np.array([tuner.channels_of(trial) for trial in trials]))
-        best = tuner.oracle.get_best_trials(1)[0]
-        kept = tuner.get_best_channels(1)[0]
-        self.workdir.update(
-            channels={
-                group.name: {"kept": kept[group.name], "full": group.size}
-                for group in tuner.graph.prunable
-            },
-            search={
-                "criterion": options["criterion"],
-                "objective": options["objective"],
-                "trials": [
-                    {
-                        "id": t.trial_id,
-                        "score": t.score,
-                        "flops": int(f),
-                        "params": int(p),
-                        "stopped": bool(t.message),
-                    }
-                    for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
-                ],
-                "best": best.trial_id,
-                "baseline_score": tuner.evaluator.score_model(tuner.model),
-                "acceptance": getattr(tuner.oracle.sampler, "acceptance", None),
-                "images_holdout": self.data.holdout.size,
-                "images_calibration": min(options["calibration_images"], self.data.train.size),
-            },
-        )
-        pruned, score = best_model(tuner)
-        print(f"search: best {best.score:.4f}, {score:.4f} after the last repair", flush=True)
-        self.merge("results", after_search={"test_accuracy": None, "holdout_accuracy": score})
-        self.workdir.save_model(_SEARCHED, pruned)
-        content = blueprint.describe(
-            tuner.graph,
-            tuner.channels_of(best),
-            {
-                **{key: self.config["model"][key] for key in ("name", "options")},
-                "input_shape": list(self.data.input_shape),
-                "classes": self.data.classes,
-            },
-            score=best.score,
-            objective=options["objective"],
-            seed=self.config["seed"],
-            provenance={
-                "versions": self.workdir.metrics["versions"],
-                "data": self.data.name,
-                "base": self.config["model"]["base"],
-                **{key: options[key] for key in ("criterion", "update", "divisor")},
-                "trial": best.trial_id,
-                "trials": len(trials),
-            },
-        )
-        self.workdir.write("channels.json", json.dumps(content, indent=1))
+    def _budget_of(self, model: keras.Model, step: int) -> Budget:
+        """The budget of a step in absolute numbers: its tolerance is that of the whole way."""
+        full, budget = self.cost.full, self.budget
+        low, high = budget.window(full.flops)
+        share = ((low + high) / 2 / full.flops) ** (step / self.config["search"]["stages"])
+        last = step == self.config["search"]["stages"]
+        tolerance = budget.tolerance * full.flops / CostModel(trace(model)).full.flops
+        params = budget.params_limit(full.params) if last else None
+        return Budget(round(share * full.flops), params, tolerance)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +17,7 @@ import tfrcp
 from tfrcp import report, training
 from tfrcp.pipeline.checks import check_recipes
 from tfrcp.pipeline.inputs import load_data
+from tfrcp.pipeline.outcome import outcome
 from tfrcp.search.distributed import role
 from tfrcp.workdir import Workdir
 
@@ -46,7 +49,8 @@ class Run:
         self.config = config
         trainings = (name for name in ("train", "finetune") if name in config)
         self.recipes = {name: training.Recipe(**config[name]) for name in trainings}
-        self.strategy = training.strategy(config["strategy"])
+        devices = config["devices"] or None
+        self.strategy = training.strategy(config["strategy"], devices=devices)
         check_recipes(self.recipes, self.strategy)
         # A process that only helps writes nothing: a worker of the search, or of the training.
         self.is_chief = training.is_chief(self.strategy)
@@ -69,6 +73,10 @@ class Run:
         """Makes `report.html` and prints the closing table."""
         page = report.write(self.workdir.path)
         print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
+
+    def outcome(self, stage: str) -> dict[str, Any]:
+        """What a stage, or the whole job, came to; see `tfrcp.pipeline.outcome`."""
+        return outcome(stage, self.workdir.metrics)
 
     def parts(self, name: str) -> dict[str, Any]:
         """The part of the configuration that the result of a stage depends on."""
@@ -141,19 +149,30 @@ class Run:
             folder: Name of this training: of its backup.
             teacher: What the recipe's distillation imitates.
         """
-        recipe, seed = self.recipes[name], self.config["seed"]
-        try:
+        recipe, seed, callbacks = self.recipes[name], self.config["seed"], []
+        if self.is_chief:
+            (self.workdir / "logs").mkdir(exist_ok=True)
+            board = self.workdir / "tensorboard" / folder if self.config["tensorboard"] else None
+            callbacks = [training.EpochLog(self.workdir / "logs" / f"{folder}.csv", board)]
+        with self.backing_up(folder) as backup:
             return training.fit(
                 model,
-                lambda epoch: self.data.train.dataset(
+                lambda epoch: self.data.train.batches(
                     recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
                 ),
-                self.data.holdout.dataset(self.config["evaluate"]["batch_size"]),
+                self.data.holdout.batches(self.config["evaluate"]["batch_size"]),
                 recipe,
                 teacher=teacher,
                 strategy=self.strategy,
-                backup_dir=self.workdir / "backup" / folder,
+                backup_dir=backup,
+                callbacks=callbacks,
             )
+
+    @contextlib.contextmanager
+    def backing_up(self, folder: str) -> Iterator[Path]:
+        """Where a training is backed up; one that diverged has nothing to go on from."""
+        try:
+            yield self.workdir / "backup" / folder
         except FloatingPointError:
             self._drop_backup(folder)
             raise

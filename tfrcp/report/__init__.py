@@ -43,7 +43,8 @@ import os
 import pathlib
 from typing import Any
 
-from tfrcp.report.summary import table
+from tfrcp import files
+from tfrcp.report.comparison import table
 
 __all__ = ["table", "write"]
 
@@ -76,10 +77,10 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
         if picture is None:
             path.unlink(missing_ok=True)  # An earlier report may have left one.
         else:
-            _write(path, picture)
+            files.write_bytes(path, picture)
             pictures[draw.__name__] = picture
     report = workdir / "report.html"
-    _write(report, page.html(metrics, pictures).encode())
+    files.write_bytes(report, page.html(metrics, pictures).encode())
     return report
 
 
@@ -96,13 +97,3 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(metrics, dict):
         raise ValueError(f"{path} must hold a JSON object. Received: {type(metrics).__name__}")
     return metrics
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file so that under its final name it is always whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

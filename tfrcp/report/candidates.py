@@ -13,17 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfrcp.report.drawing import BLACK, BLUE, ORANGE, PALE, PALE_BLUE, WIDTH, limits, percent_ticks
-from tfrcp.report.summary import (
+from tfrcp.report.reading import (
     Metrics,
     budget_ratio,
-    budget_window,
-    candidate_score,
     is_accuracy,
     is_number,
     scored_trials,
     section,
     winner,
 )
+from tfrcp.report.summary import budget_window, candidate_score
 from tfrcp.report.units import count
 
 

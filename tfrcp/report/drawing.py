@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from tfrcp.report.summary import Metrics
+from tfrcp.report.reading import Metrics
 
 BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#222222"
 PALE_BLUE, PALE, GREY = "#8FBFDD", "#E6E6E6", "#8A8A8A"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfrcp.report.drawing import BLUE, ORANGE, PALE, WIDTH, percent_ticks
-from tfrcp.report.summary import Metrics, histories, section
+from tfrcp.report.reading import Metrics, histories, section
 from tfrcp.report.units import percent
 
 

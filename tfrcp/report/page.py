@@ -7,18 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from tfrcp.report.summary import (
-    Metrics,
-    candidate_score,
-    headline,
-    is_number,
-    method,
-    rows,
-    saving,
-    section,
-    trainings,
-    winner,
-)
+from tfrcp.report.comparison import rows, saving
+from tfrcp.report.reading import Metrics, is_number, section, winner
+from tfrcp.report.summary import candidate_score, headline, method, trainings
 from tfrcp.report.units import duration, percent
 
 STYLE = """

@@ -9,6 +9,15 @@ from typing import Any
 import tensorflow as tf
 
 
+def check_tensorboard(argument: str) -> None:
+    """Raises an ImportError that names an argument, if the package `tensorboard` is missing."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(
+            f"`{argument}` needs TensorBoard. Install it with "
+            f"`python -m pip install tfrcp[tensorboard]`, or leave `{argument}` out."
+        )
+
+
 class Board:
     """Writes what TensorBoard shows.
 
@@ -21,11 +30,7 @@ class Board:
     """
 
     def __init__(self, folder: str | os.PathLike[str], objective: str) -> None:
-        if importlib.util.find_spec("tensorboard") is None:
-            raise ImportError(
-                "`log_dir` needs TensorBoard. Install it with "
-                "`python -m pip install tfrcp[tensorboard]`, or leave `log_dir` out."
-            )
+        check_tensorboard("log_dir")
         self._folder, self._objective = os.fspath(folder), objective
         self._writer = tf.summary.create_file_writer(self._folder)
 

@@ -11,7 +11,7 @@ import numpy as np
 from tfrcp import criteria
 from tfrcp.data import as_arrays, check_labels
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import read_weights
+from tfrcp.graph.weights import read_weights
 
 
 def read(

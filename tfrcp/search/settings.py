@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tfrcp import files
 
 
 def write(file: Path, settings: Mapping[str, Any]) -> None:
@@ -16,9 +17,7 @@ def write(file: Path, settings: Mapping[str, Any]) -> None:
         file: The file.
         settings: Nested dict of plain values.
     """
-    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(settings, indent=1, default=_plain))
-    os.replace(unfinished, file)
+    files.write_text(file, json.dumps(settings, indent=1, default=_plain))
 
 
 def check(file: Path, settings: Mapping[str, Any]) -> None:
@@ -36,7 +35,7 @@ def check(file: Path, settings: Mapping[str, Any]) -> None:
     except (OSError, ValueError):
         return
     now = json.loads(json.dumps(settings, default=_plain))
-    for path, old, new in _differences(before, now):
+    for path, old, new in files.differences(before, now):
         raise ValueError(
             f"The search in {file.parent} was made with another model, space, budget, seed or way "
             f"of scoring: its `{path}` has {old!r}, and this search would have {new!r}. Take "
@@ -46,12 +45,3 @@ def check(file: Path, settings: Mapping[str, Any]) -> None:
 
 def _plain(number: Any) -> Any:
     return number.item()  # of NumPy's
-
-
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Path, old and new value of the entries in which two nested dicts differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys((*old, *new)):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
-    elif old != new:
-        yield path, old, new

@@ -27,6 +27,7 @@ from tfrcp.search.oracles import (
     SurrogateChannelOracle,
 )
 from tfrcp.search.progress import Progress
+from tfrcp.search.scores import kept
 from tfrcp.space import Budget, SearchSpace
 from tfrcp.update import CachedLeastSquares
 
@@ -203,7 +204,12 @@ class ChannelSearch(DistributedTuner):
                 calibration,
                 verbose=verbose and sys.stdout.isatty(),
             )
-        scores = self.criterion(self.model, self.graph, data)
+        key = {name: self._settings[name] for name in ("criterion", "model")}
+        scores = kept(
+            Path(self.project_dir) / "scores.npz",
+            key,
+            lambda: self.criterion(self.model, self.graph, data),
+        )
         self._holdout_images = len(holdout[1])
         self.evaluator = ProgramEvaluator(
             self.model,

@@ -17,6 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrcp.data import Batches
+
 NAMES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 
 
@@ -186,12 +188,12 @@ def share_variables(model: keras.Model, strategy: tf.distribute.Strategy) -> Non
         variable.assign(value.reshape(variable.shape).astype(variable.dtype))
 
 
-def spread(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
+def spread(batches: tf.data.Dataset | Batches, strategy: tf.distribute.Strategy) -> Any:
     """Spreads the batches over the replicas of a strategy, equal parts of each batch to each.
 
-    Every worker reads all batches and keeps its part, so that the examples of a step are the same
-    whatever the number of replicas. What a batch lacks to be divisible is filled up with its own
-    first examples, of weight 0: a replica without examples breaks synchronised batch norm.
+    Every worker reads all batches, and finishes its part alone, so that the examples of a step are
+    the same whatever the number of replicas. What a batch lacks to be divisible is filled up with
+    its own first examples, of weight 0: a replica without examples breaks synchronised batch norm.
 
     Args:
         batches: Batches (x, y), the same on all workers.
@@ -202,27 +204,34 @@ def spread(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
         [n], and the number of examples of the whole batch, float32.
     """
     replicas = strategy.num_replicas_in_sync
+    if not isinstance(batches, Batches):
+        batches = Batches(batches, lambda x, y: (x, y))
 
     def parts_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         own = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * own
 
-        def parts(x: Any, y: Any) -> tf.data.Dataset:
-            total = tf.shape(y)[0]
+        def parts(*arrays: Any) -> tf.data.Dataset:
+            total = tf.shape(arrays[0])[0]
             size = -(-total // replicas)
 
             def part(replica: tf.Tensor) -> tuple[Any, ...]:
                 index = tf.range(size) + tf.cast(replica, "int32") * size
                 weight = tf.cast(index < total, "float32")
-                chosen = [tf.gather(array, index % total) for array in (x, y)]
+                chosen = [tf.gather(array, index % total) for array in arrays]
                 return *chosen, weight, tf.cast(total, "float32")
 
             if replicas == 1:
-                whole = x, y, tf.ones(total), tf.cast(total, "float32")
+                whole = *arrays, tf.ones(total), tf.cast(total, "float32")
                 return tf.data.Dataset.from_tensors(whole)
             return tf.data.Dataset.range(first, first + own).map(part)
 
-        return batches.flat_map(parts).prefetch(own + 1)
+        def finish(*part: Any) -> tuple[Any, ...]:
+            *arrays, weight, total = part
+            return *batches.finish(*arrays), weight, total
+
+        finished = batches.stored.flat_map(parts).map(finish, tf.data.AUTOTUNE)
+        return finished.prefetch(own + 1)
 
     return strategy.distribute_datasets_from_function(parts_of_worker)
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrcp.data import Batches
 from tfrcp.losses import crossentropy
 from tfrcp.training.backup import Backup, History
 from tfrcp.training.distribute import is_chief, stand_in
@@ -21,8 +22,8 @@ from tfrcp.training.recipe import Recipe
 
 def fit(
     model: keras.Model,
-    train: tf.data.Dataset | Callable[[int], tf.data.Dataset],
-    holdout: tf.data.Dataset | None,
+    train: tf.data.Dataset | Batches | Callable[[int], tf.data.Dataset | Batches],
+    holdout: tf.data.Dataset | Batches | None,
     recipe: Recipe,
     *,
     teacher: keras.Model | None = None,
@@ -45,8 +46,9 @@ def fit(
     Args:
         model: Functional or Sequential classifier, [batch, ...] -> [batch, classes], built; logits,
             or probabilities by a final softmax.
-        train: Batches (x, y) with integer labels y [batch]; or a function from the epoch, counted
-            from 0, to the batches of that epoch, the same whenever they are iterated over.
+        train: Batches (x, y) with integer labels y [batch], a `tf.data.Dataset` or
+            `tfrcp.data.Batches`; or a function from the epoch, counted from 0, to the batches of
+            that epoch, the same whenever they are iterated over.
         holdout: Batches (x, y) that are scored after each epoch, or `None`.
         recipe: How to train. `augment` and `batch_size` are for whoever makes `train`.
         teacher: A classifier of the same images and classes, such as the unpruned one, which
@@ -65,10 +67,10 @@ def fit(
         ValueError: A bad argument, or a backup that belongs to another recipe or model.
         FloatingPointError: Loss or weights are no longer finite.
     """
-    if not callable(train) and not isinstance(train, tf.data.Dataset):
+    if not callable(train) and not isinstance(train, tf.data.Dataset | Batches):
         raise ValueError(
-            "`train` must be a tf.data.Dataset or a function from the epoch to one. "
-            f"Received: {train!r} of type {type(train).__name__}"
+            "`train` must be a tf.data.Dataset or a function from the epoch to one (or to "
+            f"tfrcp.data.Batches). Received: {type(train).__name__}"
         )
     strategy = strategy or tf.distribute.get_strategy()
     _check(model, holdout, recipe, teacher, strategy)
@@ -78,7 +80,7 @@ def fit(
     if not recipe.epochs:
         return history
     batches_of = train if callable(train) else lambda epoch: train
-    steps = _steps(batches_of(0))
+    steps = count_steps(batches_of(0))
     loop = Loop(model, recipe, steps, strategy, teacher if recipe.distillation else None)
     worker, best, backup = loop.model, [], None
     if backup_dir is not None:
@@ -89,9 +91,13 @@ def fit(
     progress = Progress(recipe.epochs, steps, verbose=verbose and chief)
     if done and verbose and chief:
         print(f"{done} of {recipe.epochs} epochs restored from {backup.path}", flush=True)
-    callbacks = list(callbacks)
     listeners = keras.callbacks.CallbackList(
-        callbacks, add_history=False, model=worker, epochs=recipe.epochs, verbose=0
+        list(callbacks),
+        add_history=False,
+        model=worker,
+        epochs=recipe.epochs,
+        steps=steps,
+        verbose=0,
     )
     worker.stop_training = False
     listeners.on_train_begin()
@@ -102,18 +108,16 @@ def fit(
         progress.begin_epoch(epoch)
         listeners.on_epoch_begin(epoch)
 
-        def on_batch(step: int, means: Callable[[], dict[str, float]]) -> None:
-            progress.step(step, means)
-            if callbacks:
-                listeners.on_train_batch_end(step, means())
-
-        logs = loop.train(batches_of(epoch), on_batch)
+        logs = loop.train(batches_of(epoch), _Training(progress, listeners))
         if holdout is not None:
-            logs |= {f"val_{name}": score for name, score in loop.evaluate(holdout).items()}
+            listeners.on_test_begin()
+            found = loop.evaluate(holdout, _Testing(listeners))
+            listeners.on_test_end(found)
+            logs |= {f"val_{name}": score for name, score in found.items()}
         for name in scores:
             history[name].append(logs[name])
         history["seconds"].append(time.perf_counter() - started)
-        _check_finite(worker, history, recipe)
+        check_finite(worker, history, recipe)
         if recipe.keep_best and logs["val_accuracy"] >= max(history["val_accuracy"]):
             best = loop.kept_weights()
         listeners.on_epoch_end(epoch, logs)
@@ -123,6 +127,35 @@ def fit(
     listeners.on_train_end()
     loop.finish(model, best)
     return history
+
+
+class _Training:
+    """Tells progress and Keras callbacks of the steps of an epoch."""
+
+    def __init__(self, progress: Progress, listeners: keras.callbacks.CallbackList) -> None:
+        self._progress, self._listeners = progress, listeners
+
+    def begin(self, step: int) -> None:
+        self._listeners.on_train_batch_begin(step)
+
+    def end(self, step: int, means: Callable[[], dict[str, float]]) -> None:
+        self._progress.step(step, means)
+        if self._listeners.callbacks:
+            self._listeners.on_train_batch_end(step, means())
+
+
+class _Testing:
+    """Tells Keras callbacks of the steps of a scoring."""
+
+    def __init__(self, listeners: keras.callbacks.CallbackList) -> None:
+        self._listeners = listeners
+
+    def begin(self, step: int) -> None:
+        self._listeners.on_test_batch_begin(step)
+
+    def end(self, step: int, means: Callable[[], dict[str, float]]) -> None:
+        if self._listeners.callbacks:
+            self._listeners.on_test_batch_end(step, means())
 
 
 def evaluate(
@@ -149,7 +182,7 @@ def evaluate(
 
 def _check(
     model: keras.Model,
-    holdout: tf.data.Dataset | None,
+    holdout: tf.data.Dataset | Batches | None,
     recipe: Recipe,
     teacher: keras.Model | None,
     strategy: tf.distribute.Strategy,
@@ -180,7 +213,8 @@ def _is_over(history: History, recipe: Recipe) -> bool:
     )
 
 
-def _check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
+def check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
+    """Raises a FloatingPointError if the last scores or the weights are not finite."""
     # ReLU may make 0 of NaN, and so hide behind a fair loss that the weights are lost.
     scores = [values[-1] for values in history.values()]
     if not all(map(math.isfinite, scores)) or not all(
@@ -194,7 +228,9 @@ def _check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
         )
 
 
-def _steps(dataset: tf.data.Dataset) -> int:
+def count_steps(batches: tf.data.Dataset | Batches) -> int:
+    """Number of batches; refuses a data set without any or without an end."""
+    dataset = batches.stored if isinstance(batches, Batches) else batches
     steps = int(dataset.cardinality())
     if steps == tf.data.UNKNOWN_CARDINALITY:
         steps = sum(1 for _ in dataset)

@@ -7,16 +7,27 @@ one only in part. This loop does the same on one device, on several and on sever
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfrcp.data import Batches
 from tfrcp.losses import crossentropy, ends_in_softmax
 from tfrcp.training.distribute import copy_variables, share_variables, spread, stand_in
 from tfrcp.training.recipe import Recipe
+
+
+class Listener(Protocol):
+    """Who is told of the steps of an epoch."""
+
+    def begin(self, step: int) -> None:
+        """Called before each step, with its number from 0."""
+
+    def end(self, step: int, means: Callable[[], dict[str, float]]) -> None:
+        """Called after each step, with a function that gives the means so far."""
 
 
 class Loop:
@@ -54,26 +65,23 @@ class Loop:
         self._plain_loss = crossentropy(self.model)
         self._steps: dict[Any, Callable[..., Any]] = {}
 
-    def train(
-        self, batches: tf.data.Dataset, on_batch: Callable[[int, Callable[[], dict]], None]
-    ) -> dict[str, float]:
+    def train(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:
         """Takes one step for each batch.
 
         Args:
             batches: Batches (x, y) with integer labels, the same on all workers.
-            on_batch: Called after every step with its number, from 0, and a function that gives
-                the means so far.
+            listener: Is told of every step.
 
         Returns:
             `loss`, the mean in nats, and `accuracy` in [0, 1] over the batches.
         """
-        return self._run(self._train_step, batches, on_batch)
+        return self._run(self._train_step, batches, listener)
 
-    def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
+    def evaluate(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:
         """Scores the weights that are kept: `loss` is the plain cross-entropy, in nats."""
         trained = [variable.numpy() for variable in self.model.variables]
         self._assign(self.kept_weights())
-        scores = self._run(self._test_step, batches, lambda step, means: None)
+        scores = self._run(self._test_step, batches, listener)
         self._assign(trained)
         return scores
 
@@ -100,8 +108,8 @@ class Loop:
     def _run(
         self,
         step: Callable[..., Any],
-        batches: tf.data.Dataset,
-        on_batch: Callable[[int, Callable[[], dict]], None],
+        batches: tf.data.Dataset | Batches,
+        listener: Listener,
     ) -> dict[str, float]:
         batches = spread(batches, self._strategy)
         if step not in self._steps:
@@ -116,8 +124,9 @@ class Loop:
             return {"loss": loss / count, "accuracy": correct / count}
 
         for index, batch in enumerate(batches):
+            listener.begin(index)
             sums.append(self._steps[step](batch))
-            on_batch(index, means)
+            listener.end(index, means)
         return means()
 
     def _compiled(self, step: Callable[..., Any], spec: Any) -> Callable[..., Any]:

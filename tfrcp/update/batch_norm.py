@@ -8,8 +8,9 @@ import keras
 import numpy as np
 
 from tfrcp.data import as_arrays
-from tfrcp.graph.program import Program, read_weights, slice_weights, variables_of
+from tfrcp.graph.program import Program
 from tfrcp.graph.trace import trace
+from tfrcp.graph.weights import read_weights, slice_weights, variables_of
 
 
 def recalibrate_batch_norm(model: keras.Model, data: Any, *, count: int | None = None) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 
 from tfrcp.graph.calls import Call
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Program, Weights, read_weights, slice_weights
+from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule
+from tfrcp.graph.weights import Weights, read_weights, slice_weights
 from tfrcp.update.calibration import calibration_images
 from tfrcp.update.equations import LeftOut, Moments, Unsolvable, check_options, solve
 from tfrcp.update.layers import Rows, applied_to, kernel_rule, write_fit
@@ -141,7 +142,7 @@ class CachedLeastSquares:
         """Fits the kernels of one pruned network.
 
         Args:
-            arrays: Its inherited weights, as `tfrcp.graph.program.slice_weights` returns them.
+            arrays: Its inherited weights, as `tfrcp.graph.weights.slice_weights` returns them.
             masks: Maps group names to bool arrays [size]: what the weights were sliced by.
 
         Returns:

@@ -12,8 +12,9 @@ from keras import ops
 
 from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Program, Weights, layer_at, read_weights, slice_weights
+from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import pruned_path
+from tfrcp.graph.weights import Weights, layer_at, read_weights, slice_weights
 from tfrcp.update.cached import CachedLeastSquares
 from tfrcp.update.calibration import calibration_images
 from tfrcp.update.equations import check_options

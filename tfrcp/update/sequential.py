@@ -13,8 +13,9 @@ from keras import ops
 
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.program import Program, Weights, arrays_of
+from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
+from tfrcp.graph.weights import Weights, arrays_of
 from tfrcp.update.equations import LeftOut, Moments, Unsolvable, solve
 from tfrcp.update.layers import Rows, applied_to, kernel_rule, write_fit
 

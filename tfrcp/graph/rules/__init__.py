@@ -7,13 +7,9 @@ from keras import layers
 
 from tfrcp.graph.rules.attention import GroupQueryAttentionRule, MultiHeadAttentionRule
 from tfrcp.graph.rules.base import Axes, Product, Rule, UnknownRule
-from tfrcp.graph.rules.convolution import (
-    ConvolutionRule,
-    DepthwiseRule,
-    SeparableRule,
-    TransposedRule,
-)
+from tfrcp.graph.rules.convolution import ConvolutionRule
 from tfrcp.graph.rules.dense import DenseRule, EinsumDenseRule
+from tfrcp.graph.rules.depthwise import DepthwiseRule, SeparableRule
 from tfrcp.graph.rules.elementwise import (
     ELEMENTWISE_LAYERS,
     ELEMENTWISE_OPERATIONS,
@@ -54,6 +50,7 @@ from tfrcp.graph.rules.spatial import (
     SpatialRule,
 )
 from tfrcp.graph.rules.taking import GetItemRule, PadRule, SplitRule
+from tfrcp.graph.rules.transposed import TransposedRule
 from tfrcp.graph.rules.wrapping import TimeDistributedRule
 
 __all__ = [

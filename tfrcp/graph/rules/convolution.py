@@ -1,4 +1,4 @@
-"""Convolutions of all kinds: plain, grouped, depthwise, separable, transposed."""
+"""Convolutions, plain and grouped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import ops
 
 from tfrcp.graph.atoms import Atoms, line
 from tfrcp.graph.calls import Call
-from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like, positions
+from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like
 from tfrcp.graph.rules.kernel import KernelRule, Placement
 
 
@@ -30,7 +30,7 @@ class ConvolutionRule(KernelRule):
     def refusal(self, call: Call) -> str | None:
         """Refuses grouped convolution with channels first."""
         layer = call.operation
-        if layer.groups > 1 and layer.data_format == "channels_first":
+        if getattr(layer, "groups", 1) > 1 and layer.data_format == "channels_first":
             return "grouped convolution with channels first is not supported"
         return super().refusal(call)
 
@@ -165,190 +165,3 @@ def _grouped(x: Any, kernel: Any, layer: Any, options: dict[str, Any]) -> Any:
     y = ops.transpose(y, [*range(1, rank + 1), 0, rank + 1])
     *positions, groups, share = list(ops.shape(y))
     return ops.reshape(y, [*positions, groups * share])
-
-
-class DepthwiseRule(ConvolutionRule):
-    """`DepthwiseConv1D`, `DepthwiseConv2D`; kernel [*window, in, multiplier].
-
-    The outputs of one input channel stand side by side and stay or go with it.
-    """
-
-    def refusal(self, call: Call) -> str | None:
-        """Refuses what every layer with a kernel refuses."""
-        return KernelRule.refusal(self, call)
-
-    def place(
-        self, inputs: np.ndarray, atoms: Atoms, layer: Any
-    ) -> tuple[dict[str, Placement], Any]:
-        """The same channels in and out, each output `depth_multiplier` times."""
-        outputs = np.repeat(inputs, layer.depth_multiplier)
-        return {"kernel": {layer.rank: ("output", inputs)}}, outputs
-
-    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
-        """Window size x output positions x outputs."""
-        _, outputs = self.ends(call, labels)
-        window = math.prod(call.operation.kernel_size)
-        return (Product(window * self.output_positions(call), (outputs,)),)
-
-    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
-        """The same layer: its filters follow the input."""
-        return layer_like(call.operation)
-
-    def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
-        """Depthwise convolution with the layer's own stride, padding and dilation."""
-        layer = call.operation
-        return ops.depthwise_conv(
-            x,
-            arrays["kernel"],
-            strides=layer.strides,
-            padding=layer.padding,
-            data_format=layer.data_format,
-            dilation_rate=layer.dilation_rate,
-        )
-
-    def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-        """One block for each channel."""
-        return (math.prod(shape[:-2]), shape[-2], 1, shape[-1]), (1, 0, 2, 3)
-
-    def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """The kernel that makes every output `scale` [out] times as large."""
-        return kernel * scale.reshape(kernel.shape[-2:])
-
-
-class SeparableRule(ConvolutionRule):
-    """`SeparableConv1D`, `SeparableConv2D`; kernels [*window, in, m] and [*1, in m, out]."""
-
-    kernel = "pointwise_kernel"
-
-    def refusal(self, call: Call) -> str | None:
-        """Refuses what every layer with a kernel refuses."""
-        return KernelRule.refusal(self, call)
-
-    def place(
-        self, inputs: np.ndarray, atoms: Atoms, layer: Any
-    ) -> tuple[dict[str, Placement], Any]:
-        """Input channels on both kernels, new ones on the pointwise one's last axis."""
-        outputs, rank = atoms.new(layer.filters), layer.rank
-        between = np.repeat(inputs, layer.depth_multiplier)
-        return {
-            "depthwise_kernel": {rank: ("channelwise", inputs)},
-            "pointwise_kernel": {rank: ("input", between), rank + 1: ("output", outputs)},
-        }, outputs
-
-    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
-        """Depthwise: window x positions x inputs m. Pointwise: positions x inputs m x outputs."""
-        layer, count = call.operation, self.output_positions(call)
-        inputs, outputs = self.ends(call, labels)
-        between = np.repeat(inputs, layer.depth_multiplier)
-        window = math.prod(layer.kernel_size)
-        return Product(window * count, (between,)), Product(count, (between, outputs))
-
-    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
-        """The same layer with fewer filters."""
-        if self.kernel not in arrays:
-            return layer_like(call.operation)
-        return layer_like(call.operation, filters=arrays[self.kernel].shape[-1])
-
-    def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
-        """A depthwise convolution as the layer has it, then a pointwise one."""
-        return ops.conv(
-            self.mixed(call, x, arrays),
-            arrays["pointwise_kernel"],
-            strides=1,
-            padding="valid",
-            data_format=call.operation.data_format,
-        )
-
-    def mixed(self, call: Call, x: Any, arrays: Arrays) -> Any:
-        """The depthwise convolution."""
-        layer = call.operation
-        return ops.depthwise_conv(
-            x,
-            arrays["depthwise_kernel"],
-            strides=layer.strides,
-            padding=layer.padding,
-            data_format=layer.data_format,
-            dilation_rate=layer.dilation_rate,
-        )
-
-    def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-        """One block: the pointwise kernel mixes all channels."""
-        return KernelRule.split(self, call, shape)
-
-    def windows(self, call: Call, sizes: Sequence[int]) -> np.ndarray:
-        """The pointwise kernel sees one position."""
-        return KernelRule.windows(self, call, sizes)
-
-
-class TransposedRule(ConvolutionRule):
-    """`Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`; kernel [*window, out, in]."""
-
-    def refusal(self, call: Call) -> str | None:
-        """Refuses what every layer with a kernel refuses."""
-        return KernelRule.refusal(self, call)
-
-    def place(
-        self, inputs: np.ndarray, atoms: Atoms, layer: Any
-    ) -> tuple[dict[str, Placement], Any]:
-        """Input channels on the last axis, new ones on the last but one."""
-        outputs, rank = atoms.new(layer.filters), layer.rank
-        return {"kernel": {rank + 1: ("input", inputs), rank: ("output", outputs)}}, outputs
-
-    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
-        """Window size x input positions x inputs x outputs."""
-        count = positions(call, self.axis(call), call.inputs[0])
-        window = math.prod(call.operation.kernel_size)
-        return (Product(window * count, self.ends(call, labels)),)
-
-    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
-        """The same layer with fewer filters."""
-        if "kernel" not in arrays:
-            return layer_like(call.operation)
-        return layer_like(call.operation, filters=arrays["kernel"].shape[-2])
-
-    def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
-        """Transposed convolution with the layer's own stride, padding and dilation."""
-        layer, kernel = call.operation, arrays["kernel"]
-        if kernel.shape[-2] is None:
-            return self._dynamic(call, x, kernel)
-        return ops.conv_transpose(
-            x,
-            kernel,
-            strides=list(layer.strides),
-            padding=layer.padding,
-            output_padding=layer.output_padding,
-            dilation_rate=layer.dilation_rate,
-            data_format=layer.data_format,
-        )
-
-    def _dynamic(self, call: Call, x: Any, kernel: Any) -> Any:
-        """The same in TensorFlow, for a number of outputs that is known at run time only."""
-        import tensorflow as tf
-
-        layer, target = call.operation, call.outputs[0]
-        axis, rank = self.axis(call) % len(target.shape), layer.rank
-        positions(call, axis)  # Refuses an open image size.
-        shape = [tf.shape(x)[0], *target.shape[1:]]
-        shape[axis] = tf.shape(kernel)[-2]
-        return tf.nn.conv_transpose(
-            x,
-            kernel,
-            tf.stack(shape),
-            list(layer.strides),
-            padding=layer.padding.upper(),
-            data_format=("NWC", "NHWC", "NDHWC")[rank - 1]
-            if axis == rank + 1
-            else ("NCW", "NCHW", "NCDHW")[rank - 1],
-            dilations=list(layer.dilation_rate),
-        )
-
-    def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-        """One block, inputs last."""
-        return (math.prod(shape[:-2]), shape[-2], 1, shape[-1]), (2, 0, 3, 1)
-
-    def _one_channel(self, window: Sequence[int]) -> Sequence[int]:
-        return *window, math.prod(window), 1
-
-    def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """The kernel that makes every output `scale` [out] times as large."""
-        return kernel * scale[:, None]

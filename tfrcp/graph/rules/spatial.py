@@ -32,10 +32,9 @@ class DepthToSpaceRule(Rule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Unites the channels that become one."""
-        source, target, block = call.inputs[0], call.outputs[0], call.operation.block_size
-        channels = line(atoms[source], source, -1)
-        if channels is None or call.operation.data_format == "channels_first":
-            atoms.give_up(call, "channels do not lie along the last axis")
+        target, block = call.outputs[0], call.operation.block_size
+        channels = _along_last(call, atoms)
+        if channels is None:
             return
         rows = channels.reshape(block**2, -1)
         atoms.unite_rows(rows)
@@ -47,12 +46,19 @@ class SpaceToDepthRule(Rule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Repeats the labels."""
-        source, target, block = call.inputs[0], call.outputs[0], call.operation.block_size
-        channels = line(atoms[source], source, -1)
-        if channels is None or call.operation.data_format == "channels_first":
-            atoms.give_up(call, "channels do not lie along the last axis")
-            return
-        atoms[target] = along(np.tile(channels, block**2), -1, len(target.shape))
+        target, block = call.outputs[0], call.operation.block_size
+        channels = _along_last(call, atoms)
+        if channels is not None:
+            atoms[target] = along(np.tile(channels, block**2), -1, len(target.shape))
+
+
+def _along_last(call: Call, atoms: Atoms) -> np.ndarray | None:
+    """Labels of the input's last axis; `None`, and given up, where channels lie along another."""
+    channels = line(atoms[call.inputs[0]], call.inputs[0], -1)
+    if channels is None or call.operation.data_format == "channels_first":
+        atoms.give_up(call, "channels do not lie along the last axis")
+        return None
+    return channels
 
 
 class ReductionRule(Rule):

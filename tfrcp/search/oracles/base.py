@@ -7,22 +7,27 @@ is restored from them: finished trials stand, the one in flight is run again.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 import warnings
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 import numpy as np
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
+from tfrcp.budget import Budget
+from tfrcp.cost import CostModel
 from tfrcp.search import settings
 from tfrcp.search.distributed import note_of
+from tfrcp.search.oracles import trial_files
 from tfrcp.search.samplers import RandomSampler, Sampler
+from tfrcp.space import SearchSpace
+
+if TYPE_CHECKING:
+    from tfrcp.latency_model import LatencyModel
 
 _Status = trial_module.TrialStatus
 _ENDED = (_Status.COMPLETED, _Status.FAILED)
@@ -34,14 +39,20 @@ class ChannelOracle(keras_tuner.Oracle):
     Each prunable group is one Int hyperparameter, named as the group. Further hyperparameters that
     a hypermodel asks for take their default values.
 
-    The arguments are kept beside the trials, and compared when a search goes on.
+    The arguments are kept beside the trials, and compared when a search goes on. Subclasses say
+    with `sampler_class` what proposes the vectors.
 
     Args:
-        make_sampler: Function of no arguments that makes the `Sampler`.
+        space: `tfrcp.SearchSpace`.
+        cost: `tfrcp.CostModel` of the same graph.
+        budget: `tfrcp.Budget`.
         objective: String or `keras_tuner.Objective`. Defaults to "val_accuracy".
         max_trials: Int. Defaults to 100.
+        seed: Int; 0 is a seed. Defaults to 0.
+        latency: `tfrcp.LatencyModel` of the same graph, needed where the budget bounds the latency.
         max_retries_per_trial: See `keras_tuner.Oracle`.
         max_consecutive_failed_trials: See `keras_tuner.Oracle`.
+        **sampler_options: Further arguments of `sampler_class`.
 
     Attributes:
         sampler: The `Sampler`.
@@ -51,38 +62,42 @@ class ChannelOracle(keras_tuner.Oracle):
 
     Raises:
         ValueError: If the budget cannot be met, or by fewer vectors than `max_trials`.
+        TypeError: If the sampler knows no such option.
     """
+
+    sampler_class: type[Sampler]
 
     def __init__(
         self,
-        make_sampler: Callable[[], Sampler],
+        space: SearchSpace,
+        cost: CostModel,
+        budget: Budget,
         objective: str | keras_tuner.Objective = "val_accuracy",
         max_trials: int = 100,
+        seed: int = 0,
         *,
+        latency: LatencyModel | None = None,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
+        **sampler_options: Any,
     ) -> None:
         if isinstance(max_trials, bool) or not isinstance(max_trials, int) or max_trials < 1:
             raise ValueError(
                 f"`max_trials` must be a positive int. Received: max_trials={max_trials!r}"
             )
-        self._make_sampler = make_sampler
-        self.sampler = sampler = make_sampler()
+        self._make_sampler = partial(
+            self.sampler_class, space, cost, budget, seed, latency=latency, **sampler_options
+        )
+        self.sampler = sampler = self._make_sampler()
         # Random vectors are drawn at once; for others this tells whether there are as many.
         ahead = sampler
         if sampler.adaptive:
-            ahead = RandomSampler(
-                sampler.space,
-                sampler.cost,
-                sampler.budget,
-                sampler.seed,
-                latency=sampler.latency,
-            )
+            ahead = RandomSampler(space, cost, budget, seed, latency=latency)
         vectors = ahead.suggest(max_trials).tolist()
         self._vectors: list[list[int]] = [] if sampler.adaptive else vectors
-        self._names = [group.name for group in sampler.space.graph.prunable]
+        self._names = [group.name for group in space.graph.prunable]
         hyperparameters = keras_tuner.HyperParameters()
-        for name, choices in zip(self._names, sampler.space.choices, strict=True):
+        for name, choices in zip(self._names, space.choices, strict=True):
             low, high = int(choices[0]), int(choices[-1])
             hyperparameters.Int(name, low, high, default=high)
         super().__init__(
@@ -227,18 +242,18 @@ class ChannelOracle(keras_tuner.Oracle):
     # The store.
 
     @property
+    def _project(self) -> Path:
+        return Path(self._project_dir)
+
+    @property
     def _settings_file(self) -> Path:
-        return Path(self._project_dir) / "space.json"
+        return self._project / "space.json"
 
     def save(self) -> None:
         """Does nothing: the trial files, written one by one, hold everything."""
 
     def _save_trial(self, trial: trial_module.Trial) -> None:
-        folder = Path(self._project_dir) / f"trial_{trial.trial_id}"
-        folder.mkdir(exist_ok=True)
-        unfinished = folder / f"trial.json.{os.getpid()}.tmp"
-        unfinished.write_text(json.dumps(trial.get_state()))
-        os.replace(unfinished, folder / "trial.json")
+        trial_files.write(self._project, trial)
 
     def reload(self) -> None:
         """Restores the trials of the project folder.
@@ -251,18 +266,13 @@ class ChannelOracle(keras_tuner.Oracle):
         self.start_order, self.end_order, self._retry_queue = [], [], []
         if self.sampler.adaptive:
             self.sampler, self._vectors = self._make_sampler(), []
-        found = {
-            int(folder.name.removeprefix("trial_")): folder
-            for folder in Path(self._project_dir).glob("trial_*")
-            if folder.name.removeprefix("trial_").isdecimal()
-        }
+        found = trial_files.names(self._project)
         if found:
             settings.check(self._settings_file, self.sampler.get_config())
         for index in range(min(max(found, default=-1) + 1, self.max_trials)):
             # A folder that is gone, or a file that cannot be read, is a trial to be run again.
-            name = f"{index:0{len(str(self.max_trials))}d}"
-            folder = found.get(index, Path(self._project_dir) / f"trial_{name}")
-            trial = self._read_trial(folder, index)
+            name = found.get(index, f"{index:0{len(str(self.max_trials))}d}")
+            trial = self._restore(name, index)
             self.trials[trial.trial_id] = trial
             self.start_order.append(trial.trial_id)
             if trial.status in _ENDED:
@@ -277,31 +287,26 @@ class ChannelOracle(keras_tuner.Oracle):
             else:
                 self._retry_queue.insert(0, trial.trial_id)
 
-    def _read_trial(self, folder: Path, index: int) -> trial_module.Trial:
+    def _restore(self, name: str, index: int) -> trial_module.Trial:
         """A trial as it ended; one that did not, or cannot be read, as new."""
-        name = folder.name.removeprefix("trial_")
-        try:
-            trial = trial_module.Trial.from_state(json.loads((folder / "trial.json").read_text()))
-            found = {group: trial.hyperparameters.values.get(group) for group in self._names}
-            sound = trial.trial_id == name and all(isinstance(n, int) for n in found.values())
-            completed = trial.status == _Status.COMPLETED
-            sound = sound and isinstance(trial.score, float if completed else object)
-        except Exception:
-            sound = False  # whatever a torn or foreign file leads to
-        if sound and self.sampler.adaptive:
-            # What it was proposed from may be unknown, if there were several workers.
-            self._vectors.append(list(found.values()))
-            self.sampler.take(np.array(self._vectors[-1:]))
-        values = self._values(index)
-        if sound and found != values:
-            group = next(group for group in values if found[group] != values[group])
-            raise ValueError(
-                f"The search in {self._project_dir} was made with another model, space, budget or "
-                f"seed: trial {name} has {found[group]} channels in '{group}', and this search "
-                f"would have {values[group]}. Take another project name, or `overwrite=True`."
-            )
-        if sound and trial.status in _ENDED:
-            return trial
+        trial = trial_files.read(self._project, name, self._names)
+        if trial is not None:
+            found = {group: trial.hyperparameters.values[group] for group in self._names}
+            if self.sampler.adaptive:
+                # What it was proposed from may be unknown, if there were several workers.
+                self._vectors.append(list(found.values()))
+                self.sampler.take(np.array(self._vectors[-1:]))
+            values = self._values(index)
+            if found != values:
+                group = next(group for group in values if found[group] != values[group])
+                raise ValueError(
+                    f"The search in {self._project} was made with another model, space, budget "
+                    f"or seed: trial {name} has {found[group]} channels in '{group}', and this "
+                    f"search would have {values[group]}. Take another project name, or "
+                    "`overwrite=True`."
+                )
+            if trial.status in _ENDED:
+                return trial
         hyperparameters = self.hyperparameters.copy()
-        hyperparameters.values = values
+        hyperparameters.values = self._values(index)
         return trial_module.Trial(hyperparameters, name)

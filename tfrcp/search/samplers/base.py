@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.search.samplers.bounds import Bounds
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.latency_model import LatencyModel

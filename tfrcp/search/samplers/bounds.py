@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.latency_model import LatencyModel

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.search.samplers.base import Sampler
 from tfrcp.search.samplers.moves import cross, mutate, repair
 from tfrcp.search.samplers.random import RandomSampler
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.latency_model import LatencyModel
@@ -36,6 +37,7 @@ class EvolutionarySampler(Sampler):
         population: Number of vectors that may be parents, and of random ones at first.
         tournament: How many of them compete.
         crossover: Probability of a second parent.
+        latency: See `Sampler`.
 
     Raises:
         ValueError: If the budget cannot be met by any vector of the space, or an argument is wrong.

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
-from tfrcp.search.samplers.base import Sampler
 from tfrcp.search.samplers.chains import Chains
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.search.samplers.drawing import DrawingSampler
+from tfrcp.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.latency_model import LatencyModel
 
 _CHAINS = 512
-_PATIENCE = 200
+_MAX_DRAWS = 200 * _CHAINS
 
 
-class RandomSampler(Sampler):
+class RandomSampler(DrawingSampler):
     """Random channel vectors, uniform over all that the space allows and the budget accepts.
 
     Plain rejection hardly ever hits a narrow window, because the cost of many independent widths
@@ -56,18 +56,10 @@ class RandomSampler(Sampler):
         *,
         latency: LatencyModel | None = None,
     ) -> None:
-        super().__init__(space, cost, budget, seed, latency=latency)
+        super().__init__(space, cost, budget, seed, max_draws=_MAX_DRAWS, latency=latency)
         self._forms = cost.forms._asdict() | ({"latency": latency.form} if latency else {})
-        self.attempts = self.accepted = 0
-        self._random = np.random.default_rng(self.seed)
-        self._drawn: deque[np.ndarray] = deque()
         self._chains: Chains | None = None
         self._correlations: list[float] = []
-
-    @property
-    def acceptance(self) -> float:
-        """Share of the drawn vectors that met the budget."""
-        return self.accepted / max(self.attempts, 1)
 
     @property
     def effective_size(self) -> float:
@@ -79,21 +71,8 @@ class RandomSampler(Sampler):
         r = max(float(np.mean(self._correlations or [0.0])), 0.0)
         return self.accepted * (1 - r) / (1 + r)
 
-    def propose(self) -> np.ndarray:
-        """The next vector."""
-        barren = 0
-        while True:
-            while self._drawn:
-                vector = self._drawn.popleft()
-                if not self.known(vector):
-                    return vector
-            if barren == _PATIENCE:
-                raise self.exhausted(barren * _CHAINS)
-            barren += 1
-            self._draw()
-
-    def _draw(self) -> None:
-        """One sweep of all chains."""
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """The states of all chains after a sweep, and which undo what is left of the tilt."""
         if self._chains is None:
             names = list(self.bounds.ranges)
             self._chains = Chains(
@@ -107,11 +86,7 @@ class RandomSampler(Sampler):
         self._chains.sweep()
         state = self._chains.state
         self._correlations.append(_correlation(before, state))
-        fits = self.bounds.violation(state) == 0
-        self.attempts += len(fits)
-        self.accepted += int(fits.sum())
-        fits &= self._random.random(len(fits)) < self._chains.weights()
-        self._drawn.extend(state[fits])
+        return state, self._random.random(len(state)) < self._chains.weights()
 
 
 def _correlation(before: np.ndarray, after: np.ndarray) -> float:

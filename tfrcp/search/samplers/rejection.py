@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
-from tfrcp.search.samplers.base import Sampler
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.search.samplers.drawing import DrawingSampler
+from tfrcp.space import SearchSpace
 
 _BATCH = 4096
 
 
-class RejectionSampler(Sampler):
+class RejectionSampler(DrawingSampler):
     """Draws vectors until one meets the budget.
 
     Without `prune_rates`, every group's count is drawn uniformly: accepted vectors are uniform over
@@ -51,7 +51,7 @@ class RejectionSampler(Sampler):
         prune_rates: tuple[float, float] | None = None,
         max_draws: int = 1_000_000,
     ) -> None:
-        super().__init__(space, cost, budget, seed)
+        super().__init__(space, cost, budget, seed, max_draws=max_draws)
         if prune_rates is not None and not (
             len(prune_rates) == 2 and 0 <= prune_rates[0] < prune_rates[1] < 1
         ):
@@ -59,34 +59,14 @@ class RejectionSampler(Sampler):
                 "`prune_rates` must be two numbers with 0 <= low < high < 1. "
                 f"Received: prune_rates={prune_rates!r}"
             )
-        self.attempts = self.accepted = 0
-        self._rates, self._max_draws = prune_rates, max_draws
-        self._random = np.random.default_rng(self.seed)
-        self._drawn: deque[np.ndarray] = deque()
+        self._rates = prune_rates
 
     def get_config(self) -> dict[str, Any]:
         """What the suggestions depend on: a nested dict."""
         return {**super().get_config(), "prune_rates": self._rates}
 
-    @property
-    def acceptance(self) -> float:
-        """Share of the drawn vectors that met the budget."""
-        return self.accepted / max(self.attempts, 1)
-
-    def propose(self) -> np.ndarray:
-        """The next vector."""
-        barren = 0
-        while True:
-            while self._drawn:
-                vector = self._drawn.popleft()
-                if not self.known(vector):
-                    return vector
-            if barren >= self._max_draws:
-                raise self.exhausted(barren)
-            barren += _BATCH
-            self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of independent widths, all of them wanted."""
         vectors = np.empty((_BATCH, len(self.space.choices)), dtype="int64")
         for block in self.space.blocks:
             options = block.options
@@ -99,7 +79,4 @@ class RejectionSampler(Sampler):
                 counts = options[:, column]
                 picks = np.searchsorted((counts[1:] + counts[:-1]) / 2, wanted)
             vectors[:, block.columns] = options[picks]
-        fits = self.bounds.violation(vectors) == 0
-        self.attempts += _BATCH
-        self.accepted += int(fits.sum())
-        self._drawn.extend(vectors[fits])
+        return vectors, np.ones(_BATCH, dtype=bool)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.search.samplers.base import Sampler
 from tfrcp.search.samplers.moves import mutate, repair
 from tfrcp.search.samplers.random import RandomSampler
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.latency_model import LatencyModel
@@ -40,6 +41,7 @@ class SurrogateSampler(Sampler):
         budget: The budget.
         seed: Int. Defaults to 0.
         random_first: Number of random vectors at first.
+        latency: See `Sampler`.
 
     Raises:
         ValueError: If the budget cannot be met by any vector of the space, or an argument is wrong.

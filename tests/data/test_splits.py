@@ -74,7 +74,7 @@ class TestDataset:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"augment": "mixup"}, r"one of \['cifar', 'shift'\]. Received: augment='mixup'"),
+            ({"augment": "mixup"}, r"one of \['cifar', 'imagenet', 'shift'\]. Received: 'mixup'"),
             ({"batch_size": 0}, "`batch_size` must be an int of at least 1"),
             ({"batch_size": 2.0}, "`batch_size` must be an int"),
             ({"seed": -1}, "`seed` must be an int of at least 0"),

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import tfrcp
+from tests.search.small_search import GROUPS, HOLDOUT, TRAIN
+from tests.search.small_tuner import CROSSENTROPY, TRIALS
+from tfrcp.search.repair import best_model
+
+
+def test_prune_gives_the_best_model(trained, undisturbed, tmp_path):
+    options = {"max_trials": TRIALS, "tolerance": 0.05, "verbose": False}
+    pruned = tfrcp.prune(trained, TRAIN, validation_data=HOLDOUT, **options)
+    best = max(undisturbed.values(), key=lambda trial: trial[1])
+    assert {name: pruned.get_layer(name).filters for name in GROUPS} == best[0]
+    labels = pruned.predict(HOLDOUT[0], verbose=0).argmax(axis=1)
+    assert (labels == HOLDOUT[1]).mean() >= best[1] - 1e-9
+    pruned.compile("sgd", loss=CROSSENTROPY)
+    pruned.train_on_batch(*TRAIN)
+    pruned.save(tmp_path / "pruned.keras")
+    again = keras.models.load_model(tmp_path / "pruned.keras")
+    np.testing.assert_allclose(
+        again.predict(TRAIN[0], verbose=0),
+        pruned.predict(TRAIN[0], verbose=0),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("update", ["least_squares", "batch_norm"])
+@pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
+def test_the_last_repair_never_lowers_the_score(search, update, objective):
+    made = search(update=update, objective=objective)
+    model, score = best_model(made, verbose=False)
+    scored, trial = made.get_best_models(1)[0], made.oracle.get_best_trials(1)[0]
+    assert made.evaluator.score_model(scored) == pytest.approx(trial.score, abs=1e-4)
+    assert made.evaluator.score_model(model) == pytest.approx(score, abs=1e-4)
+    assert score <= trial.score if objective == "val_loss" else score >= trial.score
+    if update == "batch_norm":
+        assert score == trial.score
+
+
+def test_prune_keeps_its_search_where_it_is_told(trained, tmp_path):
+    options = {"max_trials": 2, "tolerance": 0.05, "verbose": False, "directory": tmp_path}
+    first = tfrcp.prune(trained, *TRAIN, validation_data=HOLDOUT, **options)
+    assert len(list(tmp_path.glob("*/trial_*/trial.json"))) == 2
+    again = tfrcp.prune(trained, *TRAIN, validation_data=HOLDOUT, **options)
+    for old, new in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_prune_leaves_nothing_behind_where_it_is_not_told(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tfrcp.prune(trained, TRAIN, validation_data=HOLDOUT, max_trials=1, tolerance=0.1, verbose=False)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,80 @@
+import errno
+import pathlib
+
+import pytest
+
+from tfrcp import files
+
+
+class Model:
+    """What is saved like a model, as far as the disk has room."""
+
+    def __init__(self, content, room=True):
+        self.content, self.room = content, room
+
+    def save(self, path):
+        path.write_bytes(self.content[: None if self.room else 1])
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Lets every file be cut off after its first character."""
+
+    def cut(write):
+        def call(path, content):
+            write(path, content[:1])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        return call
+
+    for name in ("write_text", "write_bytes"):
+        monkeypatch.setattr(pathlib.Path, name, cut(getattr(pathlib.Path, name)))
+
+
+WRITERS = {
+    "text": lambda path: files.write_text(path, "new"),
+    "bytes": lambda path: files.write_bytes(path, b"new"),
+    "model": lambda path: files.save_model(path, Model(b"new")),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_file_is_replaced_and_nothing_lies_beside_it(tmp_path, write):
+    file = tmp_path / "file.keras"
+    for _ in range(2):
+        write(file)
+        assert [path.name for path in tmp_path.iterdir()] == ["file.keras"]
+        assert file.read_text() == "new"
+        file.write_text("old")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        WRITERS["text"],
+        WRITERS["bytes"],
+        lambda path: files.save_model(path, Model(b"new", room=False)),
+    ],
+    ids=WRITERS,
+)
+def test_on_a_full_disk_the_file_before_stands_alone(tmp_path, request, write):
+    file = tmp_path / "file.keras"
+    file.write_text("old")
+    request.getfixturevalue("full_disk")
+    with pytest.raises(OSError, match="No space left"):
+        write(file)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.keras"]
+    assert file.read_text() == "old"
+
+
+def test_differences_are_told_with_where_they_stand():
+    old = {"seed": 0, "budget": {"flops": 0.5, "params": None}, "gone": 1}
+    new = {"seed": 0, "budget": {"flops": 0.3, "params": None}, "come": [2]}
+    assert list(files.differences(old, new)) == [
+        ("budget.flops", 0.5, 0.3),
+        ("gone", 1, None),
+        ("come", None, [2]),
+    ]
+    assert list(files.differences(old, old)) == []

@@ -1,0 +1,185 @@
+"""Images that stay encoded, as files or in a TensorFlow data set, until a batch needs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfrcp.data.augmentation import centre_box, crop_and_flip, flip_at_random, random_box
+from tfrcp.data.batches import Batches
+from tfrcp.data.memory import batches_of_rows
+from tfrcp.data.splits import Split
+
+_BUFFER = 8192  # encoded images among which a stream is shuffled, beside the order of its files
+
+
+class EncodedSplit(Split):
+    """Encoded images, resized when they are needed.
+
+    Without a random crop an image is the square in its middle, `CENTRE` of its shorter side,
+    resized with antialiasing.
+
+    Args:
+        image_size: Height and width of the images that are handed out.
+        channels: 1 or 3.
+        scale: float32 [channels]; a decoded image, 0 to 255, times `scale` plus `offset` is a
+            normalised one.
+        offset: float32 [channels].
+    """
+
+    def __init__(
+        self, image_size: int, channels: int, scale: np.ndarray, offset: np.ndarray
+    ) -> None:
+        self._image_size, self._channels = image_size, channels
+        self._scale, self._offset = scale, offset
+
+    def _finish(self, augment: str | None) -> Any:
+        """The function that finishes a batch (encoded images, labels, keys)."""
+        import tensorflow as tf
+
+        def decoded(pair):
+            return resized(*pair, self._image_size, self._channels, crop=augment == "imagenet")
+
+        def finish(encoded, labels, keys):
+            shape = (self._image_size, self._image_size, self._channels)
+            result = tf.TensorSpec(shape, "float32")
+            images = tf.map_fn(decoded, (encoded, keys), fn_output_signature=result)
+            if augment == "imagenet":
+                images = flip_at_random(images, keys)
+            elif augment is not None:
+                images = crop_and_flip(images, keys, augment)
+            return images * self._scale + self._offset, labels
+
+        return finish
+
+
+class FileSplit(EncodedSplit):
+    """Files of images.
+
+    Args:
+        paths: bytes [N].
+        labels: int32 [N].
+        image_size: As for `EncodedSplit`, like the rest.
+        scale: Likewise.
+        offset: Likewise.
+    """
+
+    def __init__(
+        self,
+        paths: np.ndarray,
+        labels: np.ndarray,
+        image_size: int,
+        scale: np.ndarray,
+        offset: np.ndarray,
+    ) -> None:
+        super().__init__(image_size, 3, scale, offset)
+        self._paths, self._labels = paths, labels
+        self.size = len(paths)
+
+    def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
+        import tensorflow as tf
+
+        stored = batches_of_rows(
+            (self._paths, self._labels), batch_size, shuffle=shuffle, seed=seed, epoch=epoch
+        )
+        finish = self._finish(augment)
+
+        def read_and_finish(paths, labels, keys):
+            encoded = tf.map_fn(tf.io.read_file, paths)
+            return finish(encoded, labels, keys)
+
+        return Batches(stored, read_and_finish)
+
+
+class StreamedSplit(EncodedSplit):
+    """A part of a prepared TensorFlow data set, too large for memory.
+
+    It is read file after file; a new epoch shuffles the files, and images within a buffer. Every
+    worker of a distributed training reads all of it and decodes its share.
+
+    Args:
+        builder: The `tfds.core.DatasetBuilder`.
+        part: Its split, such as "train[1000:]".
+        keys: Names of its features: image and label.
+        image_size: As for `EncodedSplit`, like the rest.
+        channels: Likewise.
+        scale: Likewise.
+        offset: Likewise.
+    """
+
+    def __init__(
+        self,
+        builder: Any,
+        part: str,
+        keys: tuple[str, str],
+        image_size: int,
+        channels: int,
+        scale: np.ndarray,
+        offset: np.ndarray,
+    ) -> None:
+        super().__init__(image_size, channels, scale, offset)
+        self._builder, self._part, self._keys = builder, part, keys
+        self.size = builder.info.splits[part].num_examples
+
+    def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+
+        first, second = np.random.SeedSequence((seed, epoch or 0)).generate_state(2) // 2
+        examples = self._builder.as_dataset(
+            split=self._part,
+            as_supervised=True,
+            shuffle_files=shuffle,
+            decoders={self._keys[0]: tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(shuffle_seed=int(first), try_autocache=False),
+        )
+        if shuffle:
+            examples = examples.shuffle(min(_BUFFER, self.size), seed=int(first))
+
+        def with_keys(step, batch):
+            encoded, labels = batch
+            size = [tf.shape(labels)[0], 2]
+            seed = [tf.constant(int(second), "int64"), step]
+            keys = tf.random.stateless_uniform(size, seed, 0, 2**31 - 1, tf.int32)
+            return encoded, tf.cast(labels, tf.int32), keys
+
+        stored = examples.batch(batch_size).enumerate().map(with_keys)
+        options = tf.data.Options()
+        options.deterministic = True
+        return Batches(stored.with_options(options), self._finish(augment))
+
+
+def resized(encoded, key, size: int, channels: int, *, crop: bool):
+    """Decodes an image and resizes a part of it.
+
+    Args:
+        encoded: String tensor: JPEG or PNG.
+        key: int32 [2], which the part depends on if it is random.
+        size: Height and width of the result.
+        channels: 1 or 3.
+        crop: Whether the part is random ("imagenet"), not the square in the middle.
+
+    Returns:
+        float32 [size, size, channels] from 0 to 255.
+    """
+    import tensorflow as tf
+
+    def box_of(shape):
+        return random_box(shape, key) if crop else centre_box(shape)
+
+    def from_jpeg():
+        # INTEGER_ACCURATE is the transform of other image libraries.
+        box = box_of(tf.io.extract_jpeg_shape(encoded))
+        return tf.image.decode_and_crop_jpeg(
+            encoded, box, channels=channels, dct_method="INTEGER_ACCURATE"
+        )
+
+    def from_png():
+        image = tf.io.decode_png(encoded, channels=channels)
+        top, left, height, width = tf.unstack(box_of(tf.shape(image)))
+        return image[top : top + height, left : left + width]
+
+    image = tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_png)
+    image = tf.image.resize(image, [size, size], antialias=True)
+    return tf.ensure_shape(image, (size, size, channels))

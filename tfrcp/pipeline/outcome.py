@@ -1,0 +1,64 @@
+"""The figures of a stage in one line, for scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def outcome(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What a stage came to; accuracies and ratios in [0, 1].
+
+    Args:
+        stage: Its name, or that of the whole job.
+        metrics: Content of `metrics.json`.
+    """
+    seconds = {entry["name"]: entry["seconds"] for entry in metrics["stages"]}
+    found = {
+        "train": _training,
+        "finetune": _training,
+        "supernet": _training,
+        "search": _search,
+        "export": _export,
+    }.get(stage, _results)(stage, metrics)
+    total = sum(value or 0 for value in seconds.values())
+    return {"stage": stage, **found, "seconds": seconds.get(stage, round(total, 1))}
+
+
+def _training(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    name = stage
+    if stage == "train":  # the base, or from scratch the winner
+        name = next(name for name in ("winner", "base") if name in metrics["training"])
+    history = metrics["training"][name]["history"]
+    scores = history.get("val_accuracy", [])
+    chosen = max if metrics["config"][stage].get("keep_best") else _last
+    return {"epochs": len(history["loss"]), "holdout_accuracy": chosen(scores) if scores else None}
+
+
+def _last(values: list[float]) -> float:
+    return values[-1]
+
+
+def _search(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    search, full = metrics["search"], metrics["budget"]["flops_full"]
+    best = next(trial for trial in search["trials"] if trial["id"] == search["best"])
+    return {
+        "candidates": len(search["trials"]),
+        "holdout_score": best["score"],
+        "flops_ratio": best["flops"] / full,
+        "params": best["params"],
+    }
+
+
+def _export(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    return {"files": {name: entry["path"] for name, entry in metrics["export"].items()}}
+
+
+def _results(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    before, after = (metrics["results"][name] for name in ("before", "after"))
+    return {
+        "test_accuracy": after["test_accuracy"],
+        "test_accuracy_before": before.get("test_accuracy"),
+        "flops_ratio": after["flops"] / before["flops"],
+        "params_ratio": after["params"] / before["params"],
+        "latency_ratio": metrics["results"]["latency_ratio"]["ratio"],
+    }

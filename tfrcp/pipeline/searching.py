@@ -1,0 +1,82 @@
+"""What a search leaves behind: the winner's widths and weights, and the figures of the pool."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+
+from tfrcp import blueprint
+from tfrcp.cost import CostModel
+from tfrcp.pipeline.run import Run
+from tfrcp.search.repair import best_model
+from tfrcp.search.tuner import ChannelSearch
+
+SEARCHED = "pruned.keras"
+
+
+def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Model) -> None:
+    """Writes down what a search found, and makes `channels.json` and `pruned.keras`.
+
+    Args:
+        run: The run.
+        tuner: The search, which is over.
+        cost: Of the network that costs and widths are compared with, of the same groups as that
+            which was searched.
+        baseline: The network whose score on the holdout images stands beside the candidates'.
+    """
+    options, graph = run.config["search"], cost.graph
+    trials = [t for t in tuner.oracle.trials.values() if t.score is not None]
+    costs = cost(np.array([tuner.channels_of(trial) for trial in trials]))
+    best = tuner.oracle.get_best_trials(1)[0]
+    kept = tuner.get_best_channels(1)[0]
+    run.workdir.update(
+        channels={
+            group.name: {"kept": kept[group.name], "full": group.size} for group in graph.prunable
+        },
+        search={
+            "criterion": options["criterion"],
+            "objective": options["objective"],
+            "trials": [
+                {
+                    "id": t.trial_id,
+                    "score": t.score,
+                    "flops": int(f),
+                    "params": int(p),
+                    "stopped": bool(t.message),
+                }
+                for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
+            ],
+            "best": best.trial_id,
+            "baseline_score": tuner.evaluator.score_model(baseline),
+            "acceptance": getattr(tuner.oracle.sampler, "acceptance", None),
+            "images_holdout": run.data.holdout.size,
+            "images_calibration": min(options["calibration_images"], run.data.train.size),
+        },
+    )
+    pruned, score = best_model(tuner)
+    print(f"search: best {best.score:.4f}, {score:.4f} after the last repair", flush=True)
+    run.merge("results", after_search={"test_accuracy": None, "holdout_accuracy": score})
+    run.workdir.save_model(SEARCHED, pruned)
+    content = blueprint.describe(
+        graph,
+        tuner.channels_of(best),
+        {
+            **{key: run.config["model"][key] for key in ("name", "options")},
+            "input_shape": list(run.data.input_shape),
+            "classes": run.data.classes,
+        },
+        score=best.score,
+        objective=options["objective"],
+        seed=run.config["seed"],
+        provenance={
+            "versions": run.workdir.metrics["versions"],
+            "data": run.data.name,
+            "base": run.config["model"]["base"],
+            **{key: options[key] for key in ("criterion", "update", "divisor")},
+            "trial": best.trial_id,
+            "trials": len(trials),
+        },
+    )
+    run.workdir.write("channels.json", json.dumps(content, indent=1))

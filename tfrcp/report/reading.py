@@ -1,0 +1,58 @@
+"""What `metrics.json` holds, where any of it may be missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Metrics = Mapping[str, Any]
+
+
+def section(metrics: Metrics, *keys: str) -> Mapping[str, Any]:
+    """The mapping under `keys`; empty where one of them is missing or null."""
+    for key in keys:
+        metrics = metrics.get(key) or {}
+    return metrics
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number, and so neither missing nor failed."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def scored_trials(metrics: Metrics) -> list[Mapping[str, Any]]:
+    """The trials with a score, in their order."""
+    trials = section(metrics, "search").get("trials") or []
+    return [trial for trial in trials if is_number(trial.get("score"))]
+
+
+def winner(metrics: Metrics) -> Mapping[str, Any] | None:
+    """The best trial, if it is named and has a score."""
+    best = section(metrics, "search").get("best")
+    return next((trial for trial in scored_trials(metrics) if trial.get("id") == best), None)
+
+
+def is_accuracy(metrics: Metrics) -> bool:
+    """Whether the search's scores are fractions of right answers."""
+    return (section(metrics, "search").get("objective") or "val_accuracy").endswith("accuracy")
+
+
+def budget_ratio(metrics: Metrics) -> float | None:
+    """The target of the budget as a ratio of the unpruned FLOPs, if it is known."""
+    target, full = (section(metrics, "budget").get(key) for key in ("flops_target", "flops_full"))
+    if isinstance(target, int):
+        return target / full if full else None
+    return target if is_number(target) else None
+
+
+def histories(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
+    """What was measured in every epoch of each training, under a title for it."""
+    titles = {"base": "Training of the unpruned network", "finetune": "Fine-tuning of the winner"}
+    found = {}
+    for name in section(metrics, "training"):
+        history = section(metrics, "training", name, "history")
+        keys = [key for key in ("accuracy", "val_accuracy", "loss", "val_loss") if history.get(key)]
+        if keys:
+            found[titles.get(name, name)] = {key: list(history[key]) for key in keys}
+    return found

@@ -1,0 +1,66 @@
+"""The epochs of a training as a table and as curves, while it goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfrcp.files import write_text
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Writes a line per epoch into a CSV file, and TensorBoard's curves.
+
+    A training that goes on after an interruption goes on in the same table: every epoch stands in
+    it once.
+
+    Args:
+        path: The CSV file: epoch (from 1), learning_rate and the scores of each epoch.
+        board: Folder for TensorBoard, or `None`.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], board: str | os.PathLike[str] | None = None
+    ) -> None:
+        super().__init__()
+        self._path, self._board = Path(path), board
+        self._rows: list[dict[str, Any]] = []
+        self._writer = None
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Reads what an interrupted training has left."""
+        if self._path.exists():
+            self._rows = list(csv.DictReader(self._path.read_text().splitlines()))
+        if self._board is not None:
+            import tensorflow as tf
+
+            self._writer = tf.summary.create_file_writer(os.fspath(self._board))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Adds an epoch."""
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch + 1, "learning_rate": rate, **(logs or {})}
+        self._rows = [old for old in self._rows if int(old["epoch"]) <= epoch] + [row]
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(row), extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(self._rows)
+        write_text(self._path, text.getvalue())
+        if self._writer is not None:
+            import tensorflow as tf
+
+            with self._writer.as_default(step=epoch + 1):
+                for name, value in row.items():
+                    if name != "epoch":
+                        tf.summary.scalar(name, value)
+            self._writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Closes the files."""
+        if self._writer is not None:
+            self._writer.close()
