@@ -90,11 +90,7 @@ def test_no_circles():
 def test_binaries_are_thin():
     for module, targets in IMPORTS.items():
         if module.startswith(("bin.", "configs.")):
-<<<<<<< HEAD
-            assert targets <= {"", "pipeline", "benchmark"}, module
-=======
-            assert targets <= {"", "pipeline", "data.prepare"}, module
->>>>>>> 4781ccdf4f1b6106eaf084bcffb90ee0bf0cc3d5
+            assert targets <= {"", "pipeline", "benchmark", "data.prepare"}, module
 
 
 def test_public_names():

@@ -22,7 +22,8 @@ from tfrcp import criteria, training
 from tfrcp.benchmark.allocations import Step
 from tfrcp.benchmark.functions import Named
 from tfrcp.cost import CostModel
-from tfrcp.data import Split, Splits
+from tfrcp.data import Splits
+from tfrcp.data.memory import MemorySplit
 from tfrcp.evaluation import ProgramEvaluator, metric_for
 from tfrcp.graph.trace import trace
 from tfrcp.pipeline import inputs
@@ -81,17 +82,17 @@ class Laboratory:
         )
 
     @cached_property
-    def _train(self) -> Split:
+    def _train(self) -> MemorySplit:
         """The training images that fine-tune."""
         return _first(self._data.train, self._options["finetune_images"])
 
     @cached_property
-    def _holdout(self) -> Split:
+    def _holdout(self) -> MemorySplit:
         """The holdout images that score candidates and choose the learning rate."""
         return _first(self._data.holdout, self._options["score_images"])
 
     @cached_property
-    def _test(self) -> Split:
+    def _test(self) -> MemorySplit:
         """The images that a cell is tested on, at its end."""
         return _first(self._data.test, self._options["test_images"])
 
@@ -231,7 +232,7 @@ class Laboratory:
         recipe = dataclasses.replace(self._recipe, epochs=epochs, learning_rate=learning_rate)
 
         def batches(epoch: int) -> Any:
-            return self._train.dataset(
+            return self._train.batches(
                 recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
             )
 
@@ -249,7 +250,7 @@ class Laboratory:
         gc.collect()  # Compiled steps refer to themselves.
         return result
 
-    def _accuracy(self, model: keras.Model, split: Split) -> float:
+    def _accuracy(self, model: keras.Model, split: MemorySplit) -> float:
         """Share of the images that are right; nothing is compiled for a model that is used once."""
         images, labels = split.arrays()
         size = self._config["evaluate"]["batch_size"]
@@ -261,7 +262,7 @@ class Laboratory:
         return right / len(labels)
 
 
-def _first(split: Split, count: int) -> Split:
+def _first(split: MemorySplit, count: int) -> MemorySplit:
     """The first images of a split; all if `count` is 0."""
     count = count or split.size
     return dataclasses.replace(split, images=split.images[:count], labels=split.labels[:count])
