@@ -27,13 +27,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    with _replacing(path, _own_name(path)) as unfinished:
+    with replacing(path, _own_name(path)) as unfinished:
         unfinished.write_text(text)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file of bytes; as `write_text`."""
-    with _replacing(path, _own_name(path)) as unfinished:
+    with replacing(path, _own_name(path)) as unfinished:
         unfinished.write_bytes(content)
 
 
@@ -47,7 +47,7 @@ def save_model(path: Path, model: keras.Model) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    with _replacing(path, f".tmp.{path.name}") as unfinished:
+    with replacing(path, f".tmp.{path.name}") as unfinished:
         model.save(unfinished)
 
 
@@ -57,7 +57,13 @@ def _own_name(path: Path) -> str:
 
 
 @contextmanager
-def _replacing(path: Path, name: str) -> Iterator[Path]:
+def replacing(path: Path, name: str) -> Iterator[Path]:
+    """Yields where to write a file, which then gets its name.
+
+    Args:
+        path: The file.
+        name: What it is called until it is whole.
+    """
     unfinished = path.with_name(name)
     try:
         yield unfinished

@@ -9,10 +9,10 @@ from tests.models.counting import images
 from tfrcp.models.imagenet_weights import normalisation
 
 SHAPE = (32, 32, 3)
+# VGG-19 differs from VGG-16 in the number of layers alone.
 APPLICATIONS = {
     "resnet50": (keras.applications.ResNet50, {"stride_in": "1x1"}),
     "vgg16_imagenet": (keras.applications.VGG16, {}),
-    "vgg19_imagenet": (keras.applications.VGG19, {}),
     "mobilenet_v1": (keras.applications.MobileNet, {}),
     "mobilenet_v2": (keras.applications.MobileNetV2, {}),
     "mobilenet_v3_small": (keras.applications.MobileNetV3Small, {}),

@@ -93,19 +93,18 @@ def plant_duplicates(model, graph):
     return masks
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", [name for name in PLANTED if name in NETWORKS])
-def test_duplicate_channels_can_be_removed(name, method):
+def test_duplicate_channels_can_be_removed(name):
     model = NETWORKS[name].build()
     randomize(model)
     graph, x = tfrcp.trace(model), images_for(model, count=150)
     masks = plant_duplicates(model, graph)
     assert not all(mask.all() for mask in masks.values())
-    sliced = tfrcp.slice_model(model, graph, masks)
-    pruned, left_out = fit(model, graph, masks, x, method)
-    assert distance(model, sliced, x) > 0.01
-    assert distance(model, pruned, x) < 1e-3
-    assert left_out == {}
+    assert distance(model, tfrcp.slice_model(model, graph, masks), x) > 0.01
+    for method in METHODS:
+        pruned, left_out = fit(model, graph, masks, x, method)
+        assert distance(model, pruned, x) < 1e-3
+        assert left_out == {}
 
 
 def test_a_lost_linear_combination_comes_back():

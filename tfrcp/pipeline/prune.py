@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.deployment import kinds
 from tfrcp.evaluation import metric_for
@@ -19,7 +20,6 @@ from tfrcp.pipeline.searching import SEARCHED, record
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
-from tfrcp.space import Budget
 
 _AFTER = "finetuned.keras"
 
