@@ -21,6 +21,7 @@ import numpy as np
 from tfrcp import criteria, training
 from tfrcp.benchmark.allocations import Step
 from tfrcp.benchmark.functions import Named
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.data import Splits
 from tfrcp.data.memory import MemorySplit
@@ -28,7 +29,6 @@ from tfrcp.evaluation import ProgramEvaluator, metric_for
 from tfrcp.graph.trace import trace
 from tfrcp.pipeline import inputs
 from tfrcp.search.samplers.bounds import Bounds
-from tfrcp.space import Budget
 from tfrcp.update import CachedLeastSquares
 
 _BATCH = 32  # images of a batch that is handed to a criterion

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.search.samplers.bounds import Bounds
 from tfrcp.search.samplers.moves import repair
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 _BISECTIONS = 60
 _REPAIRS = 20
