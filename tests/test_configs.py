@@ -17,7 +17,11 @@ from tfrcp.models.imagenet_weights import normalisation
 from tfrcp.search import RandomSampler
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "default")
+NAMES = sorted(
+    path.stem
+    for path in FOLDER.glob("*.py")
+    if path.stem != "default" and not path.stem.startswith("benchmark_")
+)
 every_config = pytest.mark.parametrize("name", NAMES)
 
 # What a classifier of the data sets named in the configurations sees and tells apart.

@@ -14,7 +14,7 @@ from tests.binaries.running import BINARIES
 from tests.small_run import write_inputs
 
 OWN_FLAGS = ("config", "workdir", "model", "channels", "out", "min_ratio", "divisor", "measure")
-OWN_FLAGS += ("format", "batch_size", "threads")
+OWN_FLAGS += ("format", "batch_size", "threads", "study")
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.binaries.running import DIGITS, NAMES, assert_one_clear_line
+from tests.binaries.running import BENCHMARK, DIGITS, NAMES, assert_one_clear_line
 
 
-@pytest.mark.parametrize("name", [*NAMES, "profile"])
+@pytest.mark.parametrize("name", [*NAMES, "profile", "benchmark"])
 def test_help_tells_of_the_flags(run_at_once, name):
     process = run_at_once(name, "--help")
     assert process.returncode in (0, 1)  # absl says 1
@@ -32,6 +32,9 @@ def test_help_tells_of_the_flags(run_at_once, name):
         ("prune", [DIGITS, "--nope=1"], "flag 'nope'"),
         ("prune", [DIGITS, "--config.search.max_trials=many"], "max_trials.*'many'"),
         ("prune", [DIGITS, "--config.search.flops=half"], "flops.*'half'"),
+        ("benchmark", [], "--config must be given"),
+        ("benchmark", [BENCHMARK, "--study=nope"], "study.*criteria.*"),
+        ("benchmark", [BENCHMARK, "--config.benchmark.seed=1"], 'Did you mean "seeds"'),
         ("prune", [DIGITS, "digits"], "unexpected arguments: digits"),
     ],
 )
