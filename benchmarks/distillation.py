@@ -5,6 +5,12 @@ alike but for the share of the loss that imitates the base. Shown is the accurac
 images: mean and standard deviation over the seeds, and the gain over plain fine-tuning, seed by
 seed. What stands is not made again: the runs are folders under --out.
 
+Measured (ResNet-20 on digits at 25 % of the multiply-adds, 15 epochs of fine-tuning, 5 seeds; the
+unpruned networks 98.72 %): plain fine-tuning reaches 98.27 % ± 0.69 on the 359 test images, a share
+of 0.5 98.77 % ± 0.42, a share of 0.9 98.44 % ± 0.32. Seed by seed the gains are +0.50 ± 0.46 and
++0.17 ± 0.58 points: the first is above 0 for three seeds and 0 for two, the second is within the
+spread.
+
 python -m benchmarks.distillation [--config=digits_resnet20] [--flops=0.25] [--seeds=5]
 """
 

@@ -20,7 +20,7 @@ FILE = Path(__file__).parent / "golden_networks.json"
 CLASSES = 10
 #: Smallest legal widths of the input images, where it is not 32.
 SMALLEST = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
-_CIFAR = {"resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "vgg16"}
+_CIFAR = {"resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "vgg16"}
 
 
 def applications():

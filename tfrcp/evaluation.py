@@ -121,6 +121,7 @@ class SlicedEvaluator:
             3.5 standard errors of the paired difference on the images that both have seen.
 
     Attributes:
+        scores: As given; may be replaced by those of another criterion.
         calibration: Images that re-estimate the batch norms' statistics, or `None`.
     """
 
@@ -138,7 +139,7 @@ class SlicedEvaluator:
         racing: bool = False,
     ) -> None:
         self._update = update
-        self._model, self._graph, self._scores = model, graph, scores
+        self._model, self._graph, self.scores = model, graph, scores
         self._program = Program(graph)
         # In random order, so that the first images tell about all.
         order = np.random.default_rng(0).permutation(len(holdout[1]))
@@ -183,7 +184,7 @@ class SlicedEvaluator:
 
     def masks(self, channels: np.ndarray) -> dict[str, np.ndarray]:
         """Which channels a candidate keeps, bool array [size] by group name."""
-        return select(self._graph, self._scores, channels)
+        return select(self._graph, self.scores, channels)
 
     def score_model(self, model: keras.Model) -> float:
         """Scores a Keras model, such as `build` gives, on all holdout images."""

@@ -7,6 +7,7 @@ the one before stands, and nothing else is left behind.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file. Several processes may do so at a time.
+    """Writes a text file. Several processes may do so at a time, on several machines as well.
 
     Args:
         path: The file.
@@ -26,13 +27,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    with _replacing(path, f".{path.name}.{os.getpid()}.tmp") as unfinished:
+    with replacing(path, _own_name(path)) as unfinished:
         unfinished.write_text(text)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file of bytes; as `write_text`."""
-    with _replacing(path, f".{path.name}.{os.getpid()}.tmp") as unfinished:
+    with replacing(path, _own_name(path)) as unfinished:
         unfinished.write_bytes(content)
 
 
@@ -46,12 +47,23 @@ def save_model(path: Path, model: keras.Model) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    with _replacing(path, f".tmp.{path.name}") as unfinished:
+    with replacing(path, f".tmp.{path.name}") as unfinished:
         model.save(unfinished)
 
 
+def _own_name(path: Path) -> str:
+    """A hidden name that no other process takes."""
+    return f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
+
+
 @contextmanager
-def _replacing(path: Path, name: str) -> Iterator[Path]:
+def replacing(path: Path, name: str) -> Iterator[Path]:
+    """Yields where to write a file, which then gets its name.
+
+    Args:
+        path: The file.
+        name: What it is called until it is whole.
+    """
     unfinished = path.with_name(name)
     try:
         yield unfinished

@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrcp.budget import Budget
 from tfrcp.graph.channels import ChannelGraph
-
-__all__ = ["Block", "Budget", "SearchSpace"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

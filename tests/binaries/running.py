@@ -9,6 +9,7 @@ from tests.small_run import REPOSITORY, STAGES
 BINARIES = REPOSITORY / "bin"
 NAMES = ("prune", *STAGES)
 DIGITS = f"--config={REPOSITORY / 'configs' / 'digits_resnet20.py'}"
+BENCHMARK = f"--config={REPOSITORY / 'configs' / 'benchmark_digits.py'}"
 
 
 def assert_one_clear_line(status, err, *parts):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.binaries.running import DIGITS, NAMES, assert_one_clear_line
+from tests.binaries.running import BENCHMARK, DIGITS, NAMES, assert_one_clear_line
 
 
-@pytest.mark.parametrize("name", [*NAMES, "profile"])
+@pytest.mark.parametrize("name", [*NAMES, "profile", "benchmark", "scratch", "prepare_data"])
 def test_help_tells_of_the_flags(run_at_once, name):
     process = run_at_once(name, "--help")
     assert process.returncode in (0, 1)  # absl says 1
     assert f"python bin/{name}.py" in process.stdout and process.stderr == ""
-    for flag in ("--model",) if name == "profile" else ("--config", "--workdir"):
+    own = {"profile": ("--model",), "prepare_data": ("--name", "--folder")}
+    for flag in own.get(name, ("--config", "--workdir")):
         assert f"{flag}:" in process.stdout
 
 
@@ -32,6 +33,9 @@ def test_help_tells_of_the_flags(run_at_once, name):
         ("prune", [DIGITS, "--nope=1"], "flag 'nope'"),
         ("prune", [DIGITS, "--config.search.max_trials=many"], "max_trials.*'many'"),
         ("prune", [DIGITS, "--config.search.flops=half"], "flops.*'half'"),
+        ("benchmark", [], "--config must be given"),
+        ("benchmark", [BENCHMARK, "--study=nope"], "study.*criteria.*"),
+        ("benchmark", [BENCHMARK, "--config.benchmark.seed=1"], 'Did you mean "seeds"'),
         ("prune", [DIGITS, "digits"], "unexpected arguments: digits"),
     ],
 )

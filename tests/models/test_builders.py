@@ -19,7 +19,7 @@ def test_published_counts(depth, parameters, multiply_adds):
     assert flops(model) == multiply_adds
 
 
-@pytest.mark.parametrize("name", ["resnet32", "resnet44", "resnet110"])
+@pytest.mark.parametrize("name", ["resnet8", "resnet32", "resnet44", "resnet110"])
 def test_other_depths_build(name):
     model = getattr(models, name)(SMALL, classes=3)
     assert model.name == name

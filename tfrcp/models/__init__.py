@@ -4,8 +4,8 @@ Every builder is found by its name: `getattr(tfrcp.models, "resnet20")`. Its `ch
 int per prunable channel group of the unpruned network, in forward order; `full_channels` names
 those groups and their widths without building anything.
 
-`resnet20`, `resnet32`, `resnet44`, `resnet56`, `resnet110` and `vgg16` are the forms for CIFAR; all
-others, `resnet50` and `vgg16_imagenet` among them, are those for ImageNet.
+`resnet8`, `resnet20`, `resnet32`, `resnet44`, `resnet56`, `resnet110` and `vgg16` are the forms for
+CIFAR; all others, `resnet50` and `vgg16_imagenet` among them, are those for ImageNet.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tfrcp.models.mobilenetv2 import mobilenet_v2
 from tfrcp.models.mobilenetv3 import mobilenet_v3_large, mobilenet_v3_small
 from tfrcp.models.pretrained import load_pytorch_cifar_resnet
 from tfrcp.models.regnet import regnet_x_400mf
-from tfrcp.models.resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+from tfrcp.models.resnet import resnet8, resnet20, resnet32, resnet44, resnet56, resnet110
 from tfrcp.models.saved import load_keras
 from tfrcp.models.vgg import vgg16
 
@@ -60,13 +60,14 @@ __all__ = [
     "resnet44",
     "resnet50",
     "resnet56",
+    "resnet8",
     "vgg16",
     "vgg16_imagenet",
     "vgg19_imagenet",
 ]
 
 _FULL_CHANNELS = {
-    **{f"resnet{n}": partial(_resnet.full_channels, n) for n in (20, 32, 44, 56, 110)},
+    **{f"resnet{n}": partial(_resnet.full_channels, n) for n in (8, 20, 32, 44, 56, 110)},
     **{f"resnet{n}": partial(_imagenet_resnet.full_channels, n) for n in (18, 34, 50, 101, 152)},
     **{f"vgg{n}_imagenet": partial(_imagenet_vgg.full_channels, n) for n in (16, 19)},
     **{f"mobilenet_v3_{s}": partial(_mobilenetv3.full_channels, s) for s in ("small", "large")},

@@ -79,6 +79,19 @@ def resnet20(
     return _resnet(20, input_shape, classes, channels, shortcut, seed, name)
 
 
+def resnet8(
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    classes: int = 10,
+    channels: Sequence[int] | None = None,
+    *,
+    shortcut: str = "A",
+    seed: int = 0,
+    name: str = "resnet8",
+) -> keras.Model:
+    """ResNet-8, the smallest one of this form, for small images; arguments as for `resnet20`."""
+    return _resnet(8, input_shape, classes, channels, shortcut, seed, name)
+
+
 def resnet32(
     input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     classes: int = 10,

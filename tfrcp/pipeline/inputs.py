@@ -9,12 +9,13 @@ import keras
 import numpy as np
 
 from tfrcp import models
+from tfrcp.budget import Budget
 from tfrcp.data import Splits, load
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.trace import trace
 from tfrcp.models import imagenet_weights
 from tfrcp.pipeline.checks import builder
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 
 APPLICATIONS = "keras.applications"
 """The `config.model.base` that downloads ImageNet weights."""
@@ -47,6 +48,11 @@ def initial_model(config: dict[str, Any], data: Splits) -> keras.Model:
         raise ValueError(
             f"`config.model.base` must be a file, or {APPLICATIONS!r}. Received: {base!r}, which "
             "is missing"
+        )
+    if base and base != APPLICATIONS and not base.endswith((".keras", ".npz", ".h5")):
+        raise ValueError(
+            "`config.model.base` must end in .keras, in .npz for arrays of PyTorch, or in .h5 for "
+            f"weights of keras.applications. Received: {base!r}"
         )
     if base.endswith(".keras"):
         try:
@@ -87,8 +93,10 @@ def _load_imagenet_weights(model: keras.Model, config: dict[str, Any]) -> None:
 
 
 def budget(options: dict[str, Any]) -> Budget:
-    """The budget of `config.search`."""
-    return Budget(_target(options["flops"]), _target(options["params"]), options["tolerance"])
+    """The budget of `config.search`; 0 multiply-adds stand for any, where the time is bounded."""
+    latency = options["latency"]
+    flops = None if latency is not None and not options["flops"] else _target(options["flops"])
+    return Budget(flops, _target(options["params"]), options["tolerance"], latency=latency)
 
 
 def space(

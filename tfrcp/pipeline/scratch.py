@@ -197,7 +197,17 @@ class ScratchPipeline(Run):
     def _search(self, model: keras.Model) -> Any:
         """Scores the candidates, or as a worker some of them."""
         options, budget = self.config["search"], self._target
-        taken = ("flops", "params", "tolerance", "min_ratio", "max_ratio", "sampler", "stages")
+        taken = (
+            "flops",
+            "params",
+            "tolerance",
+            "min_ratio",
+            "max_ratio",
+            "sampler",
+            "stages",
+            "latency",
+            "latency_format",
+        )
         tuner = SEARCHES[options["sampler"]](
             model,
             budget.flops,
@@ -225,6 +235,11 @@ def _check(config: dict[str, Any]) -> None:
         raise ValueError(
             "`config.model.base` must be empty: nothing trained is pruned here. bin/prune.py does "
             f"that. Received: {config['model']['base']!r}"
+        )
+    if config["search"]["latency"] is not None:
+        raise ValueError(
+            "`config.search.latency` must be left out: times of the original network say little "
+            f"of the supernet's. Received: {config['search']['latency']}"
         )
     if config["search"]["stages"] != 1:
         raise ValueError(

@@ -13,6 +13,7 @@ import keras_tuner
 import numpy as np
 
 from tfrcp import criteria
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.data import check_disjoint
 from tfrcp.evaluation import ProgramEvaluator, metric_for
@@ -28,7 +29,7 @@ from tfrcp.search.oracles import (
 )
 from tfrcp.search.progress import Progress
 from tfrcp.search.scores import kept
-from tfrcp.space import Budget, SearchSpace
+from tfrcp.space import SearchSpace
 from tfrcp.update import CachedLeastSquares
 
 if TYPE_CHECKING:

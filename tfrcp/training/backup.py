@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
 
+from tfrcp import files
 from tfrcp.training.recipe import Recipe
 
 History = dict[str, list[float]]
@@ -52,9 +54,12 @@ class Backup:
         header = json.dumps({"recipe": self._recipe, "history": history})
         values = {str(i): variable.numpy() for i, variable in enumerate(self._variables)}
         values |= {f"best{i}": array for i, array in enumerate(best)}
-        with open(f"{self.path}.tmp", "wb") as file:
+        path = Path(self.path)
+        with (
+            files.replacing(path, f".{path.name}.tmp") as unfinished,
+            open(unfinished, "wb") as file,
+        ):
             np.savez(file, header=header, **values)
-        os.replace(f"{self.path}.tmp", self.path)
 
     def restore(self, history: History) -> tuple[History, list[np.ndarray]]:
         """Sets the variables, and returns the stored history and best weights.

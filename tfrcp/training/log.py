@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from tfrcp.files import write_text
+from tfrcp import files
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -50,7 +50,7 @@ class EpochLog(keras.callbacks.Callback):
         table = csv.DictWriter(text, list(row), extrasaction="ignore", lineterminator="\n")
         table.writeheader()
         table.writerows(self._rows)
-        write_text(self._path, text.getvalue())
+        files.write_text(self._path, text.getvalue())
         if self._writer is not None:
             import tensorflow as tf
 

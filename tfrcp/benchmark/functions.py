@@ -1,0 +1,75 @@
+"""What a configuration names: a criterion or an allocation of tfrcp, or a function of the user's.
+
+A function is named by its file: "path/to/file.py:function".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """Something that can be called, and its names.
+
+    Attributes:
+        call: The function, or an object that can be called.
+        label: What it is called in tables.
+        key: What it is called in names of files: of a user's function its file's checksum too, so
+            that a changed function does not find the results of the old one.
+    """
+
+    call: Callable[..., Any]
+    label: str
+    key: str
+
+
+def find(kind: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Named:
+    """Finds what a name stands for.
+
+    Args:
+        kind: "criterion" or "allocation", for errors.
+        name: A key of `known`, or "path/to/file.py:function".
+        known: What tfrcp has.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: If it is neither; the message says what there is.
+    """
+    if name in known:
+        return Named(known[name], name, name)
+    path, colon, function = str(name).rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise ValueError(
+            f"The {kind} must be one of {sorted(known)}, or a function of your own as "
+            f"'path/to/file.py:function'. Received: {name!r}"
+        )
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"The {kind} {name!r} must be in a file. There is none at {file}")
+    call = getattr(_module(file, kind), function, None)
+    if not callable(call):
+        raise ValueError(f"The {kind} {name!r} must be a function. {file} has none of this name")
+    checksum = zlib.crc32(file.read_bytes())
+    slug = re.sub(r"\W+", "_", f"{file.stem}_{function}")
+    return Named(call, f"{function} ({file.name})", f"{slug}_{checksum:08x}")
+
+
+def _module(file: Path, kind: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"tfrcp_own_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file does
+        raise ValueError(
+            f"The file of the {kind} cannot be run: {file}: {type(error).__name__}: {error}"
+        ) from error
+    return module

@@ -1,0 +1,160 @@
+"""The grid of the studies: which settings are compared, over which seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+STUDIES = ("criteria", "search", "epochs", "samples")
+BASELINE = "random"  # the allocation that all others are compared with
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a row of a table stands for: everything but the seed.
+
+    Attributes:
+        criterion: Name of the criterion.
+        allocation: Name of the allocation.
+        flops: Target of the multiply-adds, a float in (0, 1]: a share of the unpruned network's.
+        epochs: Epochs of fine-tuning.
+        samples: Networks that a search scores.
+    """
+
+    criterion: str
+    allocation: str
+    flops: float
+    epochs: int
+    samples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A unit of work: a setting with a seed, of the draws and of the order of the data."""
+
+    setting: Setting
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A question and the settings that answer it.
+
+    Attributes:
+        name: One of `STUDIES`.
+        settings: The rows of its table.
+        seeds: The seeds of each row.
+        pool: Cells of single random draws, for distributions; empty where there is none.
+    """
+
+    name: str
+    settings: tuple[Setting, ...]
+    seeds: tuple[int, ...]
+    pool: tuple[Cell, ...] = ()
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All its cells, none of them twice."""
+        cells = [Cell(setting, seed) for seed in self.seeds for setting in self.settings]
+        return list(dict.fromkeys([*cells, *self.pool]))
+
+
+class Grid:
+    """The studies of a configuration.
+
+    Args:
+        options: `config.benchmark` as a dict; see `configs/benchmark_digits.py`.
+
+    Attributes:
+        studies: Maps names to `Study`.
+        seeds: The seeds.
+
+    Raises:
+        ValueError: If a field is wrong, with what would do.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        _check(options)
+        self._options = options
+        self.seeds = tuple(range(options["seeds"]))
+        # The smallest network shows differences best.
+        hardest, epochs, samples = min(options["flops"]), options["epochs"], options["samples"]
+        main = options["criterion"]
+        whole = [(flops, epochs, samples) for flops in options["flops"]]
+        one = Setting(main, BASELINE, hardest, epochs, samples)
+        settings = {
+            "criteria": [
+                Setting(name, BASELINE, *rest)
+                for rest in whole
+                for name in _unique(main, *options["criteria"])
+            ],
+            "search": [
+                Setting(criterion or main, name, *rest)
+                for rest in whole
+                for name, criterion in map(
+                    split_allocation, _unique(BASELINE, *options["allocations"])
+                )
+            ],
+            "epochs": [
+                dataclasses.replace(one, allocation=name, epochs=n)
+                for n in sorted(_unique(epochs, *options["epochs_grid"]))
+                for name in _unique(BASELINE, *options["epochs_allocations"])
+            ],
+            "samples": [
+                dataclasses.replace(one, samples=n)
+                for n in sorted(_unique(1, samples, *options["samples_grid"]))
+            ],
+        }
+        draw = dataclasses.replace(one, samples=1)
+        pool = tuple(Cell(draw, seed) for seed in range(options["pool"]))
+        self.studies = {
+            name: Study(name, tuple(rows), self.seeds, pool if name == "samples" else ())
+            for name, rows in settings.items()
+        }
+
+    def baseline(self, setting: Setting) -> Setting:
+        """Plain random search at the same cost and with the same fine-tuning."""
+        return Setting(
+            self._options["criterion"],
+            BASELINE,
+            setting.flops,
+            setting.epochs,
+            self._options["samples"],
+        )
+
+
+def split_allocation(entry: str) -> tuple[str, str | None]:
+    """Splits "ALLOCATION@CRITERION"; the criterion is `None` where there is none."""
+    name, _, criterion = entry.partition("@")
+    return name, criterion or None
+
+
+def _unique(*names: Any) -> list[Any]:
+    return list(dict.fromkeys(names))
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    for name, least in (("epochs", 0), ("samples", 1), ("pool", 0), ("seeds", 2)):
+        _check_int(name, options[name], least)
+    for name, least in (("epochs_grid", 0), ("samples_grid", 1)):
+        for value in options[name]:
+            _check_int(name, value, least)
+    for name in ("score_images", "finetune_images", "test_images"):
+        _check_int(name, options[name], 0)
+    for name in ("flops", "learning_rates"):
+        values = options[name]
+        if not len(values) or not all(
+            isinstance(value, int | float) and 0 < value <= 1 for value in values
+        ):
+            raise ValueError(
+                f"`config.benchmark.{name}` must hold one number in (0, 1] or more. "
+                f"Received: {values}"
+            )
+
+
+def _check_int(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(
+            f"`config.benchmark.{name}` must be at least {least} (ints). Received: {value!r}"
+        )
