@@ -8,6 +8,7 @@ import pytest
 import tfrcp
 from configs import default
 from tests.small_run import REPOSITORY
+from tfrcp.benchmark.functions import CRITERIA
 from tfrcp.benchmark.grid import Grid
 from tfrcp.benchmark.laboratory import recipe
 from tfrcp.pipeline import inputs
@@ -53,7 +54,7 @@ def test_every_target_can_be_met_and_everything_named_is_there(name):
 
 def test_digits_has_every_criterion_and_enough_seeds():
     studies = module("benchmark_digits").get_config().benchmark
-    assert set(studies.criteria) == set(tfrcp.criteria._CRITERIA)
+    assert set(studies.criteria) == set(CRITERIA)
     assert studies.seeds >= 5
 
 

@@ -13,6 +13,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfrcp import criteria
+
+CRITERIA = {
+    name: type(criteria.get(name))
+    for name in (
+        "batch_norm_scale",
+        "empirical_sensitivity",
+        "geometric_median",
+        "kl_divergence",
+        "l1",
+        "l2",
+        "random",
+        "taylor",
+    )
+}
+"""The criteria of tfrcp by name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Named:

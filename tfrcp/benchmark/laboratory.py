@@ -19,8 +19,9 @@ import keras
 import numpy as np
 
 from tfrcp import criteria, training
-from tfrcp.benchmark.allocations import Step
+from tfrcp.benchmark.allocations import Step, check
 from tfrcp.benchmark.functions import Named
+from tfrcp.benchmark.protocol import Counted, first, recipe
 from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
 from tfrcp.data import Splits
@@ -28,10 +29,7 @@ from tfrcp.data.memory import MemorySplit
 from tfrcp.evaluation import ProgramEvaluator, metric_for
 from tfrcp.graph.trace import trace
 from tfrcp.pipeline import inputs
-from tfrcp.search.samplers.bounds import Bounds
 from tfrcp.update import CachedLeastSquares
-
-_BATCH = 32  # images of a batch that is handed to a criterion
 
 Result = dict[str, Any]
 
@@ -84,17 +82,17 @@ class Laboratory:
     @cached_property
     def _train(self) -> MemorySplit:
         """The training images that fine-tune."""
-        return _first(self._data.train, self._options["finetune_images"])
+        return first(self._data.train, self._options["finetune_images"])
 
     @cached_property
     def _holdout(self) -> MemorySplit:
         """The holdout images that score candidates and choose the learning rate."""
-        return _first(self._data.holdout, self._options["score_images"])
+        return first(self._data.holdout, self._options["score_images"])
 
     @cached_property
     def _test(self) -> MemorySplit:
         """The images that a cell is tested on, at its end."""
-        return _first(self._data.test, self._options["test_images"])
+        return first(self._data.test, self._options["test_images"])
 
     def base(self) -> Result:
         """Accuracies and costs of the unpruned network."""
@@ -124,7 +122,7 @@ class Laboratory:
         instance = criterion.call() if isinstance(criterion.call, type) else criterion.call
         if isinstance(instance, criteria.Random):
             instance = criteria.Random(seed or 0)
-        data = _Counted(*self._data.train.arrays())
+        data = Counted(*self._data.train.arrays())
         start = time.perf_counter()
         found = instance(self._model, self._graph, data)
         seconds = time.perf_counter() - start
@@ -188,7 +186,7 @@ class Laboratory:
         start = time.perf_counter()
         vector = np.asarray(allocation.call(step))
         seconds, passes = time.perf_counter() - start, images
-        _check_vector(vector, step)
+        check(vector, step)
         costs, full = self._cost(vector), self._cost.full
         found = [value for _, value in known.values()]
         return {
@@ -260,75 +258,3 @@ class Laboratory:
             outputs = keras.ops.convert_to_numpy(model(images[part], training=False))
             right += int((outputs.argmax(axis=1) == labels[part]).sum())
         return right / len(labels)
-
-
-def _first(split: MemorySplit, count: int) -> MemorySplit:
-    """The first images of a split; all if `count` is 0."""
-    count = count or split.size
-    return dataclasses.replace(split, images=split.images[:count], labels=split.labels[:count])
-
-
-def recipe(config: Mapping[str, Any]) -> training.Recipe:
-    """How every network is fine-tuned, but for the epochs and the learning rate.
-
-    Raises:
-        ValueError: If `config.finetune` asks for what would treat networks differently.
-    """
-    found = training.Recipe(**{**config["finetune"], "warmup_epochs": 0})
-    for name in ("patience", "keep_best", "distillation"):
-        if getattr(found, name):
-            raise ValueError(
-                f"`config.finetune.{name}` must be {type(getattr(found, name))()!r}: the benchmark "
-                "fine-tunes every network alike, from the first to the last epoch. "
-                f"Received: {getattr(found, name)!r}"
-            )
-    return found
-
-
-class _Counted(keras.utils.PyDataset):
-    """Batches that count the images which are read.
-
-    Args:
-        x: Images.
-        y: Labels.
-
-    Attributes:
-        images: Number of images that were read.
-    """
-
-    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
-        super().__init__()
-        self._x, self._y, self.images = x, y, 0
-
-    def __len__(self) -> int:
-        return -(-len(self._y) // _BATCH)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        part = slice(index * _BATCH, (index + 1) * _BATCH)
-        self.images += len(self._y[part])
-        return self._x[part], self._y[part]
-
-
-def _check_vector(vector: np.ndarray, step: Step) -> None:
-    """Refuses what an allocation may not give."""
-    groups = len(step.space.choices)
-    if vector.shape != (groups,) or vector.dtype.kind not in "iu":
-        raise ValueError(
-            f"An allocation must give an int array [{groups}], one count for each prunable group. "
-            f"Received: {vector!r}"
-        )
-    for block in step.space.blocks:
-        if not (block.options == vector[block.columns]).all(axis=1).any():
-            name = step.space.graph.prunable[block.columns[0]].name
-            raise ValueError(
-                f"The allocation gave {vector[block.columns]} channels to '{name}' (and what is "
-                "tied to it), which the space does not allow: see `step.space.choices`"
-            )
-    bounds = Bounds(step.space, step.cost, step.budget)
-    if bounds.violation(vector[None])[0] > 0:
-        least, most = bounds.ranges["flops"]
-        flops = int(step.cost(vector).flops[0])
-        raise ValueError(
-            f"The allocation gave a network of {flops:,} multiply-adds. The budget is {least:,} to "
-            f"{most:,}; `tfrcp.benchmark.into_window(step, vector)` brings a vector there"
-        )

@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from tfrcp.benchmark.tables import Pool, Row
 from tfrcp.benchmark.texts import Texts
 from tfrcp.report.drawing import BLUE, GREY, ORANGE, PALE, PALE_BLUE, WIDTH, limits, percent_ticks
-from tfrcp.report.units import percent
 
 _GREEN, _PINK = "#009E73", "#CC79A7"
 _COLORS = (ORANGE, BLUE, _GREEN, _PINK, GREY)
@@ -52,7 +51,7 @@ def ranking(
             place.plot(row.test.mean, y, "o", color=color, markersize=5, zorder=4)
             if texts.is_baseline(row):
                 place.axvline(row.test.mean, color=ORANGE, linewidth=0.8, alpha=0.5, zorder=1)
-        place.set_title(f"{percent(target)} of the multiply-adds")
+        place.set_title(f"{100 * target:g} % of the multiply-adds")
         place.xaxis.set_major_formatter(percent_ticks())
         place.xaxis.set_major_locator(MaxNLocator(4))
         place.grid(axis="y", color=PALE, linewidth=0.6)

@@ -23,7 +23,12 @@ from tfrcp.benchmark.texts import TITLES, Table, Texts, as_csv, as_markdown, fac
 from tfrcp.report.drawing import png
 from tfrcp.report.page import STYLE
 
-_WIDER = "body { max-width: 60rem; } table { font-size: .8125rem; } td { white-space: normal; }"
+_WIDER = """
+body { max-width: 60rem; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
+table { font-size: .8125rem; }
+th, td { white-space: normal; vertical-align: bottom; }
+"""
 _COSTS = (
     "Costs, mean over the seeds. Image passes: images that went through a network before "
     "fine-tuning, those of the criterion and, for each candidate, those that re-estimate its batch "

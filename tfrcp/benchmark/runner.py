@@ -14,32 +14,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tfrcp import criteria, files
-from tfrcp.benchmark import reporting
+from tfrcp import files
+from tfrcp.benchmark import reporting, settings
 from tfrcp.benchmark.allocations import ALLOCATIONS
-from tfrcp.benchmark.functions import Named, find
+from tfrcp.benchmark.functions import CRITERIA, Named, find
 from tfrcp.benchmark.grid import STUDIES, Cell, Grid, Setting
-from tfrcp.benchmark.laboratory import Laboratory, Result, recipe
+from tfrcp.benchmark.laboratory import Laboratory, Result
+from tfrcp.benchmark.protocol import recipe
 from tfrcp.benchmark.store import Store
 from tfrcp.pipeline import Pipeline, checks, inputs
 from tfrcp.report.units import duration, percent
-
-_CRITERIA = {
-    name: type(criteria.get(name))
-    for name in (
-        "l1",
-        "l2",
-        "geometric_median",
-        "taylor",
-        "empirical_sensitivity",
-        "kl_divergence",
-        "batch_norm_scale",
-        "random",
-    )
-}
-# What results do not depend on, or what names them: it may change between runs in a folder.
-_FREE = ("criteria", "allocations", "epochs_grid", "epochs_allocations", "samples", "samples_grid")
-_FREE += ("pool", "seeds")
 
 
 class Benchmark:
@@ -72,7 +56,7 @@ class Benchmark:
         self.data = inputs.load_data(config)
         self.workdir = Path(workdir)
         self.workdir.mkdir(parents=True, exist_ok=True)
-        self._check_settings()
+        settings.check(self.workdir / "settings.json", config)
         self._stores = {
             name: Store(self.workdir / name, **store_options)
             for name in ("base", "scores", "allocations", "rates", "cells")
@@ -297,40 +281,15 @@ class Benchmark:
         )
 
     def _find(self) -> tuple[dict[str, Named], dict[str, Named]]:
-        settings = [s for study in self.grid.studies.values() for s in study.settings]
-        allocations: Iterable[str] = dict.fromkeys(["uniform", *(s.allocation for s in settings)])
+        rows = [s for study in self.grid.studies.values() for s in study.settings]
+        allocations: Iterable[str] = dict.fromkeys(["uniform", *(s.allocation for s in rows)])
         return (
             {
-                name: find("criterion", name, _CRITERIA)
-                for name in dict.fromkeys(s.criterion for s in settings)
+                name: find("criterion", name, CRITERIA)
+                for name in dict.fromkeys(s.criterion for s in rows)
             },
             {name: find("allocation", name, ALLOCATIONS) for name in allocations},
         )
-
-    def _check_settings(self) -> None:
-        """Refuses a folder whose results were made otherwise."""
-        config = json.loads(json.dumps(self.config))
-        settings = {key: config[key] for key in ("seed", "data", "model", "train")}
-        for name in ("data_dir", "download"):
-            settings["data"].pop(name)
-        names = ("params", "tolerance", "min_ratio", "max_ratio", "divisor", "fixed", "tied")
-        names += ("update", "calibration_images")
-        settings["search"] = {name: config["search"][name] for name in names}
-        settings["finetune"] = config["finetune"]
-        own = {k: v for k, v in config["benchmark"].items() if k not in _FREE}
-        settings["benchmark"] = own
-        file = self.workdir / "settings.json"
-        if not file.exists():
-            files.write_text(file, json.dumps(settings, indent=1))
-        found = [
-            f"{field} was {old!r} and is now {new!r}"
-            for field, old, new in files.differences(json.loads(file.read_text()), settings)
-        ]
-        if found:
-            raise ValueError(
-                f"The benchmark in {self.workdir} was made with another configuration: "
-                f"{'; '.join(found)}. Choose another --workdir."
-            )
 
 
 def _outcome(result: Result) -> str:

@@ -124,8 +124,8 @@ class Texts:
         names = ", ".join(f"{self.label(row)} ({_points(row.difference)})" for row in clear)
         return (
             f"Of {plural(len(compared), 'row')} {len(clear)} differ from plain random search with "
-            f"intervals that exclude 0{': ' + names if names else ''}. Of 20 rows that do not "
-            "differ at all one is expected to do so."
+            f"intervals that exclude 0{': ' + names if names else ''}. By chance one in 20 does, "
+            "where there is no difference."
         )
 
 

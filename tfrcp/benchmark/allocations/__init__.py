@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfrcp.benchmark.allocations.base import (
     Allocation,
     Step,
+    check,
     deterministic,
     into_window,
     meet_budget,
@@ -21,6 +22,7 @@ __all__ = [
     "ALLOCATIONS",
     "Allocation",
     "Step",
+    "check",
     "deterministic",
     "into_window",
     "meet_budget",

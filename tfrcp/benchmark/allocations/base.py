@@ -134,3 +134,36 @@ def into_window(step: Step, vector: np.ndarray) -> np.ndarray:
             f"{bounds}"
         )
     return min(found, key=lambda candidate: int(np.abs(candidate - vector).sum()))
+
+
+def check(vector: np.ndarray, step: Step) -> None:
+    """Refuses what an allocation may not give.
+
+    Args:
+        vector: What it gave.
+        step: The inputs that it had.
+
+    Raises:
+        ValueError: If this is no channel vector of the space, or its cost does not meet the budget.
+    """
+    groups = len(step.space.choices)
+    if vector.shape != (groups,) or vector.dtype.kind not in "iu":
+        raise ValueError(
+            f"An allocation must give an int array [{groups}], one count for each prunable group. "
+            f"Received: {vector!r}"
+        )
+    for block in step.space.blocks:
+        if not (block.options == vector[block.columns]).all(axis=1).any():
+            name = step.space.graph.prunable[block.columns[0]].name
+            raise ValueError(
+                f"The allocation gave {vector[block.columns]} channels to '{name}' (and what is "
+                "tied to it), which the space does not allow: see `step.space.choices`"
+            )
+    bounds = Bounds(step.space, step.cost, step.budget)
+    if bounds.violation(vector[None])[0] > 0:
+        least, most = bounds.ranges["flops"]
+        flops = int(step.cost(vector).flops[0])
+        raise ValueError(
+            f"The allocation gave a network of {flops:,} multiply-adds. The budget is {least:,} to "
+            f"{most:,}; `tfrcp.benchmark.into_window(step, vector)` brings a vector there"
+        )

@@ -1,0 +1,62 @@
+"""What all rows have in common: the recipe, the images, and a count of those that are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrcp import training
+from tfrcp.data.memory import MemorySplit
+
+_BATCH = 32  # images of a batch that is handed to a criterion
+
+
+def recipe(config: Mapping[str, Any]) -> training.Recipe:
+    """How every network is fine-tuned, but for the epochs and the learning rate.
+
+    Raises:
+        ValueError: If `config.finetune` asks for what would treat networks differently.
+    """
+    found = training.Recipe(**{**config["finetune"], "warmup_epochs": 0})
+    for name in ("patience", "keep_best", "distillation"):
+        if getattr(found, name):
+            raise ValueError(
+                f"`config.finetune.{name}` must be {type(getattr(found, name))()!r}: the benchmark "
+                "fine-tunes every network alike, from the first to the last epoch. "
+                f"Received: {getattr(found, name)!r}"
+            )
+    return found
+
+
+def first(split: MemorySplit, count: int) -> MemorySplit:
+    """The first images of a split; all if `count` is 0."""
+    count = count or split.size
+    return dataclasses.replace(split, images=split.images[:count], labels=split.labels[:count])
+
+
+class Counted(keras.utils.PyDataset):
+    """Batches that count the images which are read.
+
+    Args:
+        x: Images.
+        y: Labels.
+
+    Attributes:
+        images: Number of images that were read.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
+        super().__init__()
+        self._x, self._y, self.images = x, y, 0
+
+    def __len__(self) -> int:
+        return -(-len(self._y) // _BATCH)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        part = slice(index * _BATCH, (index + 1) * _BATCH)
+        self.images += len(self._y[part])
+        return self._x[part], self._y[part]

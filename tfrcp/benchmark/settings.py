@@ -1,0 +1,45 @@
+"""What the results of a benchmark depend on: kept beside them, and compared when it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfrcp import files
+
+# What names results, and so may change: a folder can get more rows, seeds and draws.
+_FREE = ("criteria", "allocations", "epochs_grid", "epochs_allocations", "samples", "samples_grid")
+_FREE += ("pool", "seeds")
+_SEARCH = ("params", "tolerance", "min_ratio", "max_ratio", "divisor", "fixed", "tied")
+_SEARCH += ("update", "calibration_images")
+
+
+def check(file: Path, config: Mapping[str, Any]) -> None:
+    """Writes the settings, or compares them with those that are there.
+
+    Args:
+        file: The file.
+        config: Nested dict of plain values.
+
+    Raises:
+        ValueError: If an entry differs, with both values.
+    """
+    config = json.loads(json.dumps(config))
+    settings = {key: config[key] for key in ("seed", "data", "model", "train", "finetune")}
+    for name in ("data_dir", "download"):
+        settings["data"].pop(name)
+    settings["search"] = {name: config["search"][name] for name in _SEARCH}
+    settings["benchmark"] = {k: v for k, v in config["benchmark"].items() if k not in _FREE}
+    if not file.exists():
+        files.write_text(file, json.dumps(settings, indent=1))
+    found = [
+        f"{field} was {old!r} and is now {new!r}"
+        for field, old, new in files.differences(json.loads(file.read_text()), settings)
+    ]
+    if found:
+        raise ValueError(
+            f"The benchmark in {file.parent} was made with another configuration: "
+            f"{'; '.join(found)}. Choose another --workdir."
+        )
