@@ -15,9 +15,10 @@ from tfrcp.data.prepare import prepare
 def remote(monkeypatch):
     """A data set `tiny` that downloads one compressed file for each split."""
 
+    base = tiny_builder(image_features(), {})
     with tfds.core.registered.skip_registration():
 
-        class Tiny(tiny_builder(image_features(), {})):
+        class Tiny(base):
             def _split_generators(self, dl_manager):
                 urls = {part: f"https://example.org/{part}.gz" for part in ("train", "test")}
                 found = dl_manager.download_and_extract(urls)
