@@ -50,7 +50,7 @@ def studies() -> ConfigDict:
     config.flops = (0.25, 0.1)  # the studies of epochs and samples take the least
     config.epochs = 4  # of fine-tuning, where they are not compared
     config.samples = 20  # networks that a search scores, likewise
-    config.seeds = 8
+    config.seeds = 6
     config.criteria = CRITERIA  # study "criteria", each under random search
     config.allocations = ALLOCATIONS  # study "search"; "ALLOCATION@CRITERION" for another criterion
     config.epochs_grid = (0, 1, 2, 4, 8, 16)  # study "epochs", for these allocations:
