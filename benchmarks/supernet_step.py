@@ -5,6 +5,9 @@ Random widths are drawn under no budget. Both functions are those of `fit`, with
 a round is one step of each, the order changes from round to round, and the ratio is the median over
 the rounds, with its 95 % interval by bootstrap.
 
+Measured (ResNet-20, 128 images of 32 pixels, two CPU cores that other programs kept busy): a step
+with two random widths costs 2.61 plain steps (95 % interval 2.33 to 4.00), one with four 4.20.
+
 python benchmarks/supernet_step.py [--network=resnet20] [--batch_size=128] [--image_size=32]
 """
 

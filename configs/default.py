@@ -40,6 +40,10 @@ def get_config() -> ConfigDict:
     config.search = ConfigDict()
     config.search.flops = 0.5  # share of the unpruned multiply-adds, or an absolute number
     config.search.params = config_dict.placeholder(float)  # upper bound of the weights, likewise
+    # Time per image as a share of the unpruned network's, measured on this machine: an upper bound,
+    # or with flops = 0 the target. Timed is the Keras model, or a format of config.export.
+    config.search.latency = config_dict.placeholder(float)
+    config.search.latency_format = ""
     config.search.tolerance = 0.005
     config.search.min_ratio = 0.1
     config.search.max_ratio = 1.0

@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import tfrcp
-from configs import default
+from configs import default, scratch
 from tfrcp import Budget, CostModel, SearchSpace, training
 from tfrcp.data import AUGMENTATIONS
 from tfrcp.models.imagenet_weights import normalisation
@@ -20,7 +20,7 @@ FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 NAMES = sorted(
     path.stem
     for path in FOLDER.glob("*.py")
-    if path.stem != "default" and not path.stem.startswith("benchmark_")
+    if path.stem not in ("default", "scratch") and not path.stem.startswith("benchmark_")
 )
 every_config = pytest.mark.parametrize("name", NAMES)
 
@@ -30,6 +30,11 @@ SHAPES = {
     "cifar10": ((32, 32, 3), 10),
     "imagenet2012": ((224, 224, 3), 1000),
 }
+
+
+def base(name):
+    """The configuration of every field that another one starts from."""
+    return scratch if name.startswith("scratch_") else default
 
 
 def module(name):
@@ -68,7 +73,7 @@ def test_it_has_the_fields_of_the_default_and_takes_no_others(name, parse):
     config = parse(name, "--config.search.max_trials=7", "--config.data.mean=(0.5,)")
     assert config.name == name and config.search.max_trials == 7
     assert config.data.mean == (0.5,)
-    assert set(fields(config)) == set(fields(default.get_config()))
+    assert set(fields(config)) == set(fields(base(name).get_config()))
     assert config.is_locked
     for part in (config, config.data, config.model, config.train, config.search, config.export):
         with pytest.raises(AttributeError, match="no_such_field"):
@@ -106,8 +111,11 @@ def test_two_are_two_objects(name):
 @every_config
 def test_recipes_and_strategy_are_valid(name):
     config = module(name).get_config().to_dict()
-    for part in ("train", "finetune"):
-        recipe = training.Recipe(**config[part])
+    for part in ("supernet", "train", "finetune"):
+        own = {name for name in ("random_widths", "under_budget") if name in config.get(part, ())}
+        if part not in config:
+            continue
+        recipe = training.Recipe(**{k: v for k, v in config[part].items() if k not in own})
         assert recipe.augment in {None, *AUGMENTATIONS}
         assert recipe.epochs > 0 or (part == "train" and config["model"]["base"])
     training.strategy(config["strategy"])
@@ -125,7 +133,12 @@ def test_the_network_is_there_and_can_be_pruned_as_told(name):
     search = config["search"]
     graph = tfrcp.trace(model)
     space = SearchSpace(
-        graph, search["min_ratio"], search["max_ratio"], search["divisor"], search["fixed"]
+        graph,
+        search["min_ratio"],
+        search["max_ratio"],
+        search["divisor"],
+        search["fixed"],
+        from_scratch=base(name) is scratch,
     )
     budget = Budget(search["flops"], search["params"], search["tolerance"])
     RandomSampler(space, CostModel(graph), budget, config["seed"])  # finds that it can be met
@@ -137,14 +150,15 @@ def test_the_network_is_there_and_can_be_pruned_as_told(name):
 def test_its_search_fields_are_arguments_of_the_search(name):
     config = module(name).get_config().to_dict()
     arguments = set(inspect.signature(tfrcp.RandomChannelSearch).parameters)
-    # The sampler chooses the class, and the stages how often it is made.
-    assert set(config["search"]) - {"sampler", "stages"} <= arguments
+    # The sampler chooses the class, and the stages how often it is made; times are measured first.
+    assert set(config["search"]) - {"sampler", "stages", "latency_format"} <= arguments
 
 
 @every_config
 def test_its_docstring_gives_the_command_the_time_and_what_was_measured(name):
     text = module(name).__doc__
-    assert f"python bin/prune.py --config=configs/{name}.py" in text
+    binary = "scratch" if base(name) is scratch else "prune"
+    assert f"python bin/{binary}.py --config=configs/{name}.py" in text
     if "Not run: no time and no accuracy was measured here." not in " ".join(text.split()):
         assert re.search(r"\d (s|seconds|min|minutes|h|hours)\b", text)
         assert re.search(r"\d ?%", text)

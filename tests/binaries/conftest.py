@@ -13,9 +13,6 @@ from absl import flags, logging
 from tests.binaries.running import BINARIES
 from tests.small_run import write_inputs
 
-OWN_FLAGS = ("config", "workdir", "model", "channels", "out", "min_ratio", "divisor", "measure")
-OWN_FLAGS += ("format", "batch_size", "threads", "study")
-
 
 @pytest.fixture
 def run(monkeypatch, capsys):
@@ -30,6 +27,7 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", [f"bin/{name}.py", *map(str, arguments)])
         monkeypatch.setattr(sys, "path", [str(BINARIES), *sys.path])
         capsys.readouterr()
+        before = set(flags.FLAGS)
         try:
             runpy.run_path(str(BINARIES / f"{name}.py"), run_name="__main__")
             status = 0
@@ -37,9 +35,8 @@ def run(monkeypatch, capsys):
             status = end.code or 0
         finally:
             sys.modules.pop("common", None)
-            for flag in list(flags.FLAGS):
-                if flag.split(".")[0] in OWN_FLAGS:
-                    delattr(flags.FLAGS, flag)
+            for flag in set(flags.FLAGS) - before:
+                delattr(flags.FLAGS, flag)
             logging.set_verbosity(verbosity)
         captured = capsys.readouterr()
         return status, captured.out, captured.err

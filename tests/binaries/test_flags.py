@@ -7,12 +7,13 @@ import pytest
 from tests.binaries.running import BENCHMARK, DIGITS, NAMES, assert_one_clear_line
 
 
-@pytest.mark.parametrize("name", [*NAMES, "profile", "benchmark"])
+@pytest.mark.parametrize("name", [*NAMES, "profile", "benchmark", "scratch", "prepare_data"])
 def test_help_tells_of_the_flags(run_at_once, name):
     process = run_at_once(name, "--help")
     assert process.returncode in (0, 1)  # absl says 1
     assert f"python bin/{name}.py" in process.stdout and process.stderr == ""
-    for flag in ("--model",) if name == "profile" else ("--config", "--workdir"):
+    own = {"profile": ("--model",), "prepare_data": ("--name", "--folder")}
+    for flag in own.get(name, ("--config", "--workdir")):
         assert f"{flag}:" in process.stdout
 
 

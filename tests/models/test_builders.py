@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import tfrcp
 import tfrcp.models as models
 from tests.models.counting import SMALL, convolutions, flops, images, trainable
 
@@ -222,3 +223,27 @@ def test_vgg16_needs_an_image_size():
 def test_unknown_network():
     with pytest.raises(ValueError, match="must be one of.*'resnet20'.*Received: name='resnet19'"):
         models.full_channels("resnet19")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [
+        ("resnet20", SMALL, {}),
+        ("resnet20", SMALL, {"shortcut": "B"}),
+        ("mobilenet_v1", (32, 32, 3), {}),
+        ("mobilenet_v2", (32, 32, 3), {}),
+    ],
+)
+def test_wider_than_the_original_costs_what_its_widths_say(name, shape, options):
+    full = models.full_channels(name, **options)
+    channels = [
+        width * 3 // 2 if i % 3 else max(width // 2, 1) for i, width in enumerate(full.values())
+    ]
+    build = getattr(models, name)
+    wide = tfrcp.trace(build(shape, channels=channels, **options))
+    assert {group.name: group.size for group in wide.prunable} == dict(
+        zip(full, channels, strict=True)
+    )
+    original = tfrcp.CostModel(tfrcp.trace(build(shape, **options)))
+    costs = original(np.array(channels))
+    assert tuple(int(value[0]) for value in costs) == tuple(tfrcp.CostModel(wide).full)

@@ -147,8 +147,8 @@ def test_whole_blocks_drop_out_more_often_towards_the_end():
     [
         ("resnet50", {"stride_in": 1}, "`stride_in` must be.*Received: stride_in=1"),
         ("resnet18", {"channels": [64] * 11}, "must have 12 entries.*'stage4_block2_conv1'"),
-        ("mobilenet_v2", {"channels": [33] + [1] * 24}, r"'stem_conv'.*\[1, 32\]. Received: 33"),
-        ("mobilenet_v3_large", {"channels": [0] * 30}, r"'stem_conv'.*\[1, 16\]. Received: 0"),
+        ("mobilenet_v2", {"channels": [-3] + [1] * 24}, r"'stem_conv'.*at least 1. Received: -3"),
+        ("mobilenet_v3_large", {"channels": [0] * 30}, r"'stem_conv'.*at least 1. Received: 0"),
         ("vgg16_imagenet", {"input_shape": (None, None, 3)}, "must state height and width"),
         ("vgg19_imagenet", {"input_shape": (32, 31, 3)}, "height and width of at least 32"),
         ("densenet121", {"input_shape": (28, 32, 3)}, "height and width of at least 29"),

@@ -49,6 +49,13 @@ def check(config: dict[str, Any]) -> None:
             "`config.search.stages` above 1 is for one process: networks are fine-tuned in between."
             f" Received: {config['search']['stages']}"
         )
+    if config["search"]["latency"] is not None and (
+        config["search"]["stages"] > 1 or role() is not None
+    ):
+        raise ValueError(
+            "`config.search.latency` is for one process and one stage: every machine measures "
+            f"another time. Received: {config['search']['latency']}"
+        )
     for path, least in (
         ("seed", 0),
         ("search.calibration_images", 2),

@@ -93,8 +93,10 @@ def _load_imagenet_weights(model: keras.Model, config: dict[str, Any]) -> None:
 
 
 def budget(options: dict[str, Any]) -> Budget:
-    """The budget of `config.search`."""
-    return Budget(_target(options["flops"]), _target(options["params"]), options["tolerance"])
+    """The budget of `config.search`; 0 multiply-adds stand for any, where the time is bounded."""
+    latency = options["latency"]
+    flops = None if latency is not None and not options["flops"] else _target(options["flops"])
+    return Budget(flops, _target(options["params"]), options["tolerance"], latency=latency)
 
 
 def space(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from tfrcp.cost import CostModel
 from tfrcp.deployment import kinds
 from tfrcp.evaluation import metric_for
 from tfrcp.graph.trace import trace
+from tfrcp.latency_model import LatencyModel
 from tfrcp.pipeline import inputs
 from tfrcp.pipeline.checks import SEARCHES, check
 from tfrcp.pipeline.comparing import compare, export
@@ -47,10 +49,17 @@ class Pipeline(Run):
         self.cost = CostModel(trace(self.model))
         self.budget, search = inputs.budget(config["search"]), config["search"]
         space = inputs.space(self.cost.graph, search)
-        # Draws all the candidates: finds out in seconds whether the budget can be met.
-        RandomChannelOracle(
-            space, self.cost, self.budget, search["objective"], search["max_trials"], config["seed"]
-        )
+        if search["latency"] is None or not self.workdir.stands("search", self.parts("search")):
+            # Draws all the candidates: finds out in seconds whether the budget can be met.
+            RandomChannelOracle(
+                space,
+                self.cost,
+                self.budget,
+                search["objective"],
+                search["max_trials"],
+                config["seed"],
+                latency=self._latency_model,
+            )
         if self.is_worker:
             return  # The chief keeps the working folder.
         smallest = self.cost(space.smallest).flops[0]
@@ -61,6 +70,20 @@ class Pipeline(Run):
                 "flops_full": self.cost.full.flops,
                 "feasible_min_ratio": float(smallest / self.cost.full.flops),
             },
+        )
+
+    @cached_property
+    def _latency_model(self) -> LatencyModel | None:
+        """What tells the time of candidates, where it is bounded; measures for some minutes."""
+        options = self.config["search"]
+        if options["latency"] is None:
+            return None
+        return LatencyModel(
+            self.model,
+            self.cost.graph,
+            format=options["latency_format"],
+            batch_size=self.config["evaluate"]["latency_batch_size"],
+            divisor=options["divisor"],
         )
 
     def prune(self) -> None:
@@ -162,13 +185,15 @@ class Pipeline(Run):
         if steps > 1:
             budget = self._budget_of(model, step or steps)
             options |= inputs.remaining(options, trace(model), self.cost.graph, last=last)
-        taken = ("flops", "params", "tolerance", "sampler", "stages")
+        taken = ("flops", "params", "tolerance", "sampler", "stages", "latency", "latency_format")
         tuner = SEARCHES[options["sampler"]](
             model,
             budget.flops,
             seed=self.config["seed"],
             params=budget.params,
             tolerance=budget.tolerance,
+            latency=budget.latency,
+            latency_model=self._latency_model,
             directory=str(self.workdir.path),
             project_name="search" if last else f"search_step{step}",
             batch_size=self.config["evaluate"]["batch_size"],

@@ -21,6 +21,7 @@ from tfrcp.pipeline.run import Run
 from tfrcp.pipeline.searching import SEARCHED, record
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.space import SearchSpace
+from tfrcp.training.scratch import check_recipe
 
 _SUPERNET, _ORIGINAL, _TRAINED = "supernet.keras", "original.keras", "trained.keras"
 _SPACE = ("min_ratio", "max_ratio", "divisor", "fixed", "tied")
@@ -49,6 +50,10 @@ class ScratchPipeline(Run):
         self.check_alone()
         self.recipes["supernet"] = _recipe(config["supernet"])
         check_recipes(self.recipes, self.strategy)
+        try:
+            check_recipe(self.recipes["supernet"], self.strategy)
+        except ValueError as error:
+            raise ValueError(f"`config.supernet`: {error}") from None
         search = config["search"]
         self.original = inputs.initial_model(config, self.data)
         metric_for(self.original, search["objective"])
@@ -192,7 +197,17 @@ class ScratchPipeline(Run):
     def _search(self, model: keras.Model) -> Any:
         """Scores the candidates, or as a worker some of them."""
         options, budget = self.config["search"], self._target
-        taken = ("flops", "params", "tolerance", "min_ratio", "max_ratio", "sampler", "stages")
+        taken = (
+            "flops",
+            "params",
+            "tolerance",
+            "min_ratio",
+            "max_ratio",
+            "sampler",
+            "stages",
+            "latency",
+            "latency_format",
+        )
         tuner = SEARCHES[options["sampler"]](
             model,
             budget.flops,
@@ -220,6 +235,11 @@ def _check(config: dict[str, Any]) -> None:
         raise ValueError(
             "`config.model.base` must be empty: nothing trained is pruned here. bin/prune.py does "
             f"that. Received: {config['model']['base']!r}"
+        )
+    if config["search"]["latency"] is not None:
+        raise ValueError(
+            "`config.search.latency` must be left out: times of the original network say little "
+            f"of the supernet's. Received: {config['search']['latency']}"
         )
     if config["search"]["stages"] != 1:
         raise ValueError(

@@ -22,6 +22,10 @@ image, `bytes` are on disk, `seconds` are wall time, `latency_ms` is millisecond
                         acceptance (share of the sampler's draws inside the budget),
                         images_holdout, images_calibration
     channels            {group name: {"kept": int, "full": int}} of the winner, in forward order
+    scratch             of pruning from scratch alone: random_widths, inherit, supernet_flops; there
+                        is no trained "before", the baseline is the supernet, and `training` holds
+                        "supernet" (with largest_loss, largest_accuracy, and likewise for smallest
+                        and random) and "winner"; "kept" may be above "full"
     stages              [{name, seconds}, ...] in the order that they ran
     training            {"base": ..., "finetune": ...}, each {"history": {"loss": [...],
                         "accuracy": [...], "val_loss": [...], "val_accuracy": [...]}}, per epoch
@@ -65,7 +69,13 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
     # Matplotlib is imported when a report is written, not before.
     from tfrcp.report import candidates, drawing, network, page
 
-    draws = (candidates.accuracy_flops, candidates.scores, network.channels, network.training)
+    draws = (
+        candidates.accuracy_flops,
+        candidates.scores,
+        network.channels,
+        network.supernet,
+        network.training,
+    )
     workdir = pathlib.Path(workdir)
     metrics = _read(workdir / "metrics.json")
     folder = workdir / "plots"

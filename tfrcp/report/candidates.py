@@ -15,6 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from tfrcp.report.drawing import BLACK, BLUE, ORANGE, PALE, PALE_BLUE, WIDTH, limits, percent_ticks
 from tfrcp.report.reading import (
     Metrics,
+    baseline_name,
+    baseline_ratio,
     budget_ratio,
     is_accuracy,
     is_number,
@@ -38,13 +40,13 @@ def scores(metrics: Metrics) -> Figure | None:
     marks = [("median", float(np.median(values)), BLUE)]
     marks += [("winner", best["score"], ORANGE)] if best else []
     low, high = limits(bins)
-    beyond = False
+    name, beyond = baseline_name(metrics), False
     if is_number(baseline):
         # Drawn to scale, a baseline far away would squeeze all candidates into a corner.
         reach = 1.5 * (high - low)
         beyond = not low - reach <= baseline <= high + reach
         if not beyond:
-            marks.append(("unpruned", baseline, BLACK))
+            marks.append((name, baseline, BLACK))
             low, high = limits([*bins, baseline])
     axes.hist(values, bins, color=PALE_BLUE, edgecolor="white", linewidth=0.6)
     top = axes.get_ylim()[1]
@@ -64,7 +66,7 @@ def scores(metrics: Metrics) -> Figure | None:
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )
     if beyond:
-        text = f"unpruned {candidate_score(metrics, baseline)}"
+        text = f"{name} {candidate_score(metrics, baseline)}"
         right = baseline > high
         axes.text(
             1.0 if right else 0.0,
@@ -78,7 +80,8 @@ def scores(metrics: Metrics) -> Figure | None:
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])
     axes.spines["left"].set_bounds(0, top)
     axes.set_xlabel(_score_axis(metrics, axes.xaxis))
-    axes.set_title(f"{len(values):,} random candidates, scored before fine-tuning")
+    how = "before fine-tuning" if name == "unpruned" else "on the supernet's weights"
+    axes.set_title(f"{len(values):,} random candidates, scored {how}")
     return figure
 
 
@@ -95,7 +98,7 @@ def accuracy_flops(metrics: Metrics) -> Figure | None:
     window = []
     if target is not None and is_number(tolerance):
         window = [target - tolerance, target + tolerance]
-    best = winner(metrics)
+    best, name, whole = winner(metrics), baseline_name(metrics), baseline_ratio(metrics)
     figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
     panels = figure.subplots(1, 2 if is_number(baseline) else 1, squeeze=False)[0]
     for axes in panels:
@@ -125,18 +128,20 @@ def accuracy_flops(metrics: Metrics) -> Figure | None:
             color=ORANGE,
         )
     if is_number(baseline):
-        panels[0].scatter(1.0, baseline, 50, color=BLACK, marker="s", zorder=5)
+        panels[0].scatter(whole, baseline, 50, color=BLACK, marker="s", zorder=5)
         above = baseline >= np.median(y)
         panels[0].annotate(
-            f"unpruned {candidate_score(metrics, baseline)}",
-            (1.0, baseline),
+            f"{name} {candidate_score(metrics, baseline)}",
+            (whole, baseline),
             xytext=(6, 8 if above else -8),
             textcoords="offset points",
             horizontalalignment="right",
             verticalalignment="bottom" if above else "top",
         )
-        panels[0].set(xlim=(0.0, 1.06), ylim=limits([*y, baseline], 0.12))
-        panels[0].set_title("Candidates and unpruned network")
+        panels[0].set(xlim=(0.0, 1.06 * max(whole, 1.0)), ylim=limits([*y, baseline], 0.12))
+        panels[0].set_title(
+            "Candidates and " + ("unpruned network" if name == "unpruned" else name)
+        )
     figure.supxlabel(f"multiply-adds per image, share of the unpruned {count(full)}", fontsize=9.5)
     return figure
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfrcp.report.drawing import BLUE, ORANGE, PALE, WIDTH, percent_ticks
+from tfrcp.report.drawing import BLACK, BLUE, ORANGE, PALE, WIDTH, percent_ticks
 from tfrcp.report.reading import Metrics, histories, section
 from tfrcp.report.units import percent
 
@@ -26,6 +26,7 @@ def channels(metrics: Metrics) -> Figure | None:
     kept, full = (np.array([group[key] for group in groups.values()]) for key in ("kept", "full"))
     columns = 2 if len(names) > 30 and max(map(len, names)) <= 24 else 1
     rows = math.ceil(len(names) / columns)
+    most = max(1.0, float((kept / full).max()))  # from scratch, widths beyond the original ones
     figure = Figure(figsize=(WIDTH, 0.9 + 0.19 * rows), layout="constrained")
     figure.get_layout_engine().set(wspace=0.06)
     panels = figure.subplots(1, columns, squeeze=False)[0]
@@ -36,12 +37,12 @@ def channels(metrics: Metrics) -> Figure | None:
         axes.barh(places, kept[part] / full[part], height=0.72, color=BLUE)
         for place, few, many in zip(places, kept[part], full[part], strict=True):
             text = f"{few} of {many}"
-            axes.text(1.02, place, text, fontsize=8, verticalalignment="center_baseline")
+            axes.text(most + 0.02, place, text, fontsize=8, verticalalignment="center_baseline")
         axes.set_yticks(places, names[part], fontsize=8)
         axes.tick_params(axis="y", length=0)
-        axes.set_xticks([0.0, 0.5, 1.0])
+        axes.set_xticks(np.arange(0.0, most + 0.01, 0.5))
         axes.xaxis.set_major_formatter(percent_ticks())
-        axes.set(xlim=(0.0, 1.0), ylim=(rows - 0.4, -0.6))
+        axes.set(xlim=(0.0, most), ylim=(rows - 0.4, -0.6))
         axes.spines[["left", "bottom"]].set_visible(False)
     figure.suptitle(
         f"The winner keeps {kept.sum():,} of {full.sum():,} channels in {len(names)} groups",
@@ -77,6 +78,24 @@ def training(metrics: Metrics) -> Figure | None:
     for axes, key in zip(panels[:, 0], shown, strict=True):
         axes.set_ylabel(key)
     figure.align_ylabels(panels[:, 0])
+    return figure
+
+
+def supernet(metrics: Metrics) -> Figure | None:
+    """Accuracy and loss of three widths of a supernet over the epochs of its training."""
+    history = section(metrics, "training", "supernet", "history")
+    if len(history.get("loss") or []) < 2:
+        return None
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        for role, color in (("largest", BLUE), ("random", ORANGE), ("smallest", BLACK)):
+            values = np.array(history.get(f"{role}_{kind}") or [], dtype=float)
+            axes.plot(1 + np.arange(len(values)), values, color=color, label=role)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+        axes.set(xlabel="epoch", ylabel=f"{kind}, training images")
+    figure.axes[0].yaxis.set_major_formatter(percent_ticks())
+    figure.axes[1].legend(frameon=False)
+    figure.axes[0].set_title("Training of the supernet at three widths")
     return figure
 
 

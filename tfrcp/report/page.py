@@ -42,7 +42,7 @@ pre { background: #f5f5f5; padding: .8rem 1rem; overflow-x: auto; font-size: .81
 # Name of a picture: what it is, for those who cannot see it, and the caption.
 PICTURES = {
     "accuracy_flops": (
-        "Scores of the candidates and the unpruned network against their multiply-adds",
+        "Scores of the candidates and of the whole network against their multiply-adds",
         "Every dot is one random candidate: inherited weights, no training. The right panel "
         "enlarges the budget.",
     ),
@@ -55,6 +55,11 @@ PICTURES = {
         "Bars of the kept channels in each group",
         "Groups in the order in which an image passes them. Channels that are added together, as "
         "along residual connections, form one group.",
+    ),
+    "supernet": (
+        "Curves of accuracy and loss of three widths of the supernet over the epochs",
+        "The supernet as it is, at its smallest, and the mean of the random widths, each on the "
+        "training images with the batch statistics of its own width.",
     ),
     "training": (
         "Curves of accuracy and loss over the epochs",
@@ -83,7 +88,7 @@ def html(metrics: Metrics, pictures: Mapping[str, bytes]) -> str:
             "What the candidates reach", _search(metrics), pictures, "accuracy_flops", "scores"
         ),
         _section("What the winner keeps", [], pictures, "channels"),
-        _section("Training", trainings(metrics), pictures, "training"),
+        _section("Training", trainings(metrics), pictures, "supernet", "training"),
         _stages(metrics),
         "<h2>Method</h2>",
         "<ol>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in method(metrics)) + "</ol>",
@@ -153,13 +158,16 @@ def _search(metrics: Metrics) -> list[str]:
     smallest = section(metrics, "budget").get("feasible_min_ratio")
     sentences = []
     if best:
-        text = f"Before fine-tuning the winner scores {candidate_score(metrics, best['score'])}"
-        text += " on the holdout images"
+        scratch = section(metrics, "scratch")
+        text = "On the supernet's weights" if scratch else "Before fine-tuning"
+        text += (
+            f" the winner scores {candidate_score(metrics, best['score'])} on the holdout images"
+        )
         if is_number(tested):
             text += f" and {percent(tested)} on the test images"
         if is_number(search.get("baseline_score")):
             baseline = candidate_score(metrics, search["baseline_score"])
-            text += f"; the unpruned network scores {baseline}"
+            text += f"; the {'whole supernet' if scratch else 'unpruned network'} scores {baseline}"
         sentences.append(f"{text}.")
     if is_number(search.get("acceptance")):
         share = percent(search["acceptance"])

@@ -46,13 +46,29 @@ def budget_ratio(metrics: Metrics) -> float | None:
     return target if is_number(target) else None
 
 
+def baseline_name(metrics: Metrics) -> str:
+    """What the network is called whose score stands beside the candidates'."""
+    return "whole supernet" if section(metrics, "scratch") else "unpruned"
+
+
+def baseline_ratio(metrics: Metrics) -> float:
+    """Its multiply-adds as a ratio of the unpruned, or from scratch the original, network's."""
+    full = section(metrics, "budget").get("flops_full")
+    own = section(metrics, "scratch").get("supernet_flops")
+    return own / full if own and full else 1.0
+
+
 def histories(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
     """What was measured in every epoch of each training, under a title for it."""
-    titles = {"base": "Training of the unpruned network", "finetune": "Fine-tuning of the winner"}
+    titles = {
+        "base": "Training of the unpruned network",
+        "finetune": "Fine-tuning of the winner",
+        "winner": "Training of the winner",
+    }
     found = {}
     for name in section(metrics, "training"):
         history = section(metrics, "training", name, "history")
         keys = [key for key in ("accuracy", "val_accuracy", "loss", "val_loss") if history.get(key)]
-        if keys:
+        if keys and name != "supernet":  # whose widths have a picture of their own
             found[titles.get(name, name)] = {key: list(history[key]) for key in keys}
     return found

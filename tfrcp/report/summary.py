@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tfrcp.report import scratch
 from tfrcp.report.comparison import latency_verdict
 from tfrcp.report.reading import (
     Metrics,
+    baseline_name,
     budget_ratio,
     histories,
     is_accuracy,
@@ -23,9 +25,11 @@ def headline(metrics: Metrics) -> str:
     """The outcome in one to three sentences."""
     before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
     if is_number(after.get("test_accuracy")):
-        return f"{_outcome(metrics)} {latency_verdict(metrics)}".rstrip()
+        outcome = scratch.headline(metrics) if section(metrics, "scratch") else _outcome(metrics)
+        return f"{outcome} {latency_verdict(metrics)}".rstrip()
     if winner(metrics):
-        return f"{_found(metrics)} It has not been fine-tuned and tested yet."
+        step = "trained" if section(metrics, "scratch") else "fine-tuned"
+        return f"{_found(metrics)} It has not been {step} and tested yet."
     if is_number(before.get("test_accuracy")):
         return f"The unpruned network classifies {_right(metrics, before)}. Nothing is pruned yet."
     return "Nothing has been pruned or measured yet."
@@ -57,7 +61,8 @@ def _found(metrics: Metrics) -> str:
     text += f" scores {candidate_score(metrics, best['score'])} on the holdout images"
     baseline = section(metrics, "search").get("baseline_score")
     if is_number(baseline):
-        text += f"; the unpruned network scores {candidate_score(metrics, baseline)}"
+        name = baseline_name(metrics).replace("unpruned", "unpruned network")
+        text += f"; the {name} scores {candidate_score(metrics, baseline)}"
     return f"{text}."
 
 
@@ -68,7 +73,7 @@ def candidate_score(metrics: Metrics, score: float) -> str:
 
 def trainings(metrics: Metrics) -> list[str]:
     """How long each training was and where it ended, one sentence each."""
-    sentences = []
+    sentences = scratch.trainings(metrics)
     for title, history in histories(metrics).items():
         epochs = max(map(len, history.values()))
         ends = [
@@ -88,7 +93,8 @@ def method(metrics: Metrics) -> list[str]:
     criterion = f" {search['criterion']}" if search.get("criterion") else ""
     holdout = f"{search['images_holdout']:,} " if search.get("images_holdout") else ""
     window = budget_window(metrics)
-    total = f", and the whole takes {window} of the unpruned network's multiply-adds"
+    network = "original" if section(metrics, "scratch") else "unpruned"
+    total = f", and the whole takes {window} of the {network} network's multiply-adds"
     repair = ""
     if search.get("images_calibration"):
         images = search["images_calibration"]
@@ -100,6 +106,7 @@ def method(metrics: Metrics) -> list[str]:
     }.get(sampler, "are drawn at random")
     return [
         *_steps(metrics),
+        *([scratch.method(metrics)] if section(metrics, "scratch") else []),
         f"The widths of {f'{trials:,} candidates' if trials > 1 else 'a candidate'} {way}: each "
         f"group of coupled channels gets one of its own{total if window else ''}.",
         f"Inside a group, the criterion{criterion} decides which channels stay; a candidate "

@@ -67,7 +67,7 @@ def fit_supernet(
         FloatingPointError: Loss or weights are no longer finite.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    _check(recipe, strategy)
+    check_recipe(recipe, strategy)
     replicas = strategy.num_replicas_in_sync
 
     def batches_of(epoch: int) -> tf.data.Dataset:
@@ -80,6 +80,7 @@ def fit_supernet(
     history: History = {name: [] for name in [*names, "seconds"]}
     if not recipe.epochs:
         return history
+    steps = count_steps(batches_of(0))
     with strategy.scope():
         worker = stand_in(model, recipe.precision)
         supernet = Supernet(
@@ -92,7 +93,7 @@ def fit_supernet(
             seed=seed,
         )
         supernet.compile(
-            recipe.optimizer(worker, count_steps(batches_of(0))),
+            recipe.optimizer(worker, steps),
             crossentropy(worker, label_smoothing=recipe.label_smoothing),
         )
         supernet.optimizer.build(supernet.trainable_variables)
@@ -107,7 +108,12 @@ def fit_supernet(
     for epoch in range(done, recipe.epochs):
         start = time.perf_counter()
         logs = supernet.fit(
-            batches_of(epoch), initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0
+            batches_of(epoch),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=steps,  # else several devices count an empty batch at the end
+            shuffle=False,
+            verbose=0,
         ).history
         for name in names:
             history[name].append(float(logs[name][0]))
@@ -122,8 +128,8 @@ def fit_supernet(
     return history
 
 
-def _check(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
-    """Refuses what a supernet cannot be trained with."""
+def check_recipe(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
+    """Raises a ValueError for what a supernet cannot be trained with."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy | tf.distribute.TPUStrategy):
         raise ValueError(
             "A supernet is trained on one machine, on one device or several GPUs: its widths are "
@@ -150,6 +156,6 @@ def _line(history: History, roles: tuple[str, ...], epochs: int) -> str:
     done = len(history["loss"])
     parts = [f"epoch {done}/{epochs}: loss {history['loss'][-1]:.4f}, accuracy"]
     parts.append(", ".join(f"{role} {history[f'{role}_accuracy'][-1]:.2%}" for role in roles))
-    left = (epochs - done) * sorted(history["seconds"])[done // 2]
+    left = (epochs - done) * sorted(history["seconds"])[(done - 1) // 2]
     time_left = f", {duration(left)} left" if left else ""
     return f"{' '.join(parts)}, {duration(history['seconds'][-1])}{time_left}"

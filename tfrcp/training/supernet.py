@@ -98,7 +98,7 @@ class Supernet(keras.Model):
                 "`distillation` needs a model with one output [batch, classes]. Received: outputs "
                 f"{[tuple(x.shape) for x in model.outputs]}"
             )
-        super().__init__(name=name or f"supernet_{model.name}")
+        super().__init__(name=name or f"supernet_{model.name}", dtype=model.dtype_policy)
         self.model, self.graph, self.space = model, graph, space
         self._widths = Widths(graph, model)
         sampler = RandomSampler(space, CostModel(graph), budget or _ALL, seed)
@@ -226,7 +226,7 @@ class _Imitation(keras.losses.Loss):
     """How far predictions are from those of the whole model; see `distillation`."""
 
     def __init__(self, temperature: float, probabilities: bool) -> None:
-        super().__init__()
+        super().__init__(name="imitation")
         self._temperature, self._probabilities = temperature, probabilities
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
