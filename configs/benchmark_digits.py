@@ -2,7 +2,7 @@
 
 python bin/benchmark.py --config=configs/benchmark_digits.py
 
-Measured on two CPU cores that other work kept busy: 282 cells took 20 minutes of CPU, and an hour by
+Measured on two CPU cores that other work kept busy: 282 cells took 20 minutes of CPU, an hour by
 the clock for two processes in one folder. At a tenth of the multiply-adds random pruning reached
 94.3 % of the test images (the base 97.8 %); docs/benchmark.md has the tables.
 """
