@@ -9,7 +9,8 @@ Measured (ResNet-20 on digits at 25 % of the multiply-adds, 15 epochs of fine-tu
 unpruned networks 98.72 %): plain fine-tuning reaches 98.27 % ± 0.69 on the 359 test images, a share
 of 0.5 98.77 % ± 0.42, a share of 0.9 98.44 % ± 0.32. Seed by seed the gains are +0.50 ± 0.46 and
 +0.17 ± 0.58 points: the first is above 0 for three seeds and 0 for two, the second is within the
-spread.
+spread. ResNet-20 on CIFAR-10 stored as JPEG, at 50 %, 2 epochs, one seed: 83.53 % and with a share
+of 0.5 84.80 % of the 10,000 test images (the unpruned network 88.16 %).
 
 python -m benchmarks.distillation [--config=digits_resnet20] [--flops=0.25] [--seeds=5]
 """

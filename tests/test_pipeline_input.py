@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import types
 
 import keras
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from tests.search.small_search import images, network
 from tests.small_run import config, write_inputs
 from tfrcp.pipeline import Pipeline
+from tfrcp.pipeline.checks import check_recipes
+from tfrcp.training import Recipe
 
 
 def bad_arrays(folder, name, **arrays):
@@ -193,3 +196,16 @@ def test_a_folder_that_cannot_be_written_is_refused(bad, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written.*--workdir"):
         Pipeline(config(bad), tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 7}, "`config.finetune`: `batch_size` must be a multiple .*devices, 2"),
+        ({"jit_compile": True}, "`config.finetune`: `jit_compile=True` works on one device only"),
+    ],
+)
+def test_recipes_that_do_not_go_with_the_devices(changes, message):
+    two = types.SimpleNamespace(num_replicas_in_sync=2)
+    with pytest.raises(ValueError, match=message):
+        check_recipes({"train": Recipe(), "finetune": Recipe(**changes)}, two)

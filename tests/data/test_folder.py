@@ -47,9 +47,10 @@ def test_as_a_stream_the_images_are_those_in_memory(folder):
     assert stream.train.arrays(4)[0].shape[0] == 4
 
 
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("augment", [None, "shift", "cifar", "imagenet"])
-def test_a_streamed_epoch_is_a_function_of_its_number(folder, augment):
-    split = data.load(str(folder), image_size=8, stream=True).train
+def test_an_epoch_is_a_function_of_its_number(folder, augment, stream):
+    split = data.load(str(folder), image_size=8, stream=stream).train
 
     def epoch(number):
         options = {"shuffle": True, "augment": augment, "seed": 3, "epoch": number}
@@ -62,8 +63,9 @@ def test_a_streamed_epoch_is_a_function_of_its_number(folder, augment):
     assert first.shape == (split.size, 8, 8, 3)
 
 
-def test_a_random_part_is_resized(folder):
-    split = data.load(str(folder), image_size=8, stream=True).train
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_random_part_is_resized(folder, stream):
+    split = data.load(str(folder), image_size=8, stream=stream).train
     plain = split.arrays()[0]
     changed = [stacked(split.dataset(5, augment="imagenet", seed=seed))[0] for seed in range(4)]
     for images in changed:

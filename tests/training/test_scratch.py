@@ -34,12 +34,13 @@ from tfrcp.training import Recipe, strategy
 
 both = strategy("mirrored", devices=["CPU:0", "CPU:1"])
 recipe = Recipe(epochs=1, batch_size=8, warmup_epochs=0, distillation=0.5, label_smoothing=0.1)
-uneven = lambda epoch: train(epoch).unbatch().take(30).batch(8)
-(single, one), (double, two) = fit(None, recipe=recipe), fit(None, recipe=recipe, strategy=both)
-_, rest = fit(None, recipe=recipe, strategy=both, batches=uneven)
+whole = lambda epoch: train(epoch).take(3)
+uneven = lambda epoch: train(epoch).unbatch().take(30).batch(8)  # its last batch is left out
+single, one = fit(None, recipe=recipe, batches=whole)
+double, two = fit(None, recipe=recipe, batches=uneven, strategy=both)
 weights = zip(single.get_weights(), double.get_weights(), strict=True)
 apart = max(float(np.abs(a - b).max()) for a, b in weights)
-print(json.dumps({"histories": [one, two], "apart": apart, "rest": rest["loss"]}))
+print(json.dumps({"histories": [one, two], "apart": apart}))
 """
 
 
@@ -78,7 +79,6 @@ def test_two_devices_train_as_one_does():
     for name in scores(single):
         assert double[name] == pytest.approx(single[name], abs=1e-4)
     assert result["apart"] < 1e-4
-    assert 0 < result["rest"][0] < 10
 
 
 def test_half_precision_reaches_the_model():

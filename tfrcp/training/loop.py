@@ -219,6 +219,25 @@ def distillation(teacher: Any, student: Any, temperature: float) -> Any:
     return temperature**2 * ops.sum(ops.exp(p) * (p - q), axis=-1)
 
 
+class Imitation(keras.losses.Loss):
+    """How far predictions are from others, as `distillation` has it, of outputs of one model.
+
+    Args:
+        temperature: Float above 0.
+        probabilities: Whether outputs are those of a softmax, else logits.
+    """
+
+    def __init__(self, temperature: float, probabilities: bool) -> None:
+        super().__init__(name="imitation")
+        self._temperature, self._probabilities = temperature, probabilities
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Nats [batch]."""
+        if self._probabilities:
+            y_true, y_pred = (ops.log(y + keras.config.epsilon()) for y in (y_true, y_pred))
+        return distillation(y_true, y_pred, self._temperature)
+
+
 def _logits(model: keras.Model, outputs: Any) -> Any:
     """Outputs as logits: those of a softmax up to a constant, which no softmax sees."""
     if not ends_in_softmax(model):

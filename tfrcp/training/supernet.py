@@ -8,17 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
+from tfrcp.data.arrays import check_int
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.trace import trace
 from tfrcp.inheritance import check_channels
 from tfrcp.losses import ends_in_softmax
 from tfrcp.search.samplers import RandomSampler
 from tfrcp.space import SearchSpace
-from tfrcp.training.loop import distillation
+from tfrcp.training.loop import Imitation
 from tfrcp.training.widths import Widths
 
 _DRAWS = 4096
@@ -106,7 +106,7 @@ class Supernet(keras.Model):
         self._table = np.stack([space.smallest, *_draw(sampler, random_widths and _DRAWS)])
         self._sizes = self._widths.sizes(self._table)
         self._random_widths = random_widths
-        self._imitation = _Imitation(temperature, ends_in_softmax(model))
+        self._imitation = Imitation(temperature, ends_in_softmax(model))
         self._share = float(distillation)
         self._step = self.add_weight(
             name="step",
@@ -222,20 +222,6 @@ class Supernet(keras.Model):
             self._means[f"{role}_accuracy"].update_state(_hits(y, outputs))
 
 
-class _Imitation(keras.losses.Loss):
-    """How far predictions are from those of the whole model; see `distillation`."""
-
-    def __init__(self, temperature: float, probabilities: bool) -> None:
-        super().__init__(name="imitation")
-        self._temperature, self._probabilities = temperature, probabilities
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Nats [batch], from the outputs of the whole model and of a narrow one."""
-        if self._probabilities:
-            y_true, y_pred = (ops.log(y + keras.config.epsilon()) for y in (y_true, y_pred))
-        return distillation(y_true, y_pred, self._temperature)
-
-
 def _draw(sampler: RandomSampler, count: int) -> list[np.ndarray]:
     """So many vectors, or all that there are."""
     vectors: list[np.ndarray] = []
@@ -303,10 +289,7 @@ def _check(
                 f"channel counts `space.largest`. Received: {most} channels for group "
                 f"'{group.name}', which has {group.size}"
             )
-    if isinstance(random_widths, bool) or not isinstance(random_widths, int) or random_widths < 0:
-        raise ValueError(
-            f"`random_widths` must be an int of at least 0. Received: {random_widths!r}"
-        )
+    check_int("random_widths", random_widths, 0)
     if not isinstance(distillation, int | float) or not 0 <= distillation <= 1:
         raise ValueError(
             f"`distillation` must be a number in [0, 1]. Received: distillation={distillation!r}"
