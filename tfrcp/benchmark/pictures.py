@@ -125,7 +125,7 @@ def samples(title: str, rows: Sequence[Row], pool: Pool | None) -> Figure | None
         axes.set_xticks(ticks, [str(m) for m in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(percent_ticks())
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="upper left")
     left.set_ylabel("accuracy of the best-scored draw")
     figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=10.5)
     figure.supxlabel("m, the number of draws", fontsize=9.5)
