@@ -125,7 +125,9 @@ def samples(title: str, rows: Sequence[Row], pool: Pool | None) -> Figure | None
         axes.set_xticks(ticks, [str(m) for m in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(percent_ticks())
-        axes.legend(frameon=False, loc="upper left")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low - 0.3 * (high - low), high)  # room for the legend
+        axes.legend(frameon=False, loc="lower right")
     left.set_ylabel("accuracy of the best-scored draw")
     figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=10.5)
     figure.supxlabel("m, the number of draws", fontsize=9.5)
