@@ -17,16 +17,17 @@ from tfrcp.pipeline.run import Run
 WHEN = ("before", "after")
 
 
-def compare(run: Run, files: dict[str, str], *, trained: Sequence[str] = WHEN) -> None:
+def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[str] = WHEN) -> None:
     """Records accuracy on the test split, costs, and time per image, under "results".
 
     Args:
         run: The run.
-        files: Maps "before" and "after" to .keras files of the working folder.
+        files: Maps "before" and "after" to .keras files of the working folder, and the stages that
+            make them.
         trained: Which of them are trained: the accuracy of others says nothing and is left out.
     """
     options = run.config["evaluate"]
-    networks = {name: run.workdir.load_model(file, "finetune") for name, file in files.items()}
+    networks = {name: run.workdir.load_model(*made) for name, made in files.items()}
     test = run.data.test.dataset(options["batch_size"])
     images, _ = run.data.holdout.arrays(options["latency_batch_size"])
     times = latency.measure(networks, images, batch_size=options["latency_batch_size"])
@@ -35,7 +36,7 @@ def compare(run: Run, files: dict[str, str], *, trained: Sequence[str] = WHEN) -
         full = CostModel(trace(model)).full
         results = {
             **{key: int(value) for key, value in full._asdict().items()},
-            "bytes": (run.workdir / files[name]).stat().st_size,
+            "bytes": (run.workdir / files[name][0]).stat().st_size,
             "latency_ms": times[name].median,
         }
         if name in trained:

@@ -15,10 +15,10 @@ from tfrcp.evaluation import metric_for
 from tfrcp.graph.trace import trace
 from tfrcp.latency_model import LatencyModel
 from tfrcp.pipeline import inputs
-from tfrcp.pipeline.checks import SEARCHES, check
+from tfrcp.pipeline.checks import check
 from tfrcp.pipeline.comparing import compare, export
 from tfrcp.pipeline.run import BASE, Run
-from tfrcp.pipeline.searching import SEARCHED, record
+from tfrcp.pipeline.searching import SEARCHED, record, search
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
@@ -47,30 +47,22 @@ class Pipeline(Run):
         self.model = inputs.initial_model(config, self.data)
         metric_for(self.model, config["search"]["objective"])
         self.cost = CostModel(trace(self.model))
-        self.budget, search = inputs.budget(config["search"]), config["search"]
-        space = inputs.space(self.cost.graph, search)
-        if search["latency"] is None or not self.workdir.stands("search", self.parts("search")):
+        options = config["search"]
+        self.budget = inputs.budget(options)
+        space = inputs.space(self.cost.graph, options)
+        if options["latency"] is None or not self.workdir.stands("search", self.parts("search")):
             # Draws all the candidates: finds out in seconds whether the budget can be met.
             RandomChannelOracle(
                 space,
                 self.cost,
                 self.budget,
-                search["objective"],
-                search["max_trials"],
+                options["objective"],
+                options["max_trials"],
                 config["seed"],
                 latency=self._latency_model,
             )
-        if self.is_worker:
-            return  # The chief keeps the working folder.
-        smallest = self.cost(space.smallest).flops[0]
-        self.describe(
-            budget={
-                "flops_target": self.budget.flops,
-                "tolerance": self.budget.tolerance,
-                "flops_full": self.cost.full.flops,
-                "feasible_min_ratio": float(smallest / self.cost.full.flops),
-            },
-        )
+        if not self.is_worker:  # The chief keeps the working folder.
+            self.describe(self.cost, self.budget, space.smallest)
 
     @cached_property
     def _latency_model(self) -> LatencyModel | None:
@@ -134,8 +126,7 @@ class Pipeline(Run):
         self.check_alone()
         with self.stage("evaluate") as needed:
             if needed:
-                self.workdir.load_model(BASE, "train")
-                compare(self, {"before": BASE, "after": _AFTER})
+                compare(self, {"before": (BASE, "train"), "after": (_AFTER, "finetune")})
 
     def export(self) -> None:
         """Makes the files in `export/`, whose answers are compared with the model's."""
@@ -185,26 +176,8 @@ class Pipeline(Run):
         if steps > 1:
             budget = self._budget_of(model, step or steps)
             options |= inputs.remaining(options, trace(model), self.cost.graph, last=last)
-        taken = ("flops", "params", "tolerance", "sampler", "stages", "latency", "latency_format")
-        tuner = SEARCHES[options["sampler"]](
-            model,
-            budget.flops,
-            seed=self.config["seed"],
-            params=budget.params,
-            tolerance=budget.tolerance,
-            latency=budget.latency,
-            latency_model=self._latency_model,
-            directory=str(self.workdir.path),
-            project_name="search" if last else f"search_step{step}",
-            batch_size=self.config["evaluate"]["batch_size"],
-            log_dir=str(self.workdir / "tensorboard") if self.config["tensorboard"] else None,
-            **{key: value for key, value in options.items() if key not in taken},
-        )
-        holdout = self.data.holdout.arrays()
-        tuner.search(
-            self.data.train.dataset(self.config["evaluate"]["batch_size"]), validation_data=holdout
-        )
-        return tuner
+        project = "search" if last else f"search_step{step}"
+        return search(self, model, budget, options, project, latency_model=self._latency_model)
 
     def _budget_of(self, model: keras.Model, step: int) -> Budget:
         """The budget of a step in absolute numbers: its tolerance is that of the whole way."""

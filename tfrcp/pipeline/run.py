@@ -11,10 +11,13 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 import tensorflow as tf
 
 import tfrcp
 from tfrcp import report, training
+from tfrcp.budget import Budget
+from tfrcp.cost import CostModel
 from tfrcp.pipeline.checks import check_recipes
 from tfrcp.pipeline.inputs import load_data
 from tfrcp.pipeline.outcome import outcome
@@ -107,8 +110,15 @@ class Run:
                 "other stages on one machine, on the same --workdir with --config.strategy=auto."
             )
 
-    def describe(self, **more: Any) -> None:
-        """Records what the run is: in `metrics.json`."""
+    def describe(self, cost: CostModel, budget: Budget, smallest: np.ndarray, **more: Any) -> None:
+        """Records what the run is: in `metrics.json`.
+
+        Args:
+            cost: Of the unpruned network.
+            budget: Of the pruned one.
+            smallest: The least channel vector of the space, int array [prunable groups].
+            **more: Further parts.
+        """
         data = self.data
         self.workdir.update(
             name=self.config["name"],
@@ -125,6 +135,12 @@ class Run:
                 "classes": data.classes,
                 "input_shape": list(data.input_shape),
                 **{name: getattr(data, name).size for name in ("train", "holdout", "test")},
+            },
+            budget={
+                "flops_target": budget.flops,
+                "tolerance": budget.tolerance,
+                "flops_full": cost.full.flops,
+                "feasible_min_ratio": float(cost(smallest).flops[0] / cost.full.flops),
             },
             **more,
         )

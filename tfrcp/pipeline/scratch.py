@@ -15,10 +15,10 @@ from tfrcp.deployment import kinds
 from tfrcp.evaluation import metric_for
 from tfrcp.graph.trace import trace
 from tfrcp.pipeline import inputs
-from tfrcp.pipeline.checks import SEARCHES, builder, check, check_recipes
+from tfrcp.pipeline.checks import builder, check
 from tfrcp.pipeline.comparing import compare, export
 from tfrcp.pipeline.run import Run
-from tfrcp.pipeline.searching import SEARCHED, record
+from tfrcp.pipeline.searching import SEARCHED, record, search
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.space import SearchSpace
 from tfrcp.training.scratch import check_recipe
@@ -49,7 +49,6 @@ class ScratchPipeline(Run):
         super().__init__(config, workdir)
         self.check_alone()
         self.recipes["supernet"] = _recipe(config["supernet"])
-        check_recipes(self.recipes, self.strategy)
         try:
             check_recipe(self.recipes["supernet"], self.strategy)
         except ValueError as error:
@@ -80,14 +79,10 @@ class ScratchPipeline(Run):
         )
         if self.is_worker:
             return  # The chief keeps the working folder.
-        smallest = self.cost(self.space.smallest).flops[0]
         self.describe(
-            budget={
-                "flops_target": self.budget.flops,
-                "tolerance": self.budget.tolerance,
-                "flops_full": self.cost.full.flops,
-                "feasible_min_ratio": float(smallest / self.cost.full.flops),
-            },
+            self.cost,
+            self.budget,
+            self.space.smallest,
             scratch={
                 "random_widths": config["supernet"]["random_widths"],
                 "inherit": config["inherit"],
@@ -158,7 +153,7 @@ class ScratchPipeline(Run):
         with self.stage("evaluate") as needed:
             if needed:
                 self.workdir.save_model(_ORIGINAL, self.original)
-                files = {"before": _ORIGINAL, "after": _TRAINED}
+                files = {"before": (_ORIGINAL, "evaluate"), "after": (_TRAINED, "train")}
                 compare(self, files, trained=("after",))
 
     def export(self) -> None:
@@ -196,36 +191,8 @@ class ScratchPipeline(Run):
 
     def _search(self, model: keras.Model) -> Any:
         """Scores the candidates, or as a worker some of them."""
-        options, budget = self.config["search"], self._target
-        taken = (
-            "flops",
-            "params",
-            "tolerance",
-            "min_ratio",
-            "max_ratio",
-            "sampler",
-            "stages",
-            "latency",
-            "latency_format",
-        )
-        tuner = SEARCHES[options["sampler"]](
-            model,
-            budget.flops,
-            params=budget.params,
-            tolerance=budget.tolerance,
-            min_ratio=self._ratios,
-            seed=self.config["seed"],
-            directory=str(self.workdir.path),
-            project_name="search",
-            batch_size=self.config["evaluate"]["batch_size"],
-            log_dir=str(self.workdir / "tensorboard") if self.config["tensorboard"] else None,
-            **{key: value for key, value in options.items() if key not in taken},
-        )
-        tuner.search(
-            self.data.train.dataset(self.config["evaluate"]["batch_size"]),
-            validation_data=self.data.holdout.arrays(),
-        )
-        return tuner
+        options = {**self.config["search"], "min_ratio": self._ratios, "max_ratio": 1.0}
+        return search(self, model, self._target, options)
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -1,19 +1,66 @@
-"""What a search leaves behind: the winner's widths and weights, and the figures of the pool."""
+"""The search of a run, and what it leaves behind: the winner, and the figures of the pool."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfrcp import blueprint
+from tfrcp.budget import Budget
 from tfrcp.cost import CostModel
+from tfrcp.latency_model import LatencyModel
+from tfrcp.pipeline.checks import SEARCHES
 from tfrcp.pipeline.run import Run
 from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
 
 SEARCHED = "pruned.keras"
+
+
+# Fields of `config.search` that are no arguments of a search, or are given as a budget.
+_TAKEN = ("flops", "params", "latency", "tolerance", "sampler", "stages", "latency_format")
+
+
+def search(
+    run: Run,
+    model: keras.Model,
+    budget: Budget,
+    options: dict[str, Any],
+    project: str = "search",
+    *,
+    latency_model: LatencyModel | None = None,
+) -> ChannelSearch:
+    """Scores the candidates, or as a worker some of them.
+
+    Args:
+        run: The run.
+        model: The network that is searched.
+        budget: What its candidates may cost.
+        options: The fields of `config.search`.
+        project: Name of the keras-tuner project in the working folder.
+        latency_model: Tells the time of candidates, where the budget bounds it.
+    """
+    batch_size = run.config["evaluate"]["batch_size"]
+    tuner = SEARCHES[options["sampler"]](
+        model,
+        budget.flops,
+        params=budget.params,
+        latency=budget.latency,
+        latency_model=latency_model,
+        tolerance=budget.tolerance,
+        seed=run.config["seed"],
+        directory=str(run.workdir.path),
+        project_name=project,
+        batch_size=batch_size,
+        log_dir=str(run.workdir / "tensorboard") if run.config["tensorboard"] else None,
+        **{key: value for key, value in options.items() if key not in _TAKEN},
+    )
+    holdout = run.data.holdout.arrays()
+    tuner.search(run.data.train.dataset(batch_size), validation_data=holdout)
+    return tuner
 
 
 def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Model) -> None:
