@@ -1,4 +1,4 @@
-"""Bad input. tests/test_pipeline.py holds the whole table; here it comes through the door."""
+"""Bad input. tests/pipeline/test_input.py holds the whole table; here it comes through the door."""
 
 from __future__ import annotations
 

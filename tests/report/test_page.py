@@ -1,77 +1,16 @@
+"""The page and its words."""
+
 import copy
 import functools
-import json
 import os
 import re
 
 import matplotlib
-import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
+from tests.report.made_up import DRAWS, made_up, write
 from tfrcp import report
-from tfrcp.report import candidates, comparison, drawing, network, page, reading, summary, units
-
-DRAWS = (
-    candidates.accuracy_flops,
-    candidates.scores,
-    network.channels,
-    network.supernet,
-    network.training,
-)
-
-
-def made_up(groups=12, trials=20, name="stage1_block{}_conv1", center=0.6, spread=0.08):
-    """Metrics as a whole run leaves them."""
-    generator = np.random.default_rng(0)
-    scores = np.round(np.clip(center + spread * generator.standard_normal(trials), 0, 1), 3)
-    full = 40_000_000
-
-    def history(epochs):
-        curve = [1 - 0.9 * 0.8**epoch for epoch in range(epochs)]
-        history = {"accuracy": curve, "val_accuracy": [value - 0.01 for value in curve]}
-        history |= {f"{split}loss": [2.1 - value for value in curve] for split in ("", "val_")}
-        return {"history": history | {"seconds": [1.0] * epochs}}
-
-    trial_list = [
-        {"id": f"{i:04d}", "score": float(score), "flops": int(full * ratio), "seconds": 0.2}
-        for i, (score, ratio) in enumerate(
-            zip(scores, generator.uniform(0.495, 0.505, trials), strict=True)
-        )
-    ]
-    return {
-        "name": "digits_resnet20",
-        "created": "2025-01-31T12:00:00",
-        "versions": {"tfrcp": "0.1.0", "keras": "3.15.1"},
-        "config": {"search": {"max_trials": trials}},
-        "seed": 0,
-        "data": dict(name="digits", classes=10, train=1077, holdout=360, test=360)
-        | {"input_shape": [8, 8, 1]},
-        "budget": dict(flops_target=0.5, tolerance=0.005, flops_full=full, feasible_min_ratio=0.01),
-        "search": dict(criterion="l1", objective="val_accuracy", trials=trial_list)
-        | dict(best=f"{int(np.argmax(scores)):04d}", baseline_score=0.97, acceptance=0.1)
-        | dict(images_holdout=1000, images_calibration=256),
-        "channels": {
-            name.format(group): {"kept": int(generator.integers(1, 65)), "full": 64}
-            for group in range(groups)
-        },
-        "stages": [{"name": "train", "seconds": 71.2}, {"name": "search", "seconds": 671.0}],
-        "training": {"base": history(30), "finetune": history(5)},
-        "results": {
-            "before": dict(test_accuracy=0.981, flops=full, params=272_474, activations=188_426)
-            | dict(bytes=1_312_345, latency_ms=0.351),
-            "after": dict(test_accuracy=0.978, flops=20_040_000, params=131_474)
-            | dict(activations=98_426, bytes=712_345, latency_ms=0.211),
-            "after_search": {"test_accuracy": None, "holdout_accuracy": 0.77},
-            "latency_ratio": dict(ratio=0.6, low=0.57, high=0.63, batch_size=64, device="CPU"),
-        },
-    }
-
-
-def write(tmp_path, metrics):
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    return report.write(tmp_path)
+from tfrcp.report import candidates, comparison, network, page, reading, summary, units
 
 
 def paths(tree, before=()):
@@ -91,26 +30,6 @@ def without(metrics, path, null):
     else:
         del place[path[-1]]
     return changed
-
-
-def overlaps(figure):
-    """Pairs of texts that are drawn over each other."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    texts = [text for text in figure.get_children() if isinstance(text, Text)]
-    for axes in figure.axes:
-        texts += [text for text in axes.get_children() if isinstance(text, Text)]
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-            texts += [axis.label, *(tick.label1 for tick in ticks if tick.label1.get_visible())]
-    texts = [text for text in texts if text.get_text()]
-    boxes = [Text.get_window_extent(text, renderer) for text in texts]
-    return [
-        (texts[i].get_text(), texts[j].get_text())
-        for i in range(len(texts))
-        for j in range(i)
-        if boxes[i].overlaps(boxes[j])
-    ]
 
 
 def test_writes_one_page_that_holds_its_pictures(tmp_path):
@@ -298,54 +217,6 @@ def test_what_comes_from_outside_is_escaped(tmp_path):
     assert text.count("&lt;script&gt;") >= 10
 
 
-@pytest.mark.parametrize(
-    "metrics",
-    [
-        made_up(),
-        made_up(groups=55, trials=1000),
-        made_up(groups=110, trials=50, name="a_rather_long_name_{}_of_a_layer_in_a_nested_model"),
-        made_up(groups=1, trials=1),
-        made_up(spread=0.002, center=0.3),
-        made_up(spread=0.0),
-        made_up(center=0.965, spread=0.002),
-    ],
-    ids=["12", "55", "110", "one", "narrow", "all the same", "near the baseline"],
-)
-def test_nothing_is_clipped_or_drawn_over_each_other(metrics):
-    with matplotlib.style.context(["default", drawing.STYLE]):
-        for draw in DRAWS:
-            figure = draw(metrics)
-            if figure is None:
-                continue
-            figure.draw_without_rendering()
-            box, whole = figure.get_tightbbox(), figure.bbox_inches
-            assert box.x0 >= whole.x0 and box.x1 <= whole.x1, draw.__name__
-            assert box.y0 >= whole.y0 and box.y1 <= whole.y1, draw.__name__
-            assert not overlaps(figure), draw.__name__
-
-
-def test_scores_mark_winner_median_and_baseline():
-    metrics = made_up()
-    (axes,) = candidates.scores(metrics).axes
-    best = max(trial["score"] for trial in metrics["search"]["trials"])
-    words = " ".join(text.get_text() for text in axes.texts)
-    assert "median" in words and f"winner {100 * best:.1f} %" in words
-    assert "unpruned 97.0 %" in words
-    assert sum(bar.get_height() for bar in axes.patches) == 20
-
-
-def test_a_baseline_far_from_narrow_scores_is_pointed_at():
-    (axes,) = candidates.scores(made_up(center=0.3, spread=0.002)).axes
-    assert axes.get_xlim()[1] < 0.5
-    assert any("unpruned 97.0 % \N{RIGHTWARDS ARROW}" in text.get_text() for text in axes.texts)
-
-
-def test_cloud_and_baseline_have_a_panel_each():
-    whole, near = candidates.accuracy_flops(made_up()).axes
-    assert whole.get_xlim()[0] == 0.0 and whole.get_xlim()[1] > 1.0
-    assert near.get_xlim()[0] > 0.49 and near.get_xlim()[1] < 0.51
-
-
 def test_an_absolute_target_is_the_same_budget():
     metrics = made_up()
     metrics["budget"]["flops_target"] = 20_000_000
@@ -400,51 +271,3 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
         write(tmp_path, {"name": "new"})
     assert "old" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert sorted(os.listdir(tmp_path)) == ["metrics.json", "plots", "report.html"]
-
-
-def from_scratch():
-    """Metrics as a run from scratch leaves them, with groups wider than the original ones."""
-    metrics = made_up()
-    roles = ("largest", "smallest", "random")
-    curve = [0.1, 0.5, 0.9]
-    history = {f"{role}_{kind}": curve for role in roles for kind in ("loss", "accuracy")}
-    metrics["training"] = {
-        "supernet": {"history": {"loss": curve, **history}},
-        "winner": metrics["training"]["base"],
-    }
-    metrics["scratch"] = {"random_widths": 2, "inherit": False, "supernet_flops": 90_000_000}
-    metrics["results"]["before"]["test_accuracy"] = None
-    next(iter(metrics["channels"].values()))["kept"] = 96
-    return metrics
-
-
-def test_a_run_from_scratch_compares_with_no_trained_network(tmp_path):
-    metrics = from_scratch()
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    page = report.write(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
-    assert (
-        "Found by a search over the weights of a supernet and trained from random weights for 30 "
-        "epochs, the network with 50.1 % of the multiply-adds classifies 97.8 % of the 360 test "
-        "images correctly."
-    ) in page
-    assert "3 epochs, at the end right on largest 90.0 %, random 90.0 %, smallest 90.0 %." in page
-    assert "a supernet of 90 M multiply-adds" in page
-    for word in ("finetune", "Fine-tuning", "fine-tuned", "npruned network scores"):
-        assert word not in page
-    assert sorted(path.stem for path in (tmp_path / "plots").iterdir()) == sorted(
-        draw.__name__ for draw in DRAWS
-    )
-
-
-def test_widths_of_a_supernet_are_told_apart():
-    figure = network.supernet(from_scratch())
-    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == [
-        "largest",
-        "random",
-        "smallest",
-    ]
-    bars = network.channels(from_scratch()).axes[0]
-    assert bars.get_xlim()[1] == 1.5
-    metrics = from_scratch()
-    metrics["training"]["supernet"]["history"]["loss"] = [0.1]
-    assert network.supernet(metrics) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfrcp
-from tests.small_run import config, write_inputs
+from tests.small_run import config
 from tfrcp.pipeline import Pipeline
 
 
@@ -20,11 +20,6 @@ class Proportional:
 
     def __call__(self, channels):
         return self._cost(np.atleast_2d(channels)).flops.astype("float64")
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture

@@ -7,15 +7,10 @@ import numpy as np
 import pytest
 
 import tfrcp
-from tests.small_run import config, write_inputs
+from tests.small_run import config
 from tfrcp import report
 from tfrcp.pipeline import Pipeline
 from tfrcp.pipeline.outcome import outcome
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")
