@@ -1,4 +1,4 @@
-"""Files that are written in one step, and how what they hold differs from what is now.
+"""Files that are written in one step, how what they hold differs from what is now, and .npz files.
 
 A file is made under a hidden name in its folder, and renamed when it is whole: whatever goes wrong,
 the one before stands, and nothing else is left behind.
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import keras
@@ -70,6 +73,24 @@ def replacing(path: Path, name: str) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Reads all arrays of an .npz file.
+
+    Args:
+        path: The file, which is there.
+
+    Raises:
+        ValueError: If it is none, or holds other things than arrays.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not an .npz file, or was cut short.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a readable .npz file of arrays: {error}") from error
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -7,10 +7,11 @@ classes.
 from __future__ import annotations
 
 import os
-import zipfile
+from pathlib import Path
 
 import numpy as np
 
+from tfrcp import files
 from tfrcp.data.arrays import check_finite, check_labels
 from tfrcp.data.splits import stratified
 
@@ -33,13 +34,7 @@ def read_npz(path: str):
             f"There is no data file {os.path.abspath(path)}. Make one with "
             "numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)."
         )
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not an .npz file, or was cut short.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable .npz file of arrays: {error}") from error
+    arrays = files.read_npz(Path(path))
     missing = {"x_train", "y_train", "x_test", "y_test"} - arrays.keys()
     if missing:
         raise ValueError(

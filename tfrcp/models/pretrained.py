@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
+
+from tfrcp import files
 
 _VARIABLES = {
     keras.layers.Conv2D: {"kernel": "weight"},
@@ -65,16 +66,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     """Reads the arrays of a file, kernels turned to Keras order."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no weight file {path}. Give the path of an .npz file.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not an .npz file, or was cut short.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable .npz file of arrays: {error}") from error
     return {
         name: array.transpose({4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, range(array.ndim)))
-        for name, array in arrays.items()
+        for name, array in files.read_npz(path).items()
         if not name.endswith("num_batches_tracked")
     }
 

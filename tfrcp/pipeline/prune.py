@@ -174,17 +174,23 @@ class Pipeline(Run):
         options, steps = dict(self.config["search"]), self.config["search"]["stages"]
         budget, last = self.budget, step is None
         if steps > 1:
-            budget = self._budget_of(model, step or steps)
-            options |= inputs.remaining(options, trace(model), self.cost.graph, last=last)
+            graph = trace(model)
+            budget = self._budget_of(CostModel(graph).full.flops, step or steps)
+            options |= inputs.remaining(options, graph, self.cost.graph, last=last)
         project = "search" if last else f"search_step{step}"
         return search(self, model, budget, options, project, latency_model=self._latency_model)
 
-    def _budget_of(self, model: keras.Model, step: int) -> Budget:
-        """The budget of a step in absolute numbers: its tolerance is that of the whole way."""
+    def _budget_of(self, flops: int, step: int) -> Budget:
+        """The budget of a step in absolute numbers: its tolerance is that of the whole way.
+
+        Args:
+            flops: Multiply-adds of the network that the step starts from.
+            step: Its number, from 1.
+        """
         full, budget = self.cost.full, self.budget
         low, high = budget.window(full.flops)
         share = ((low + high) / 2 / full.flops) ** (step / self.config["search"]["stages"])
         last = step == self.config["search"]["stages"]
-        tolerance = budget.tolerance * full.flops / CostModel(trace(model)).full.flops
+        tolerance = budget.tolerance * full.flops / flops
         params = budget.params_limit(full.params) if last else None
         return Budget(round(share * full.flops), params, tolerance)
