@@ -21,6 +21,7 @@ def get_config():
     config.data.name = "cifar10_jpeg"
     config.train = default.recipe(epochs=2, learning_rate=0.02)
     config.finetune = default.recipe(epochs=0, batch_size=64)
+    config.search.batch_norm_images = 256
     config.benchmark = benchmark_digits.studies()
     config.benchmark.flops = (0.5,)
     config.benchmark.epochs = 2

@@ -42,6 +42,7 @@ def get_config() -> ConfigDict:
     config.model.name = "resnet8"
     config.train = default.recipe(epochs=20, batch_size=64, warmup_epochs=2, augment="shift")
     config.search.tolerance = 0.01
+    config.search.batch_norm_images = 256
     config.finetune = default.recipe(epochs=0, batch_size=64, augment="shift")
     config.benchmark = studies()
     return config

@@ -20,5 +20,6 @@ def get_config():
     config.model.name = "resnet20"
     config.train = default.recipe(epochs=30, batch_size=64, warmup_epochs=2, augment="shift")
     config.search.max_trials = 40
+    config.search.batch_norm_images = 256  # of so few pixels
     config.finetune = default.recipe(epochs=15, batch_size=64, learning_rate=0.05, augment="shift")
     return config

@@ -21,5 +21,6 @@ def get_config():
     common = {"batch_size": 64, "warmup_epochs": 2, "augment": "shift"}
     config.supernet = scratch.supernet(epochs=30, **common)
     config.search.max_trials = 40
+    config.search.batch_norm_images = 256  # of so few pixels
     config.train = default.recipe(epochs=30, **common)
     return config

@@ -77,6 +77,18 @@ def test_calibration_is_recalibration(arguments):
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
 
 
+def test_the_first_images_alone_may_normalize(arguments):
+    *first, calibration = arguments
+    some, few = (
+        ProgramEvaluator(*first, FIRST_OUTPUT, images, batch_norm_images=count)
+        for images, count in ((calibration, 5), (calibration[:5], None))
+    )
+    channels = vectors(arguments[1])[3]
+    assert some.batch_norm_images == few.batch_norm_images == 5
+    assert some.score(channels).value == pytest.approx(few.score(channels).value, abs=1e-6)
+    assert len(flat(some.calibration)[0]) == len(calibration)
+
+
 def test_original_keeps_its_weights(arguments):
     model, graph = arguments[:2]
     before = model.get_weights()

@@ -23,8 +23,8 @@ from tfrcp.graph.weights import Weights, read_weights, slice_weights
 from tfrcp.inheritance import select
 from tfrcp.losses import crossentropy
 
-_SURE = 3.5  # standard errors
-_LEAST_IMAGES = 100
+_SURE = 3.0  # standard errors
+_LOOK = 100  # images between two looks at who is ahead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,17 +112,19 @@ class SlicedEvaluator:
         scores: Maps group names to float arrays [size], from a criterion.
         holdout: Tuple of arrays (x, y): the images that score, and their labels.
         metric: What is scored.
-        calibration: Images that re-estimate the batch norms' statistics, or `None` to keep what the
-            unpruned model has.
+        calibration: Images for repairs, of which the first ones re-estimate the batch norms'
+            statistics, or `None` to keep what the unpruned model has.
         update: Repairs sliced weights: a function of arrays and masks to arrays, such as a
             `tfrcp.update.CachedLeastSquares`; `None` for none.
-        batch_size: Images in a forward pass.
+        batch_norm_images: How many of the calibration images do that; all if `None`.
+        batch_size: Images in a forward pass; in a race not more than 100.
         racing: Whether to stop a candidate that is surely worse than the best so far: by more than
-            3.5 standard errors of the paired difference on the images that both have seen.
+            three standard errors of the paired difference on the images that both have seen.
 
     Attributes:
         scores: As given; may be replaced by those of another criterion.
-        calibration: Images that re-estimate the batch norms' statistics, or `None`.
+        calibration: Images for repairs, in the structure of the model's inputs, or `None`.
+        batch_norm_images: How many of them every candidate sees.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class SlicedEvaluator:
         calibration: Any = None,
         *,
         update: Callable[[Weights, Mapping[str, np.ndarray]], Weights] | None = None,
+        batch_norm_images: int | None = None,
         batch_size: int = 250,
         racing: bool = False,
     ) -> None:
@@ -146,7 +149,13 @@ class SlicedEvaluator:
         x = keras.tree.map_structure(operator.itemgetter(order), holdout[0])
         self._x, self._y = self._program.pack(x), holdout[1][order]
         self.calibration = None if calibration is None else self._program.pack(calibration)
-        self._metric, self._batch_size, self._racing = metric, batch_size, racing
+        self._normalizing, self.batch_norm_images = self.calibration, 0
+        if calibration is not None:
+            some = operator.itemgetter(slice(batch_norm_images))
+            self._normalizing = keras.tree.map_structure(some, self.calibration)
+            self.batch_norm_images = len(keras.tree.flatten(self._normalizing)[0])
+        self._metric, self._racing = metric, racing
+        self._batch_size = min(batch_size, _LOOK) if racing else batch_size
         self._weights = read_weights(graph, model)
         self._full = slice_weights(graph, self._weights, {})
         self._statistics = self._program.compile(self._program.run_on_batch_statistics, self._full)
@@ -175,8 +184,8 @@ class SlicedEvaluator:
         arrays = slice_weights(self._graph, self._weights, masks)
         if self._update is not None:
             arrays = self._update(arrays, masks)
-        if self.calibration is not None:
-            _, statistics = self._statistics(arrays, self.calibration)
+        if self._normalizing is not None:
+            _, statistics = self._statistics(arrays, self._normalizing)
             for path, (mean, variance) in statistics.items():
                 arrays[path]["moving_mean"] = np.asarray(mean)
                 arrays[path]["moving_variance"] = np.asarray(variance)
@@ -243,6 +252,7 @@ class ProgramEvaluator(SlicedEvaluator):
     def _outputs(self, arrays: Weights) -> Iterator[np.ndarray]:
         """Outputs on the holdout images, batch by batch."""
         folded = self._program.fold(arrays)
+        folded = keras.tree.map_structure(keras.ops.convert_to_tensor, folded)
         for batch in self._batches():
             yield _only(self._run(folded, batch))
 
@@ -256,7 +266,7 @@ def _only(outputs: Any) -> np.ndarray:
 def _surely_positive(differences: np.ndarray, total: int) -> bool:
     """Whether the mean over all `total` images is surely above 0, given the first ones."""
     count = len(differences)
-    if count < _LEAST_IMAGES:
+    if count < _LOOK:
         return False
     left = 1 - count / total  # drawn from a finite set
     error = np.sqrt(differences.var(ddof=1) / count * left)

@@ -29,6 +29,7 @@ from tests.search.small_tuner import CROSSENTROPY
         ({"objective": keras_tuner.Objective("val_accuracy", "max")}, "`objective` must be"),
         ({"update": "nope"}, "`update` must be one of"),
         ({"calibration_images": -1}, "`calibration_images` must be"),
+        ({"batch_norm_images": 1}, "`batch_norm_images` must be"),
         ({"batch_size": 0}, "`batch_size` must be"),
         ({"seed": "zero"}, "`seed` must be"),
         ({"seed": -1}, "`seed` must be"),

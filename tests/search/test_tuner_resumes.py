@@ -64,6 +64,7 @@ def test_before_the_first_trial_there_is_no_best(tuner):
         ({"criterion": "l2"}, "criterion"),
         ({"update": "batch_norm"}, "update"),
         ({"calibration_images": 8}, "calibration_images"),
+        ({"batch_norm_images": 8}, "batch_norm_images"),
         ({"objective": "val_loss"}, "objective"),
         ({"model": network(seed=1)}, "model"),
     ],

@@ -76,6 +76,7 @@ class Laboratory:
             metric_for(self._model, "val_accuracy"),
             calibration,
             update=repair,
+            batch_norm_images=search["batch_norm_images"],
             batch_size=self._config["evaluate"]["batch_size"],
         )
 
@@ -172,9 +173,7 @@ class Laboratory:
         def score(channels: np.ndarray) -> float:
             nonlocal images
             found = evaluator.score(channels)
-            images += found.images
-            if evaluator.calibration is not None:
-                images += len(keras.tree.flatten(evaluator.calibration)[0])
+            images += found.images + evaluator.batch_norm_images
             return found.value
 
         def counted(channels: np.ndarray) -> float:

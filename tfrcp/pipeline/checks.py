@@ -59,6 +59,7 @@ def check(config: dict[str, Any]) -> None:
     for path, least in (
         ("seed", 0),
         ("search.calibration_images", 2),
+        ("search.batch_norm_images", 2),
         ("search.stages", 1),
         ("evaluate.batch_size", 1),
         ("evaluate.latency_batch_size", 1),

@@ -73,10 +73,12 @@ class ChannelSearch(DistributedTuner):
             what the original layers compute (`tfrcp.update.CachedLeastSquares`) and re-estimates
             the batch norms' statistics, "batch_norm" does only the latter, "none" neither.
         calibration_images: Number of training images for that.
+        batch_norm_images: How many of these re-estimate the batch norms of a candidate, which costs
+            more than the fit. The winner's last repair (`tfrcp.search.repair`) takes all.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
-        batch_size: Holdout images in a forward pass.
+        batch_size: Holdout images in a forward pass; with `racing` not more than 100.
         log_dir: Folder for TensorBoard (the extra `tensorboard`): scores as curves, and the trials
             as a table of hyperparameters.
         directory: Folder of the project.
@@ -110,6 +112,7 @@ class ChannelSearch(DistributedTuner):
         tied: Sequence[str | Sequence[str]] = (),
         update: str = "least_squares",
         calibration_images: int = 256,
+        batch_norm_images: int = 128,
         racing: bool = True,
         batch_size: int = 250,
         log_dir: str | None = None,
@@ -127,13 +130,15 @@ class ChannelSearch(DistributedTuner):
             raise ValueError(f"`update` must be one of {list(UPDATES)}. Received: {update!r}")
         for name, value, least in (
             ("calibration_images", calibration_images, 2),
+            ("batch_norm_images", batch_norm_images, 2),
             ("batch_size", batch_size, 1),
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(
                     f"`{name}` must be an int of at least {least}. Received: {value!r}"
                 )
-        self.update, self._calibration_images = update, calibration_images
+        self.update = update
+        self._calibration_images, self._batch_norm_images = calibration_images, batch_norm_images
         self._options = {"batch_size": batch_size, "racing": racing and role() is None}
         self.evaluator: ProgramEvaluator | None = None
         self._board = None if log_dir is None else Board(log_dir, objective)
@@ -156,6 +161,7 @@ class ChannelSearch(DistributedTuner):
             "criterion": inputs.identity(self.criterion),
             "update": update,
             "calibration_images": calibration_images,
+            "batch_norm_images": batch_norm_images,
             "objective": objective,
             "model": inputs.fingerprint(self.graph, model),
         }
@@ -220,6 +226,7 @@ class ChannelSearch(DistributedTuner):
             self.metric,
             calibration,
             update=repair,
+            batch_norm_images=self._batch_norm_images,
             **self._options,
         )
 

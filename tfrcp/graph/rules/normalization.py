@@ -34,7 +34,16 @@ class BatchNormalizationRule(Rule):
     def statistics(self, call: Call, x: Any) -> tuple[Any, Any]:
         """Mean and (biased) variance of every channel of an input, tensors [channels]."""
         axis = call.operation.axis % len(x.shape)
-        return ops.moments(x, axes=[i for i in range(len(x.shape)) if i != axis])
+        shape = [-1 if i == axis else 1 for i in range(len(x.shape))]
+        others = [i for i, size in enumerate(shape) if size == 1]
+        x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+
+        def mean(z: Any) -> Any:
+            # Over the images first: long runs of memory are added up faster than channels apart.
+            return ops.mean(ops.mean(z, axis=0, keepdims=True), others)
+
+        center = mean(x)
+        return center, mean(ops.square(x - ops.reshape(center, shape)))
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Normalizes with the statistics among `arrays`, in float32 at least, as Keras does."""
