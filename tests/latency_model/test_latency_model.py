@@ -193,6 +193,59 @@ def test_vectors_of_another_network(measured):
         measured(np.ones((2, 2), dtype=int))
 
 
+# Near a budget.
+
+
+def test_a_predictor_is_right_on_average_where_it_is_calibrated(measured, monkeypatch):
+    vectors = np.array([[4, 5, 5], [3, 6, 4], [5, 4, 6]])
+    shares = np.array([0.5, 0.45, 0.6])
+    calls = []
+    monkeypatch.setattr(
+        LatencyModel, "measure", lambda self, vectors: (calls.append(vectors), (shares, 2.0))[1]
+    )
+    # Made up, too: so small layers take next to no time.
+    monkeypatch.setattr(LatencyModel, "_sum", lambda self, vectors: vectors.sum(axis=1) / 10)
+    near = measured.calibrated(vectors)
+    assert near.full == pytest.approx(2.0)
+    assert (near(vectors) / (2 * shares)).mean() == pytest.approx(1)
+    assert near.form[-1, -1] != measured.form[-1, -1]
+    again = measured.calibrated(vectors)
+    assert len(calls) == 1 and again.full == near.full  # kept, as all that is measured
+    assert measured.full != near.full
+
+
+def test_networks_as_slow_as_the_unpruned_one_calibrate_nothing(measured, monkeypatch):
+    monkeypatch.setattr(LatencyModel, "measure", lambda self, vectors: (np.array([1.0]), 2.0))
+    assert measured.calibrated(measured.graph.full[None]) is measured
+
+
+class Optimist(Priced):
+    """Takes a saving in time for a quarter larger than it is, until it is calibrated."""
+
+    def __init__(self, graph, calibrated_with=None):
+        super().__init__(graph)
+        self.seen = calibrated_with
+        if calibrated_with is None:
+            self.form = 1.25 * self.form
+            self.form[-1, -1] -= 0.25 * self.full
+
+    def calibrated(self, vectors):
+        return Optimist(self.graph, vectors)
+
+
+def test_a_search_calibrates_where_its_networks_are(tmp_path):
+    model = network()
+    latency = Optimist(tfrcp.trace(model))
+    options = {"latency": 0.6, "tolerance": 0.05, "max_trials": 4, "update": "none"}
+    tuner = tfrcp.RandomChannelSearch(model, latency_model=latency, directory=tmp_path, **options)
+    used = tuner.oracle.sampler.latency
+    assert len(used.seen) == 5
+    np.testing.assert_allclose(used(used.seen) / used.full, 0.6, atol=0.05)
+    true = Priced(latency.graph)
+    vectors = tuner.oracle.sampler.suggest(4)
+    np.testing.assert_allclose(true(vectors) / true.full, 0.6, atol=0.05)
+
+
 # As a budget.
 
 

@@ -29,6 +29,7 @@ from tfrcp.search.oracles import (
 )
 from tfrcp.search.progress import Progress
 from tfrcp.search.scores import kept
+from tfrcp.search.timing import near_budget
 from tfrcp.space import SearchSpace
 from tfrcp.update import CachedLeastSquares
 
@@ -60,7 +61,8 @@ class ChannelSearch(DistributedTuner):
         params: Upper bound of the number of weights, in the units of `flops`, or `None`.
         latency: Time per image as a share of the unpruned network's: an upper bound beside `flops`,
             the target without. See `tfrcp.Budget`.
-        latency_model: `tfrcp.LatencyModel` of the model, needed for that.
+        latency_model: `tfrcp.LatencyModel` of the model, needed for that; ten networks near the
+            budget are timed to set it right there.
         tolerance: How far from the target a candidate may be, as a share of the unpruned network's
             multiply-adds.
         min_ratio: Least share of its channels that a group keeps.
@@ -142,10 +144,14 @@ class ChannelSearch(DistributedTuner):
         self._options = {"batch_size": batch_size, "racing": racing and role() is None}
         self.evaluator: ProgramEvaluator | None = None
         self._board = None if log_dir is None else Board(log_dir, objective)
+        space = SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed, tied=tied)
+        budget = Budget(flops, params, tolerance, latency=latency)
+        if latency is not None and latency_model is not None:
+            latency_model = near_budget(latency_model, space, self.cost, budget, seed)
         oracle = self.oracle_class(
-            SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed, tied=tied),
+            space,
             self.cost,
-            Budget(flops, params, tolerance, latency=latency),
+            budget,
             latency=latency_model,
             objective=objective,
             max_trials=max_trials,

@@ -1,0 +1,51 @@
+"""Makes a predictor of latency right where a search uses it: near the budget."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfrcp.budget import Budget
+from tfrcp.cost import CostModel
+from tfrcp.search.samplers import RandomSampler
+from tfrcp.space import SearchSpace
+
+if TYPE_CHECKING:
+    from tfrcp.latency_model import LatencyModel
+
+_ROUNDS, _NETWORKS = 2, 5
+
+
+def near_budget(
+    latency: LatencyModel, space: SearchSpace, cost: CostModel, budget: Budget, seed: int
+) -> LatencyModel:
+    """Calibrates a predictor by networks such as the search will draw, in two rounds.
+
+    Args:
+        latency: The predictor. One of your own is taken as it is if it has no `calibrated`.
+        space: The channel vectors of the search.
+        cost: Their costs.
+        budget: Bounds their latency.
+        seed: Of the networks.
+
+    Returns:
+        The predictor, `calibrated`.
+
+    Raises:
+        ValueError: If the budget cannot be met.
+    """
+    for round_ in range(_ROUNDS if hasattr(latency, "calibrated") else 0):
+        # The second round's networks are those that the first one takes for right.
+        sampler = RandomSampler(space, cost, budget, seed + round_, latency=latency)
+        latency = latency.calibrated(_some(sampler))
+    return latency
+
+
+def _some(sampler: RandomSampler) -> np.ndarray:
+    """A few vectors, int array [N, prunable groups]; at least one."""
+    found = [sampler.suggest(1)]
+    with contextlib.suppress(ValueError):  # There may be no more.
+        found += [sampler.suggest(1) for _ in range(1, _NETWORKS)]
+    return np.concatenate(found)
