@@ -242,7 +242,8 @@ def plot(rows: list[dict[str, Any]], title: str, unpruned: float, file: Path) ->
         axes.plot(spread, column, "o", markersize=3, color="#4477aa", alpha=0.7)
     axes.axhline(100 * unpruned, color="gray", linestyle=":")
     axes.annotate("unpruned", (0.6, 100 * unpruned), va="bottom", color="gray")
-    axes.set_xticks(range(1, len(names) + 1), [name.replace(", ", ",\n") for name in names])
+    wrapped = [name.replace(", ", ",\n").replace("after ", "after\n") for name in names]
+    axes.set_xticks(range(1, len(names) + 1), wrapped)
     axes.set(ylabel="accuracy on the holdout images (%)", ylim=(0, 100), title=title)
     axes.spines[["top", "right"]].set_visible(False)
     temporary = file.with_suffix(".tmp.png")
