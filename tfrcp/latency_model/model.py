@@ -109,7 +109,7 @@ class LatencyModel:
                 raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value}")
         self.graph, self._model, self._write = graph, model, writer(format)
         self._timing = {"batch_size": batch_size, "repeats": repeats, "threads": threads}
-        self._divisor = divisor
+        self._divisor, self._verbose = divisor, verbose
         conditions = {"format": format, "points": points, "divisor": divisor, **self._timing}
         self._cache = Cache(default_folder() if folder is _DEFAULT else folder, conditions)
         self._segments = cut(graph)
@@ -154,6 +154,8 @@ class LatencyModel:
         """
         vectors = np.atleast_2d(np.asarray(vectors, dtype="int64"))
         name = f"{self._name}-{hashlib.sha256(vectors.tobytes()).hexdigest()[:16]}"
+        if self._verbose and name not in self._cache:
+            _show(f"timing {len(vectors)} networks near the budget", end="\n")
         entry = self._cache.get(name, lambda: self._line_through(vectors))
         if entry["factor"] is None:
             return self

@@ -146,6 +146,8 @@ class ChannelSearch(DistributedTuner):
         self._board = None if log_dir is None else Board(log_dir, objective)
         space = SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed, tied=tied)
         budget = Budget(flops, params, tolerance, latency=latency)
+        folder = Path(directory or ".") / (project_name or "untitled_project")
+        folder.mkdir(parents=True, exist_ok=True)  # Python's error names the path.
         if latency is not None and latency_model is not None:
             latency_model = near_budget(latency_model, space, self.cost, budget, seed)
         oracle = self.oracle_class(
@@ -158,8 +160,6 @@ class ChannelSearch(DistributedTuner):
             seed=seed,
             **oracle_options,
         )
-        folder = Path(directory or ".") / (project_name or "untitled_project")
-        folder.mkdir(parents=True, exist_ok=True)  # Python's error names the path.
         super().__init__(
             oracle, directory=directory, project_name=project_name, overwrite=overwrite
         )
