@@ -13,6 +13,7 @@ from tfrcp.latency_model.model import Check
 from tfrcp.latency_model.segments import cut, widths
 from tfrcp.latency_model.tables import Cache, Table
 from tfrcp.search import RandomSampler
+from tfrcp.search.timing import near_budget
 
 QUICK = {"batch_size": 2, "points": 2, "networks": 2, "repeats": 2, "verbose": False}
 
@@ -244,6 +245,15 @@ def test_a_search_calibrates_where_its_networks_are(tmp_path):
     true = Priced(latency.graph)
     vectors = tuner.oracle.sampler.suggest(4)
     np.testing.assert_allclose(true(vectors) / true.full, 0.6, atol=0.05)
+
+
+def test_a_small_space_calibrates_with_what_it_has(tmp_path):
+    model = network((2, 2, 2))
+    graph = tfrcp.trace(model)
+    space, cost = SearchSpace(graph), CostModel(graph)
+    budget = Budget(latency=0.7, tolerance=0.15)
+    seen = near_budget(Optimist(graph), space, cost, budget, 0).seen
+    assert 1 < len(seen) < 5 and len(np.unique(seen, axis=0)) == len(seen)
 
 
 # As a budget.

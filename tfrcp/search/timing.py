@@ -47,5 +47,6 @@ def _some(sampler: RandomSampler) -> np.ndarray:
     """A few vectors, int array [N, prunable groups]; at least one."""
     found = [sampler.suggest(1)]
     with contextlib.suppress(ValueError):  # There may be no more.
-        found += [sampler.suggest(1) for _ in range(1, _NETWORKS)]
+        while len(found) < _NETWORKS:
+            found.append(sampler.suggest(1))
     return np.concatenate(found)
