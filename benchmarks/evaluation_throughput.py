@@ -78,7 +78,7 @@ def main() -> None:
 
     least_squares = CachedLeastSquares(model, graph, calibration, verbose=False)
 
-    def score_all(repair: Any, racing: bool) -> dict[str, Any]:
+    def score_all(name: str, repair: Any, racing: bool) -> dict[str, Any]:
         scorer = ProgramEvaluator(
             model,
             graph,
@@ -92,20 +92,20 @@ def main() -> None:
         )
         scorer.build(graph.full)  # traces
         found, spent = _timed(lambda vectors: [scorer.score(v) for v in vectors], pool)
-        return {
+        row = {
             "seconds": spent / len(pool),
             "images": float(np.mean([score.images for score in found])),
             "winner": int(np.argmax([score.value for score in found])),
             "best": max(score.value for score in found),
         }
+        print(f"{name}: {row}", flush=True)
+        return row
 
-    race = {
-        "batch norm": score_all(None, False),
-        "batch norm, racing": score_all(None, True),
-        "least squares": score_all(least_squares, False),
-        "least squares, racing": score_all(least_squares, True),
-    }
-    print(race)
+    race = {}
+    for repair, function in (("batch norm", None), ("least squares", least_squares)):
+        for racing in (False, True):
+            name = f"{repair}, racing" if racing else repair
+            race[name] = score_all(name, function, racing)
     results = {"seconds": seconds, "median": medians, "ratio": ratio, "race": race, "floor": floor}
     file = write(arguments, f"evaluation_throughput_{arguments.network}", results)
     bars = {"naive": medians["naive"]} | {name: row["seconds"] for name, row in race.items()}
