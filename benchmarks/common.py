@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +67,24 @@ def write(arguments: argparse.Namespace, name: str, results: dict[str, Any]) -> 
     return file
 
 
-def _cpus() -> int:
-    import os
+@contextlib.contextmanager
+def picture(file: Path, width: float, height: float, **options: Any) -> Iterator[Any]:
+    """Axes to draw on, saved when the block ends; `options` are those of `pyplot.subplots`."""
+    import matplotlib
 
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained", **options)
+    yield axes
+    for each in figure.axes:
+        each.spines[["top", "right"]].set_visible(False)
+    temporary = file.with_suffix(".tmp.png")
+    figure.savefig(temporary, dpi=150)
+    pyplot.close(figure)
+    os.replace(temporary, file)
+    print(f"plot: {file}")
+
+
+def _cpus() -> int:
     return len(os.sched_getaffinity(0))

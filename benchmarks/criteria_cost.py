@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from common import images, network, parser, write
+from common import images, network, parser, picture, write
 
 _NAMES = "random,l1,l2,batch_norm_scale,geometric_median,taylor,empirical_sensitivity,kl_divergence"
 
@@ -54,27 +54,18 @@ def main() -> None:
 
 
 def plot(rows: dict, title: str, file: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 0.45 * len(rows) + 1.2), layout="constrained")
-    names = sorted(rows, key=lambda name: rows[name]["seconds"], reverse=True)
-    bars = axes.barh(names, [rows[name]["seconds"] for name in names], color="#4477aa")
-    labels = [f"{rows[n]['seconds']:.3g} s, {rows[n]['images']:,} images" for n in names]
-    axes.bar_label(bars, labels, padding=4)
-    least, most = rows[names[-1]]["seconds"], rows[names[0]]["seconds"]
-    axes.set(
-        xscale="log",
-        xlim=(least / 2, most * (most / least) ** 0.4),
-        xlabel="seconds to score all channels",
-        title=title,
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=150)
-    pyplot.close(figure)
-    print(f"plot: {file}")
+    with picture(file, 7, 0.45 * len(rows) + 1.2) as axes:
+        names = sorted(rows, key=lambda name: rows[name]["seconds"], reverse=True)
+        bars = axes.barh(names, [rows[name]["seconds"] for name in names], color="#4477aa")
+        labels = [f"{rows[n]['seconds']:.3g} s, {rows[n]['images']:,} images" for n in names]
+        axes.bar_label(bars, labels, padding=4)
+        least, most = rows[names[-1]]["seconds"], rows[names[0]]["seconds"]
+        axes.set(
+            xscale="log",
+            xlim=(least / 2, most * (most / least) ** 0.4),
+            xlabel="seconds to score all channels",
+            title=title,
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import images, network, parser, write
+from common import images, network, parser, picture, write
 
 
 def main() -> None:
@@ -130,21 +130,12 @@ def _rate() -> float:
 
 
 def plot(bars: dict[str, float], title: str, file: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 2.8), layout="constrained")
-    names = list(bars)[::-1]
-    drawn = axes.barh(names, [bars[name] for name in names], color="#4477aa")
-    labels = [f"{bars[name]:.2f} s, {bars['naive'] / bars[name]:.1f} x" for name in names]
-    axes.bar_label(drawn, labels, padding=4)
-    axes.set(xlim=(0, 1.2 * max(bars.values())), xlabel="seconds a candidate", title=title)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=150)
-    pyplot.close(figure)
-    print(f"plot: {file}")
+    with picture(file, 7, 2.8) as axes:
+        names = list(bars)[::-1]
+        drawn = axes.barh(names, [bars[name] for name in names], color="#4477aa")
+        labels = [f"{bars[name]:.2f} s, {bars['naive'] / bars[name]:.1f} x" for name in names]
+        axes.bar_label(drawn, labels, padding=4)
+        axes.set(xlim=(0, 1.2 * max(bars.values())), xlabel="seconds a candidate", title=title)
 
 
 if __name__ == "__main__":

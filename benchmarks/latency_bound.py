@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import plain_parser, write
+from common import picture, plain_parser, write
 
 
 def main() -> None:
@@ -111,37 +111,33 @@ def main() -> None:
 
 
 def plot(check, results: list[dict], arguments, file: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(5, 4.4), layout="constrained")
-    axes.plot(
-        check.measured, check.predicted, "o", color="#4477aa", label="random networks, any width"
-    )
-    axes.plot(
-        [result["measured"] for result in results],
-        [result["predicted"] for result in results],
-        "s",
-        color="#aa3377",
-        label=f"winners of searches bounded to {arguments.latency:g}",
-    )
-    ends = np.array([0, 1.05])
-    axes.plot(ends, ends, color="gray")
-    axes.fill_between(ends, 0.9 * ends, 1.1 * ends, color="gray", alpha=0.2, label="10 %")
-    axes.set(
-        xlim=ends,
-        ylim=ends,
-        xlabel="measured time, share of the unpruned network's",
-        ylabel="predicted",
-        title=f"{arguments.network}, {arguments.format or 'Keras'}, divisor {arguments.divisor}",
-    )
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=150)
-    pyplot.close(figure)
-    print(f"plot: {file}")
+    title = f"{arguments.network}, {arguments.format or 'Keras'}, divisor {arguments.divisor}"
+    with picture(file, 5, 4.4) as axes:
+        axes.plot(
+            check.measured,
+            check.predicted,
+            "o",
+            color="#4477aa",
+            label="random networks, any width",
+        )
+        axes.plot(
+            [result["measured"] for result in results],
+            [result["predicted"] for result in results],
+            "s",
+            color="#aa3377",
+            label=f"winners of searches bounded to {arguments.latency:g}",
+        )
+        ends = np.array([0, 1.05])
+        axes.plot(ends, ends, color="gray")
+        axes.fill_between(ends, 0.9 * ends, 1.1 * ends, color="gray", alpha=0.2, label="10 %")
+        axes.set(
+            xlim=ends,
+            ylim=ends,
+            xlabel="measured time, share of the unpruned network's",
+            ylabel="predicted",
+            title=title,
+        )
+        axes.legend(frameon=False)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import plain_parser, write
+from common import picture, plain_parser, write
 
 ROWS = ("winner", "uniform scaling", "median of the pool", "worst of the pool", "pre-trained")
 
@@ -256,35 +256,27 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def plot(accuracies: dict[str, list[float]], correlations: dict[str, Any], file: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
-    for place, values in enumerate(accuracies.values()):
-        left.scatter(values, [place] * len(values), 28, color="#4477aa", zorder=3)
-        left.plot([np.mean(values)] * 2, [place - 0.25, place + 0.25], color="#ee6677", lw=2)
-    left.set_yticks(range(len(accuracies)), list(accuracies))
-    left.invert_yaxis()
-    left.set_title("each seed, and the mean (red)", loc="left", fontsize=10)
-    left.set_xlabel("accuracy on the test images")
-    for (name, found), color in zip(correlations.items(), ("#4477aa", "#228833"), strict=True):
-        label = f"{name}, rank correlation {found['spearman']:.2f}"
-        right.scatter(found["supernet"], found["alone"], 24, color=color, label=label)
-    right.set(xlabel="score on the supernet's weights, holdout images")
-    right.set_ylabel("accuracy trained alone")
-    right.legend(frameon=False, fontsize=8, loc="lower right")
-    for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-        axes.spines[["top", "right"]].set_visible(False)
-    right.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    figure.savefig(file, dpi=150)
-    pyplot.close(figure)
-    print(f"plot: {file}")
+    with picture(file, 9.5, 3.8, ncols=2) as (left, right):
+        for place, values in enumerate(accuracies.values()):
+            left.scatter(values, [place] * len(values), 28, color="#4477aa", zorder=3)
+            left.plot([np.mean(values)] * 2, [place - 0.25, place + 0.25], color="#ee6677", lw=2)
+        left.set_yticks(range(len(accuracies)), list(accuracies))
+        left.invert_yaxis()
+        left.set_title("each seed, and the mean (red)", loc="left", fontsize=10)
+        left.set_xlabel("accuracy on the test images")
+        for (name, found), color in zip(correlations.items(), ("#4477aa", "#228833"), strict=True):
+            label = f"{name}, rank correlation {found['spearman']:.2f}"
+            right.scatter(found["supernet"], found["alone"], 24, color=color, label=label)
+        right.set(xlabel="score on the supernet's weights, holdout images")
+        right.set_ylabel("accuracy trained alone")
+        right.legend(frameon=False, fontsize=8, loc="lower right")
+        for axes in (left, right):
+            axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        right.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        right.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is imported
 
 import numpy as np  # noqa: E402
-from common import plain_parser, write  # noqa: E402
+from common import picture, plain_parser, write  # noqa: E402
 
 
 def main() -> None:
@@ -134,26 +134,21 @@ class Task:
 
 
 def plot(curves: dict[str, np.ndarray], label: str, title: str, file: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-    colors = ("#4477aa", "#ee6677", "#228833")
-    for (name, runs), color in zip(curves.items(), colors, strict=True):
-        trials = np.arange(1, runs.shape[1] + 1)
-        axes.plot(trials, runs.mean(axis=0), color=color, label=name)
-        axes.fill_between(trials, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.15, lw=0)
-    lows = min(runs[:, 4:].min() for runs in curves.values())
-    highs = max(runs[:, 4:].max() for runs in curves.values())
-    room = 0.05 * (highs - lows)
-    axes.set(xlabel="trials", ylabel=label, title=title, ylim=(lows - room, highs + room))
-    axes.legend(frameon=False, title=f"mean and range of {len(next(iter(curves.values())))} seeds")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=150)
-    pyplot.close(figure)
-    print(f"plot: {file}")
+    with picture(file, 7, 4.2) as axes:
+        colors = ("#4477aa", "#ee6677", "#228833")
+        for (name, runs), color in zip(curves.items(), colors, strict=True):
+            trials = np.arange(1, runs.shape[1] + 1)
+            axes.plot(trials, runs.mean(axis=0), color=color, label=name)
+            axes.fill_between(
+                trials, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.15, lw=0
+            )
+        lows = min(runs[:, 4:].min() for runs in curves.values())
+        highs = max(runs[:, 4:].max() for runs in curves.values())
+        room = 0.05 * (highs - lows)
+        axes.set(xlabel="trials", ylabel=label, title=title, ylim=(lows - room, highs + room))
+        axes.legend(
+            frameon=False, title=f"mean and range of {len(next(iter(curves.values())))} seeds"
+        )
 
 
 if __name__ == "__main__":

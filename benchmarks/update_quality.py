@@ -11,13 +11,12 @@ python benchmarks/update_quality.py [--weights=FILE.npz --data=cifar10 --data_di
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import MEAN, STD, images, network, parser, write
+from common import MEAN, STD, images, network, parser, picture, write
 
 STAGES = (
     "slicing alone",
@@ -227,30 +226,19 @@ def print_table(summary: dict[str, dict[str, float]]) -> None:
 
 
 def plot(rows: list[dict[str, Any]], title: str, unpruned: float, file: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     names = list(rows[0]["accuracy"])
     values = [[100 * row["accuracy"][name] for row in rows] for name in names]
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    axes.boxplot(values, whis=(0, 100), widths=0.5, medianprops={"color": "#aa3377"})
-    random = np.random.default_rng(0)
-    for place, column in enumerate(values, 1):
-        spread = place + random.uniform(-0.12, 0.12, len(column))
-        axes.plot(spread, column, "o", markersize=3, color="#4477aa", alpha=0.7)
-    axes.axhline(100 * unpruned, color="gray", linestyle=":")
-    axes.annotate("unpruned", (0.6, 100 * unpruned), va="bottom", color="gray")
-    wrapped = [name.replace(", ", ",\n").replace("after ", "after\n") for name in names]
-    axes.set_xticks(range(1, len(names) + 1), wrapped)
-    axes.set(ylabel="accuracy on the holdout images (%)", ylim=(0, 100), title=title)
-    axes.spines[["top", "right"]].set_visible(False)
-    temporary = file.with_suffix(".tmp.png")
-    figure.savefig(temporary, dpi=150)
-    pyplot.close(figure)
-    os.replace(temporary, file)
-    print(f"plot: {file}")
+    with picture(file, 7, 4) as axes:
+        axes.boxplot(values, whis=(0, 100), widths=0.5, medianprops={"color": "#aa3377"})
+        random = np.random.default_rng(0)
+        for place, column in enumerate(values, 1):
+            spread = place + random.uniform(-0.12, 0.12, len(column))
+            axes.plot(spread, column, "o", markersize=3, color="#4477aa", alpha=0.7)
+        axes.axhline(100 * unpruned, color="gray", linestyle=":")
+        axes.annotate("unpruned", (0.6, 100 * unpruned), va="bottom", color="gray")
+        wrapped = [name.replace(", ", ",\n").replace("after ", "after\n") for name in names]
+        axes.set_xticks(range(1, len(names) + 1), wrapped)
+        axes.set(ylabel="accuracy on the holdout images (%)", ylim=(0, 100), title=title)
 
 
 if __name__ == "__main__":
