@@ -193,15 +193,17 @@ class Task:
 
     def correlation(self, vectors: list[np.ndarray]) -> dict[str, Any]:
         """Rank correlation of score and accuracy alone, with its interval by bootstrap."""
+        from tfrcp.benchmark.statistics import spearman
+
         shared = [self._evaluator.score(channels).value for channels in vectors]
         alone = [self.alone(channels)["unseen"] for channels in vectors]
         flops = (self.cost(np.array(vectors)).flops / self.cost.full.flops).tolist()
-        found = _spearman(np.array(shared), np.array(alone))
+        found = spearman(np.array(shared), np.array(alone))
         random, draws = np.random.default_rng(0), []
         for _ in range(2000):
             pick = random.integers(0, len(vectors), len(vectors))
             if len(set(np.array(shared)[pick])) > 1 and len(set(np.array(alone)[pick])) > 1:
-                draws.append(_spearman(np.array(shared)[pick], np.array(alone)[pick]))
+                draws.append(spearman(np.array(shared)[pick], np.array(alone)[pick]))
         low, high = np.quantile(draws, (0.025, 0.975))
         print(f"rank correlation of {len(vectors)}: {found:.2f}", flush=True)
         return {
@@ -243,16 +245,6 @@ class Task:
     def _note(self, what: str, start: float) -> None:
         self._seconds.setdefault(what, []).append(round(time.perf_counter() - start, 1))
         print(f"seed {self.seed}: {what}, {self._seconds[what][-1]:.0f} s", flush=True)
-
-
-def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Correlation of the ranks, equal values having their mean rank."""
-    ranks = []
-    for values in (first, second):
-        below = (values[None] < values[:, None]).sum(axis=1)
-        equal = (values[None] == values[:, None]).sum(axis=1)
-        ranks.append(below + (equal - 1) / 2)
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def plot(accuracies: dict[str, list[float]], correlations: dict[str, Any], file: Path) -> None:

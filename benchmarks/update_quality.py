@@ -181,6 +181,8 @@ class Study:
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Quartiles, seconds and rank correlations of every stage."""
+    from tfrcp.benchmark.statistics import spearman
+
     summary = {}
     gained = np.array([row["accuracy"]["batch norm"] for row in rows])
     tuned = [row["accuracy"].get(TUNED) for row in rows]
@@ -197,17 +199,6 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
             entry["rank correlation"] = spearman(values, np.array(tuned))
         summary[name] = {key: float(value) for key, value in entry.items()}
     return summary
-
-
-def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation, ties at their mean rank; 0 where all values are alike."""
-    ranks = []
-    for values in (first, second):
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse])
-    if min(rank.std() for rank in ranks) == 0:
-        return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def print_table(summary: dict[str, dict[str, float]]) -> None:
