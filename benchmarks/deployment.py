@@ -176,7 +176,7 @@ def _load_elsewhere(folder: Path, files, variants, test) -> None:
 
 def _time(kind: str, files, images: np.ndarray, arguments: argparse.Namespace) -> None:
     """Times the variants of one kind of file, taking turns."""
-    from tfrcp import latency
+    from tfrcp.deployment import latency
 
     options = {"batch_size": arguments.batch_size, "threads": arguments.threads}
     paths = {variant: kinds[kind]["path"] for variant, kinds in files.items()}

@@ -57,7 +57,7 @@ def main() -> None:
 def run(arguments: Any, folder: Path, seed: int, shares: list[float]) -> dict[str, Any]:
     """Accuracies of one seed: of the base, and after each fine-tuning."""
     from tfrcp import training
-    from tfrcp.pipeline import Pipeline
+    from tfrcp.run import Pipeline
 
     def pipeline(share: float, name: str) -> Pipeline:
         module = importlib.import_module(f"configs.{arguments.config}")

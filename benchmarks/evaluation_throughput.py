@@ -33,8 +33,8 @@ def main() -> None:
     import keras
 
     import tfrcp
-    from tfrcp.evaluation import ProgramEvaluator, metric_for
-    from tfrcp.update import CachedLeastSquares
+    from tfrcp.reconstruction import CachedLeastSquares
+    from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
 
     model = network(arguments)
     graph = tfrcp.trace(model)

@@ -31,8 +31,8 @@ def main() -> None:
     arguments = arguments.parse_args()
 
     import tfrcp
-    from tfrcp import latency
-    from tfrcp.deployment import writer
+    from tfrcp.deployment import latency
+    from tfrcp.deployment.bundle import writer
 
     shape = (arguments.size, arguments.size, 3)
     model = getattr(tfrcp.models, arguments.network)(shape, 10, seed=arguments.seed)

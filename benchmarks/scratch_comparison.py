@@ -193,7 +193,7 @@ class Task:
 
     def correlation(self, vectors: list[np.ndarray]) -> dict[str, Any]:
         """Rank correlation of score and accuracy alone, with its interval by bootstrap."""
-        from tfrcp.benchmark.statistics import spearman
+        from tfrcp.studies.statistics import spearman
 
         shared = [self._evaluator.score(channels).value for channels in vectors]
         alone = [self.alone(channels)["unseen"] for channels in vectors]

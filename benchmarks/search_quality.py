@@ -80,8 +80,8 @@ class Task:
         import tfrcp
         from tfrcp import criteria
         from tfrcp.data import load
-        from tfrcp.evaluation import ProgramEvaluator, metric_for
-        from tfrcp.update import CachedLeastSquares
+        from tfrcp.reconstruction import CachedLeastSquares
+        from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
 
         keras.utils.set_random_seed(arguments.seed)
         data = load("digits", holdout=0.3, seed=arguments.seed)

@@ -81,7 +81,7 @@ class Study:
     def __init__(self, model: Any, graph: Any, arguments: Any) -> None:
         from tfrcp.graph.program import Program
         from tfrcp.graph.weights import read_weights, slice_weights
-        from tfrcp.update import CachedLeastSquares
+        from tfrcp.reconstruction import CachedLeastSquares
 
         self.model, self.graph, self.arguments = model, graph, arguments
         self.calibration, (self.x, self.y) = images(
@@ -122,7 +122,7 @@ class Study:
         pruned = tfrcp.slice_model(self.model, self.graph, masks)
         stage(
             "sequential",
-            lambda: tfrcp.update.reconstruct(
+            lambda: tfrcp.reconstruction.reconstruct(
                 pruned, self.model, self.graph, masks, self.calibration, **self.options
             ),
         )
@@ -181,7 +181,7 @@ class Study:
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Quartiles, seconds and rank correlations of every stage."""
-    from tfrcp.benchmark.statistics import spearman
+    from tfrcp.studies.statistics import spearman
 
     summary = {}
     gained = np.array([row["accuracy"]["batch norm"] for row in rows])

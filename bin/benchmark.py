@@ -21,7 +21,7 @@ _WORKDIR = flags.FLAGS["workdir"]
 def main() -> None:
     """Does what is left of the studies, and writes the report."""
     settings = _CONFIG.value
-    from tfrcp.benchmark import Benchmark
+    from tfrcp.studies import Benchmark
 
     workdir = _WORKDIR.value or f"runs/{settings.name}"
     Benchmark(settings.to_dict(), workdir).run(_STUDY.value)

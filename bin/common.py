@@ -36,7 +36,7 @@ def run_stage(stage: str, job: str = "Pipeline") -> None:
             settings.strategy = strategy.value
         if devices.value is not None:
             settings.devices = tuple(devices.value)
-        from tfrcp import pipeline as jobs
+        from tfrcp import run as jobs
 
         folder = _WORKDIR.value or f"runs/{settings.name}"
         pipeline = getattr(jobs, job)(settings.to_dict(), folder)

@@ -48,7 +48,7 @@ def main() -> None:
         f"of their channels, in multiples of {_DIVISOR.value}."
     )
     if _MEASURE.value:
-        advice = tfrcp.rounding.advise(
+        advice = tfrcp.deployment.rounding.advise(
             model,
             min_ratio=_MIN_RATIO.value,
             batch_size=_BATCH_SIZE.value,
@@ -63,10 +63,10 @@ def _network():
     import tfrcp
 
     if _MODEL.value.endswith(".json"):
-        plan = tfrcp.Blueprint.read(_MODEL.value)
+        plan = tfrcp.ArchitectureSpec.read(_MODEL.value)
         model = plan.build()
     elif _CHANNELS.value:
-        plan = tfrcp.Blueprint.read(_CHANNELS.value)
+        plan = tfrcp.ArchitectureSpec.read(_CHANNELS.value)
         model = plan.prune(tfrcp.models.load_keras(_MODEL.value))
     else:
         plan, model = None, tfrcp.models.load_keras(_MODEL.value)

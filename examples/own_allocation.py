@@ -9,7 +9,7 @@ config.benchmark.criteria.
 
 import numpy as np
 
-from tfrcp.benchmark import Step, deterministic, meet_budget, nearest
+from tfrcp.studies import Step, deterministic, meet_budget, nearest
 
 
 @deterministic  # It does not depend on the seed: one run serves all seeds.

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from tfrcp import slice_model, trace
-from tfrcp.cost import CostModel
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import read_weights, slice_weights
+from tfrcp.space.cost import CostModel
 
 
 def to_float(tensor):

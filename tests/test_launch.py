@@ -10,8 +10,8 @@ import time
 import pytest
 
 from tests.small_run import REPOSITORY, arguments, config, write_inputs
-from tfrcp.pipeline import Pipeline
-from tfrcp.workdir import Workdir
+from tfrcp.run import Pipeline
+from tfrcp.run.workdir import Workdir
 
 FIELDS = {"train__epochs": 0, "search__max_trials": 12, "search__tolerance": 0.1}
 LAUNCH = [sys.executable, str(REPOSITORY / "bin" / "launch.py")]

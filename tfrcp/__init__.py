@@ -1,13 +1,13 @@
 """tfrcp: structured channel pruning for Keras 3 by random search under a FLOP budget."""
 
-from tfrcp import criteria, data, deployment, latency, models, rounding, search
-from tfrcp.blueprint import Blueprint
-from tfrcp.budget import Budget
-from tfrcp.cost import CostModel, Costs
-from tfrcp.export import export
+from tfrcp import criteria, data, deployment, models, search
+from tfrcp.deployment import export, latency, rounding
+from tfrcp.deployment.latency_model import LatencyModel
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
-from tfrcp.inheritance import select, slice_model
-from tfrcp.latency_model import LatencyModel
+from tfrcp.graph.inheritance import select, slice_model
+from tfrcp.reconstruction import recalibrate_batch_norm, reconstruct
+from tfrcp.renamed import __getattr__ as __getattr__
+from tfrcp.search.architecture import ArchitectureSpec
 from tfrcp.search.oracles import (
     EvolutionaryChannelOracle,
     RandomChannelOracle,
@@ -19,14 +19,13 @@ from tfrcp.search.tuner import (
     RandomChannelSearch,
     SurrogateChannelSearch,
 )
-from tfrcp.space import SearchSpace
+from tfrcp.space import Budget, CostModel, Costs, SearchSpace
 from tfrcp.training.supernet import Supernet
-from tfrcp.update import recalibrate_batch_norm, reconstruct
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Blueprint",
+    "ArchitectureSpec",
     "Budget",
     "ChannelGraph",
     "ChannelGroup",

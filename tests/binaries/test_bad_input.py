@@ -72,7 +72,7 @@ def test_what_fails_in_a_trial_is_one_clear_line(run, inputs, tmp_path, monkeypa
 
     assert run("train", *arguments(inputs, tmp_path, train__epochs=0))[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr("tfrcp.evaluation.ProgramEvaluator.score", fail)
+        patch.setattr("tfrcp.scoring.evaluator.ProgramEvaluator.score", fail)
         status, _, err = run("search", *arguments(inputs, tmp_path, train__epochs=0))
     assert_one_clear_line(status, err, "too large")
     assert run("search", *arguments(inputs, tmp_path, train__epochs=0))[0] == 0

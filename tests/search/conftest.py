@@ -8,7 +8,6 @@ import pytest
 import tfrcp
 from tests.search.small_search import HOLDOUT, TRAIN, network
 from tests.search.small_tuner import CROSSENTROPY, TRIALS, Search, trials
-from tfrcp import CostModel
 
 
 @pytest.fixture(scope="session")
@@ -52,15 +51,3 @@ def undisturbed(trained, tmp_path_factory):
     )
     made.search(TRAIN, validation_data=HOLDOUT, verbose=False)
     return trials(made)
-
-
-@pytest.fixture(scope="session")
-def small():
-    graph = tfrcp.trace(network())
-    return graph, CostModel(graph)
-
-
-@pytest.fixture(scope="session")
-def resnet():
-    graph = tfrcp.trace(tfrcp.models.resnet20())
-    return graph, CostModel(graph)

@@ -10,7 +10,7 @@ import keras
 
 from tests.training.small_training import network, train
 from tfrcp.graph.trace import trace
-from tfrcp.space import SearchSpace
+from tfrcp.space.space import SearchSpace
 from tfrcp.training import Recipe, fit_supernet
 
 RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.05, warmup_epochs=1)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfrcp.losses import crossentropy
+from tfrcp.scoring.losses import crossentropy
 from tfrcp.training import Recipe
 
 

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp import losses
 from tfrcp.criteria.base import Criterion, finite_weights
 from tfrcp.criteria.compiling import compiled
 from tfrcp.criteria.images import batches, check_count, check_finite, read_images
@@ -22,6 +21,7 @@ from tfrcp.graph.calls import Calls
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import Weights, slice_weights
+from tfrcp.scoring import losses
 
 
 class KLDivergence(Criterion):

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp import losses
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.images import check_count, check_finite, read_images
 from tfrcp.criteria.progress import Progress
@@ -20,6 +19,7 @@ from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import slice_weights
+from tfrcp.scoring import losses
 
 
 class Taylor(CoupledCriterion):

@@ -1,6 +1,6 @@
 """Search: samplers propose channel vectors, oracles hand them to keras-tuner, tuners score them."""
 
-from tfrcp.search.samplers import (
+from tfrcp.space.sampling import (
     EvolutionarySampler,
     RandomSampler,
     RejectionSampler,

@@ -6,8 +6,8 @@ import sys
 
 import keras
 
+from tfrcp.reconstruction import recalibrate_batch_norm, reconstruct
 from tfrcp.search.tuner import ChannelSearch
-from tfrcp.update import recalibrate_batch_norm, reconstruct
 
 
 def best_model(tuner: ChannelSearch, *, verbose: bool = True) -> tuple[keras.Model, float]:

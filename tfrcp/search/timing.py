@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfrcp.budget import Budget
-from tfrcp.cost import CostModel
-from tfrcp.search.samplers import RandomSampler
-from tfrcp.space import SearchSpace
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+from tfrcp.space.sampling import RandomSampler
+from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
-    from tfrcp.latency_model import LatencyModel
+    from tfrcp.deployment.latency_model import LatencyModel
 
 _ROUNDS, _NETWORKS = 2, 5
 

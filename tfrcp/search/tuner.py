@@ -13,11 +13,10 @@ import keras_tuner
 import numpy as np
 
 from tfrcp import criteria
-from tfrcp.budget import Budget
-from tfrcp.cost import CostModel
 from tfrcp.data import check_disjoint
-from tfrcp.evaluation import ProgramEvaluator, metric_for
 from tfrcp.graph.trace import trace
+from tfrcp.reconstruction import CachedLeastSquares
+from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
 from tfrcp.search import inputs, settings
 from tfrcp.search.board import Board
 from tfrcp.search.distributed import DistributedTuner, role
@@ -30,11 +29,12 @@ from tfrcp.search.oracles import (
 from tfrcp.search.progress import Progress
 from tfrcp.search.scores import kept
 from tfrcp.search.timing import near_budget
-from tfrcp.space import SearchSpace
-from tfrcp.update import CachedLeastSquares
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
-    from tfrcp.latency_model import LatencyModel
+    from tfrcp.deployment.latency_model import LatencyModel
 
 UPDATES = ("least_squares", "batch_norm", "none")
 
@@ -72,7 +72,7 @@ class ChannelSearch(DistributedTuner):
             three before, which can differ between groups.
         tied: Groups that keep the same share of their channels; see there.
         update: How the weights of a candidate are repaired: "least_squares" fits the kernels to
-            what the original layers compute (`tfrcp.update.CachedLeastSquares`) and re-estimates
+            what the original layers compute (`reconstruction.CachedLeastSquares`) and re-estimates
             the batch norms' statistics, "batch_norm" does only the latter, "none" neither.
         calibration_images: Number of training images for that.
         batch_norm_images: How many of these re-estimate the batch norms of a candidate, which costs

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcp.data import Batches
-from tfrcp.losses import crossentropy
+from tfrcp.scoring.losses import crossentropy
 from tfrcp.training.backup import Backup, History
 from tfrcp.training.distribute import is_chief, stand_in
 from tfrcp.training.loop import Loop

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfrcp.data import Batches
-from tfrcp.losses import crossentropy, ends_in_softmax
+from tfrcp.scoring.losses import crossentropy, ends_in_softmax
 from tfrcp.training.distribute import copy_variables, share_variables, spread, stand_in
 from tfrcp.training.recipe import Recipe
 

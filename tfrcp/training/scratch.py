@@ -9,9 +9,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfrcp.budget import Budget
-from tfrcp.losses import crossentropy
-from tfrcp.space import SearchSpace
+from tfrcp.scoring.losses import crossentropy
+from tfrcp.space.budget import Budget
+from tfrcp.space.space import SearchSpace
 from tfrcp.training.backup import Backup, History
 from tfrcp.training.distribute import copy_variables, stand_in
 from tfrcp.training.fit import check_finite, count_steps

@@ -9,15 +9,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrcp.budget import Budget
-from tfrcp.cost import CostModel
 from tfrcp.data.arrays import check_int
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.inheritance import check_channels
 from tfrcp.graph.trace import trace
-from tfrcp.inheritance import check_channels
-from tfrcp.losses import ends_in_softmax
-from tfrcp.search.samplers import RandomSampler
-from tfrcp.space import SearchSpace
+from tfrcp.scoring.losses import ends_in_softmax
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+from tfrcp.space.sampling import RandomSampler
+from tfrcp.space.space import SearchSpace
 from tfrcp.training.loop import Imitation
 from tfrcp.training.widths import Widths
 

@@ -37,19 +37,19 @@ from tfrcp.graph.rules.frozen import (
 )
 from tfrcp.graph.rules.kernel import KernelRule
 from tfrcp.graph.rules.merging import ConcatenateRule, MergeRule
-from tfrcp.graph.rules.moving import MovingRule, ReshapeRule
 from tfrcp.graph.rules.normalization import (
     BatchNormalizationRule,
     ChannelNormalizationRule,
     GroupNormalizationRule,
 )
+from tfrcp.graph.rules.reshaping import MovingRule, ReshapeRule
+from tfrcp.graph.rules.slicing import GetItemRule, PadRule, SplitRule
 from tfrcp.graph.rules.spatial import (
     DepthToSpaceRule,
     ReductionRule,
     SpaceToDepthRule,
     SpatialRule,
 )
-from tfrcp.graph.rules.taking import GetItemRule, PadRule, SplitRule
 from tfrcp.graph.rules.transposed import TransposedRule
 from tfrcp.graph.rules.wrapping import TimeDistributedRule
 

@@ -18,16 +18,16 @@ import numpy as np
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
-from tfrcp.budget import Budget
-from tfrcp.cost import CostModel
 from tfrcp.search import settings
 from tfrcp.search.distributed import note_of
 from tfrcp.search.oracles import trial_files
-from tfrcp.search.samplers import RandomSampler, Sampler
-from tfrcp.space import SearchSpace
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+from tfrcp.space.sampling import RandomSampler, Sampler
+from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
-    from tfrcp.latency_model import LatencyModel
+    from tfrcp.deployment.latency_model import LatencyModel
 
 _Status = trial_module.TrialStatus
 _ENDED = (_Status.COMPLETED, _Status.FAILED)

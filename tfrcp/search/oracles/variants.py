@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfrcp.search.oracles.base import ChannelOracle
-from tfrcp.search.samplers import EvolutionarySampler, RandomSampler, SurrogateSampler
+from tfrcp.space.sampling import EvolutionarySampler, RandomSampler, SurrogateSampler
 
 
 class RandomChannelOracle(ChannelOracle):

@@ -1,0 +1,188 @@
+"""Fits that are left out, and fits that are refused."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfrcp
+from tests.networks import NETWORKS
+from tests.reconstruction.small_fits import METHODS, fit, keep_but, network, two_dense
+from tests.references import full_masks, images_for, randomize
+from tfrcp.graph.weights import read_weights, slice_weights
+from tfrcp.reconstruction import CachedLeastSquares, reconstruct
+
+# Layers that keep their weights.
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ill_conditioned_layers_keep_their_weights(method):
+    model = two_dense()
+    hidden = model.get_layer("hidden")
+    hidden.set_weights([w[..., [0, 0, 2, 3, 4, 5]] for w in hidden.get_weights()])
+    graph, x = tfrcp.trace(model), images_for(model, count=30)
+    masks = keep_but(graph, "hidden", 4)
+    with pytest.warns(UserWarning, match="'out' keeps its inherited weights: ill-conditioned"):
+        pruned, left_out = fit(model, graph, masks, x, method, ridge=0.0)
+    assert list(left_out) == ["out"]
+    sliced = tfrcp.slice_model(model, graph, masks)
+    for a, b in zip(pruned.get_layer("out").weights, sliced.get_layer("out").weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert fit(model, graph, masks, x, method)[1] == {}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_too_few_samples(method):
+    model = NETWORKS["vgg"].build()
+    randomize(model)
+    graph, x = tfrcp.trace(model), images_for(model, count=20)
+    with pytest.warns(UserWarning, match="'c' keeps its inherited weights: too few samples: 20"):
+        pruned, left_out = fit(model, graph, keep_but(graph, "b_conv", 0), x, method)
+    assert "c" in left_out
+    kept = np.asarray(model.get_layer("c").kernel).reshape(9, 5, 6)[:, 1:]
+    np.testing.assert_array_equal(np.asarray(pruned.get_layer("c").kernel), kept.reshape(36, 6))
+
+
+def test_cached_leaves_out_the_largest_layers():
+    model = NETWORKS["vgg"].build()
+    graph, x = tfrcp.trace(model), images_for(model, count=60)
+    sizes = {"b_conv": 36, "c": 45, "head": 6}
+    limit = 8 * (36**2 + 6**2)
+    with pytest.warns(UserWarning, match="'c' keeps its inherited weights: .* 16,200 bytes"):
+        cached = CachedLeastSquares(model, graph, x, memory_limit=limit, verbose=False)
+    assert list(cached.left_out) == ["c"]
+    with pytest.warns(UserWarning) as caught:
+        CachedLeastSquares(model, graph, x, memory_limit=1, verbose=False)
+    assert all(any(f"'{name}'" in str(w.message) for w in caught) for name in sizes)
+
+
+def test_sequential_uses_as_many_images_as_fit():
+    model = two_dense()
+    graph, x = tfrcp.trace(model), images_for(model, count=100)
+    masks = keep_but(graph, "hidden", 0)
+    image_bytes = 4 * 7 * (4 + 6) + 4 * 7 * (4 + 5)
+    limit = 2 * 60 * image_bytes
+    with pytest.warns(UserWarning, match="60 of 100 images are used"):
+        pruned, left_out = fit(model, graph, masks, x, "sequential", memory_limit=limit)
+    assert left_out == {}
+    expected, _ = fit(model, graph, masks, x[:60], "sequential")
+    for a, b in zip(pruned.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="two images"):
+        fit(model, graph, masks, x, "sequential", memory_limit=2 * image_bytes)
+
+
+def test_sequential_leaves_out_layers_that_do_not_fit():
+    model = NETWORKS["vgg"].build()
+    graph, x = tfrcp.trace(model), images_for(model, count=8)
+    limit = 2 * (8 * (45 + 6) ** 2 - 1)
+    with pytest.warns(UserWarning, match="'c' keeps its inherited weights: its equations take"):
+        _, left_out = fit(model, graph, full_masks(graph), x, "sequential", memory_limit=limit)
+    assert "memory_limit" in left_out["c"]
+    assert "b_conv" not in left_out
+
+
+def test_warnings_are_not_repeated_for_every_candidate():
+    model = NETWORKS["vgg"].build()
+    graph, x = tfrcp.trace(model), images_for(model, count=20)
+    cached = CachedLeastSquares(model, graph, x, verbose=False)
+    weights = read_weights(graph, model)
+    for number in range(3):
+        masks = keep_but(graph, "b_conv", number)
+        arrays = slice_weights(graph, weights, masks)
+        if number:
+            cached(arrays, masks)
+        else:
+            with pytest.warns(UserWarning, match="'c' keeps"):
+                cached(arrays, masks)
+
+
+def test_numbers_that_are_not_finite_do_not_spread():
+    model = two_dense()
+    model.get_layer("hidden").set_weights([np.full((4, 6), 3e38), np.zeros(6)])
+    graph, x = tfrcp.trace(model), np.abs(images_for(model, count=50))
+    with pytest.warns(UserWarning, match="keeps its inherited weights: .* not finite"):
+        pruned, left_out = fit(model, graph, keep_but(graph, "hidden", 1), x, "sequential")
+    assert list(left_out) == ["hidden", "out"]
+    assert np.isfinite(pruned.get_layer("out").get_weights()[0]).all()
+
+
+# Mistakes.
+
+
+BAD_DATA = {
+    "empty": (np.zeros((0, 6, 6, 2), "float32"), "at least one image"),
+    "one image": (np.zeros((1, 6, 6, 2), "float32"), "at least two images"),
+    "NaN": (np.full((4, 6, 6, 2), np.nan, "float32"), "1 of 4|4 of 4"),
+    "another size": (np.zeros((4, 7, 6, 2), "float32"), r"\(6, 6, 2\). Received: \(7, 6, 2\)"),
+    "no channels": (np.zeros((4, 6, 6), "float32"), r"\(6, 6, 2\). Received: \(6, 6\)"),
+    "strings": (np.full((4, 6, 6, 2), "a"), "must hold numbers"),
+    "another thing": ("images", "tf.data.Dataset"),
+    "endless": (tf.data.Dataset.from_tensors(np.zeros((4, 6, 6, 2), "f")).repeat(), "must end"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", [name for name, (_, match) in BAD_DATA.items() if match])
+def test_bad_images(name, method):
+    model = network()
+    graph = tfrcp.trace(model)
+    masks = keep_but(graph, "a", 0)
+    pruned = tfrcp.slice_model(model, graph, masks)
+    before = pruned.get_weights()
+    data, match = BAD_DATA[name]
+    with pytest.raises(ValueError, match=match):
+        reconstruct(pruned, model, graph, masks, data, method, verbose=False)
+    for a, b in zip(before, pruned.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_integers_are_cast_as_keras_does():
+    model = network()
+    graph = tfrcp.trace(model)
+    masks = keep_but(graph, "a", 0)
+    x = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 2)).astype("uint8")
+    pruned, _ = fit(model, graph, masks, x, "cached")
+    expected, _ = fit(model, graph, masks, x.astype("float32"), "cached")
+    for a, b in zip(pruned.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"method": "both"}, "`method` must be one of"),
+        ({"ridge": -1.0}, "`ridge` must be"),
+        ({"ridge": float("nan")}, "`ridge` must be"),
+        ({"samples": 0}, "`samples` must be"),
+        ({"memory_limit": 0}, "`memory_limit` must be"),
+        ({"count": 0}, "`count` must be"),
+        ({"count": 1}, "at least two images"),
+    ],
+)
+def test_bad_options(options, match):
+    model = network()
+    graph = tfrcp.trace(model)
+    masks = keep_but(graph, "a", 0)
+    pruned = tfrcp.slice_model(model, graph, masks)
+    with pytest.raises(ValueError, match=match):
+        reconstruct(pruned, model, graph, masks, images_for(model, 9), **options, verbose=False)
+
+
+def test_another_pruned_model():
+    model = network()
+    graph = tfrcp.trace(model)
+    masks, others = keep_but(graph, "a", 0), keep_but(graph, "a", 0, 1)
+    pruned = tfrcp.slice_model(model, graph, others)
+    with pytest.raises(ValueError, match="`pruned` must be what `slice_model` makes"):
+        reconstruct(pruned, model, graph, masks, images_for(model, 9), verbose=False)
+
+
+def test_progress_is_shown_on_request(capsys):
+    model = two_dense()
+    graph, x = tfrcp.trace(model), images_for(model, count=30)
+    masks = keep_but(graph, "hidden", 0)
+    for method in METHODS:
+        fit(model, graph, masks, x, method)
+        assert capsys.readouterr().out == ""
+        fit(model, graph, masks, x, method, verbose=True)
+        assert "/" in capsys.readouterr().out

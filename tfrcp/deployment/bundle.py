@@ -1,0 +1,181 @@
+"""The files that go on a device, written beside those of the unpruned network and timed together.
+
+Whether pruning made a network smaller and faster shows where it runs: so both networks are exported
+to every format that is asked for, and the two files of a format take turns in its runtime. Only the
+pruned network's files are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from tfrcp.deployment import latency
+from tfrcp.deployment.formats import FORMATS
+from tfrcp.deployment.writing import Exported, export
+
+
+class Kind(NamedTuple):
+    """What a file is: its format, its quantization and its name."""
+
+    format: str
+    quantization: str | None
+    file: str
+
+
+KINDS = {
+    "tf_saved_model": Kind("tf_saved_model", None, "saved_model"),
+    "litert": Kind("litert", None, "model.tflite"),
+    "litert_float16": Kind("litert", "float16", "model_float16.tflite"),
+    "litert_dynamic": Kind("litert", "dynamic", "model_dynamic.tflite"),
+    "litert_int8": Kind("litert", "int8", "model_int8.tflite"),
+    "onnx": Kind("onnx", None, "model.onnx"),
+}
+
+
+def kinds(names: str | Sequence[str]) -> dict[str, Kind]:
+    """The kinds of files of these names, which may also be joined by commas.
+
+    Raises:
+        ValueError: If there is none, or a name is unknown.
+        ImportError: If one needs an extra that is not installed.
+    """
+    joined = names if isinstance(names, str) else ",".join(names)
+    wanted = [name.strip() for name in joined.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in KINDS]
+    if unknown or not wanted:
+        received = repr(unknown[0]) if unknown else repr(names)
+        raise ValueError(f"must be one or more of {list(KINDS)}. Received: {received}")
+    for name in wanted:
+        FORMATS[KINDS[name].format].check()
+    return {name: KINDS[name] for name in wanted}
+
+
+def writer(name: str) -> Callable[[keras.Model, Path], Any]:
+    """What makes of a network what is timed: a file of a kind, or for "" the network itself.
+
+    Files are not checked: no difference is too large.
+
+    Returns:
+        A function of the network and an empty folder.
+
+    Raises:
+        ValueError: If the name is unknown.
+        ImportError: If it needs an extra that is not installed.
+    """
+    if not name:
+        return lambda model, folder: model
+    try:
+        (kind,) = kinds(name).values()
+    except ValueError as error:
+        raise ValueError(f"`format` must be one of {list(KINDS)}. Received: {name!r}") from error
+
+    def write(model: keras.Model, folder: Path) -> Path:
+        calibration = None
+        if kind.quantization == "int8":
+            random = np.random.default_rng(0)
+            calibration = keras.tree.map_structure(
+                lambda t: random.random((8, *t.shape[1:])).astype(t.dtype), model.input
+            )
+        return export(
+            model,
+            folder / kind.file,
+            kind.format,
+            quantization=kind.quantization,
+            calibration=calibration,
+            tolerance=np.inf,
+        ).path
+
+    return write
+
+
+def deploy(
+    before: keras.Model,
+    after: keras.Model,
+    folder: str | os.PathLike[str],
+    names: str | Sequence[str],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    calibration: np.ndarray,
+    batch_size: int = 64,
+    accuracy_tolerance: float = 0.01,
+    **options: Any,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Writes the files of a pruned network and compares each with the unpruned network's.
+
+    Args:
+        before: The unpruned network.
+        after: The pruned one.
+        folder: Where its files go; exists. Earlier exports are replaced.
+        names: Keys of `KINDS`.
+        images: Images `[n, ...]` as the files take them, to compare and to time on.
+        labels: Their class numbers `[n]`.
+        calibration: Images that quantization to integers reads the ranges of activations from.
+        batch_size: Images per timed run.
+        accuracy_tolerance: Largest loss of accuracy by the conversion, a share of the images.
+        **options: Further arguments of `tfrcp.export`.
+
+    Yields:
+        For each file its name among `KINDS` and a dict: `path`; `max_difference` to the network;
+        `model_accuracy`, the network's on these images; `before` and `after`, each with `bytes`,
+        `latency_ms` per image and `accuracy`; `latency_ratio` with `ratio`, `low`, `high` (95 %
+        interval), `batch_size`, `device` and `runtime`.
+    """
+    for name, kind in kinds(names).items():
+
+        def write(model: keras.Model, path: Path, kind: Kind = kind, **more: Any) -> Exported:
+            images_of_ranges = calibration if kind.quantization == "int8" else None
+            return export(
+                model,
+                path,
+                kind.format,
+                quantization=kind.quantization,
+                calibration=images_of_ranges,
+                sample=images,
+                labels=labels,
+                **options,
+                **more,
+            )
+
+        done = write(
+            after, Path(folder, kind.file), accuracy_tolerance=accuracy_tolerance, overwrite=True
+        )
+        with tempfile.TemporaryDirectory() as elsewhere:
+            twin = write(
+                before, Path(elsewhere, kind.file), tolerance=np.inf, accuracy_tolerance=1.0
+            )
+            times = latency.measure(
+                {"before": twin.path, "after": done.path}, images, batch_size=batch_size
+            )
+        ratio = latency.ratio(times["after"], times["before"])
+        yield (
+            name,
+            {
+                "path": str(done.path),
+                "max_difference": done.max_difference,
+                "model_accuracy": done.model_accuracy,
+                **{
+                    when: {
+                        "bytes": file.bytes,
+                        "latency_ms": times[when].median,
+                        "accuracy": file.accuracy,
+                    }
+                    for when, file in (("before", twin), ("after", done))
+                },
+                "latency_ratio": {
+                    "ratio": ratio.ratio,
+                    "low": ratio.low,
+                    "high": ratio.high,
+                    "batch_size": batch_size,
+                    "device": times["after"].device,
+                    "runtime": times["after"].runtime,
+                },
+            },
+        )

@@ -1,0 +1,7 @@
+"""Repairs a pruned model with a few unlabelled images."""
+
+from tfrcp.reconstruction.batch_norm import recalibrate_batch_norm
+from tfrcp.reconstruction.cached import CachedLeastSquares
+from tfrcp.reconstruction.least_squares import reconstruct
+
+__all__ = ["CachedLeastSquares", "recalibrate_batch_norm", "reconstruct"]

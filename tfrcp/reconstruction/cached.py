@@ -1,0 +1,247 @@
+"""Least squares from the statistics of the original network: small solves for every candidate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrcp.graph.calls import Call
+from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.program import Program
+from tfrcp.graph.rules import KernelRule
+from tfrcp.graph.weights import Weights, read_weights, slice_weights
+from tfrcp.reconstruction.calibration import calibration_images
+from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, check_options, solve
+from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
+
+_BATCH = 32  # images that run through the network at a time
+
+
+@dataclasses.dataclass(eq=False)
+class _Layer:
+    """A layer that can lose inputs.
+
+    Attributes:
+        call: Its first call.
+        rule: Its rule.
+        kernel: Its kernel.
+        inputs: Labels along the kernel's input axis.
+        outputs: Labels along the kernel's output axis.
+        axis: That axis.
+        norm: Path of the batch norm that alone reads the layer, if there is one.
+        means: Means of the inputs [blocks, inputs], once they are known.
+        gram: Second moments of the inputs [blocks, inputs, inputs], once they are known.
+        count: Number of samples behind them.
+        variances: Variances of the outputs [out], once they are known.
+    """
+
+    call: Call
+    rule: KernelRule
+    kernel: np.ndarray
+    inputs: np.ndarray
+    outputs: np.ndarray
+    axis: int
+    norm: str | None
+    means: np.ndarray | None = None
+    gram: np.ndarray | None = None
+    count: int = 0
+    variances: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of blocks and of inputs of a block."""
+        return self.rule.matrix(self.call, self.kernel).shape[:2]
+
+    @property
+    def gram_bytes(self) -> int:
+        """Bytes of the second moments."""
+        blocks, inputs = self.shape
+        return 8 * blocks * inputs**2
+
+
+class CachedLeastSquares:
+    """Fits the kernels of pruned networks to what the original layers compute.
+
+    For every convolution and dense layer that loses inputs, W' and b minimize the mean over samples
+    of
+
+        |W'^T x_k + b - W^T x|^2 + eps |W' - W_k|^2,
+
+    x being the unfolded inputs in the original network, x_k those that are kept, W_k the weights
+    that they had, and eps `ridge` times the mean square of x_k. The second moments G of x are
+    gathered once, in one pass over the images; then W' = W_k + (G_kk + eps I)^-1 G_kr W_r, r being
+    the removed inputs. Where inputs vary too little to tell, weights stay what they were. A layer
+    that loses no input stays whole, and so does a depthwise convolution, each channel of which sees
+    itself alone.
+
+    The intercept b is fitted where there is a place for it: the layer's bias, or the moving mean of
+    the batch norm that alone reads the layer. G is about the mean then. Elsewhere b is 0.
+
+    The part of the outputs that x_k cannot tell is missing from their variance. Statistics that are
+    re-estimated afterwards would blow up the rest to the old variance, so the scale of that batch
+    norm (where it has one) takes the ratio of the standard deviations, and its moving variance that
+    of the variances: the network stays the same, and recalibration keeps the fit.
+
+    Args:
+        model: The unpruned model.
+        graph: Its trace.
+        data: Calibration images: a batched `tf.data.Dataset`, a tuple of arrays (x, y), x alone,
+            or a `PyDataset`; labels are not used.
+        count: How many images to use. Defaults to all.
+        ridge: Float, not negative.
+        samples: How many equations to gather for each input of a layer (channels times window
+            positions), drawn among the output positions of the images; `None` for all.
+        memory_limit: Bytes that the second moments of all layers may take together, 8 times the
+            squared number of inputs each. The largest are left out until the rest fits. Solving
+            takes up to three times the largest on top.
+        verbose: Whether to show progress.
+
+    Attributes:
+        left_out: Dict that maps the path of a layer that keeps inherited weights to the reason;
+            every candidate may add to it.
+
+    Raises:
+        ValueError: If an argument is out of range, or the images are not what the model takes.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        graph: ChannelGraph,
+        data: Any,
+        *,
+        count: int | None = None,
+        ridge: float = 1e-5,
+        samples: int | None = 100,
+        memory_limit: int = 4 * 2**30,
+        verbose: bool = True,
+    ) -> None:
+        check_options(ridge, samples, memory_limit)
+        images = calibration_images(graph, data, count)
+        self._graph, self._ridge = graph, ridge
+        program, weights = Program(graph), read_weights(graph, model)
+        layers = {layer.call.path: layer for layer in _layers_losing_inputs(program, weights)}
+        self.left_out = LeftOut()
+        size = 0
+        for path, layer in sorted(layers.items(), key=lambda item: item[1].gram_bytes):
+            size += layer.gram_bytes
+            if size > memory_limit:
+                self.left_out.add(
+                    path,
+                    f"the second moments of its inputs take {layer.gram_bytes:,} bytes, too much "
+                    f"beside those of smaller layers for memory_limit={memory_limit:,}",
+                )
+        self._layers = {p: layer for p, layer in layers.items() if p not in self.left_out}
+        self._gather(program, slice_weights(graph, weights, {}), images, samples, verbose)
+
+    def __call__(self, arrays: Weights, masks: Mapping[str, np.ndarray]) -> Weights:
+        """Fits the kernels of one pruned network.
+
+        Args:
+            arrays: Its inherited weights, as `tfrcp.graph.weights.slice_weights` returns them.
+            masks: Maps group names to bool arrays [size]: what the weights were sliced by.
+
+        Returns:
+            Arrays like `arrays`, which are not changed.
+        """
+        keep = self._graph.keep(masks)
+        fitted = {path: dict(entry) for path, entry in arrays.items()}
+        for path, layer in self._layers.items():
+            kept = keep(layer.inputs)
+            if not kept.all():
+                try:
+                    _fit(layer, fitted, kept, keep(layer.outputs), self._ridge)
+                except Unsolvable as reason:
+                    self.left_out.add(path, reason)
+        return fitted
+
+    def _gather(
+        self, program: Program, arrays: Weights, images: Any, samples: int | None, verbose: bool
+    ) -> None:
+        """Runs the original network on all images and sums up the moments of its layers' inputs."""
+        moments = {path: Moments() for path in self._layers}
+        rows: dict[Call, Rows] = {}
+        total = len(keras.tree.flatten(images)[0])
+
+        def step(call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
+            layer = self._layers.get(call.path)
+            if layer is not None:
+                x = applied_to(call, args[0], entry)
+                if call not in rows:
+                    rows[call] = Rows(
+                        call, x, *layer.shape, images=total, samples=samples, seed=len(rows)
+                    )
+                for _, chunk in rows[call].unfold(x):
+                    moments[call.path].add(chunk)
+            return program.step(call, entry, args, kwargs)
+
+        progress = keras.utils.Progbar(total, verbose=int(verbose), unit_name="image")
+        with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
+            for start in range(0, total, _BATCH):
+                batch = keras.tree.map_structure(lambda x, s=start: x[s : s + _BATCH], images)
+                program.walk(arrays, batch, step)
+                progress.update(min(start + _BATCH, total))
+            for path, layer in self._layers.items():
+                intercept = layer.norm is not None or "bias" in arrays[path]
+                layer.count = moments[path].count
+                layer.means, layer.gram = moments.pop(path).centered(intercept)
+                matrix = layer.rule.matrix(layer.call, layer.kernel.astype("float64"))
+                layer.variances = _variances(layer.gram, matrix)
+
+
+def _layers_losing_inputs(program: Program, weights: Weights) -> Iterator[_Layer]:
+    """The layers that some candidate may take inputs from."""
+    graph = program.graph
+    norms = {layer.path: norm.path for norm, layer in program.folds.items()}
+    places = {(place.path, place.weight, place.role): place for place in graph.places}
+    for call in graph.calls.calls:
+        rule = kernel_rule(call, weights.get(call.path))
+        source = places.get((call.path, rule.kernel, "input")) if rule else None
+        if source is None or not graph.counts(source.labels)[0].any():
+            continue
+        target = places[call.path, rule.kernel, "output"]
+        kernel = weights[call.path][rule.kernel]
+        norm = norms.get(call.path)
+        yield _Layer(call, rule, kernel, source.labels, target.labels, target.axis, norm)
+
+
+def _fit(
+    layer: _Layer, arrays: Weights, kept: np.ndarray, kept_outputs: np.ndarray, ridge: float
+) -> None:
+    """Fits one layer, in place.
+
+    Args:
+        layer: The layer.
+        arrays: Arrays of all layers.
+        kept: Which channels of its input are kept, bool array.
+        kept_outputs: Which channels of its output are kept, bool array.
+        ridge: As for `solve`.
+
+    Raises:
+        Unsolvable: If it cannot be done.
+    """
+    kept = np.tile(kept, layer.gram.shape[1] // len(kept))
+    kernel = layer.kernel.compress(kept_outputs, axis=layer.axis).astype("float64")
+    old = layer.rule.matrix(layer.call, kernel)
+    lost, rows = old[:, ~kept], layer.gram[:, kept]
+    gram = rows[:, :, kept]
+    change = solve(gram, rows[:, :, ~kept] @ lost, layer.count, ridge)
+    new = old[:, kept] + change
+    means = layer.means[:, None]
+    intercept = (means[..., ~kept] @ lost - means[..., kept] @ change)[:, 0]
+    norm = arrays.get(layer.norm)
+    write_fit(layer.call, arrays[layer.call.path], norm, new, intercept)
+    if norm is not None and "gamma" in norm:
+        before, after = layer.variances[kept_outputs], _variances(gram, new)
+        share = np.divide(after, before, out=np.ones_like(after), where=before > 0)
+        norm["moving_variance"] = norm["moving_variance"] * share.astype("float32")
+        norm["gamma"] = norm["gamma"] * np.sqrt(share).astype("float32")
+
+
+def _variances(gram: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Variances of a layer's outputs, array [out]."""
+    return np.einsum("bio,bio->bo", matrix, gram @ matrix).reshape(-1)

@@ -1,0 +1,159 @@
+"""Fits the weights of a pruned model anew, so that its layers compute what the original's do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrcp.graph.calls import named_variables
+from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.program import Program
+from tfrcp.graph.rebuilding import pruned_path
+from tfrcp.graph.weights import Weights, layer_at, read_weights, slice_weights
+from tfrcp.reconstruction.cached import CachedLeastSquares
+from tfrcp.reconstruction.calibration import calibration_images
+from tfrcp.reconstruction.equations import check_options
+from tfrcp.reconstruction.sequential import SequentialLeastSquares, bytes_per_image
+
+_METHODS = ("sequential", "cached")
+
+
+def reconstruct(
+    pruned: keras.Model,
+    model: keras.Model,
+    graph: ChannelGraph,
+    masks: Mapping[str, np.ndarray],
+    data: Any,
+    method: str = "sequential",
+    *,
+    count: int | None = None,
+    ridge: float = 1e-5,
+    samples: int | None = 100,
+    memory_limit: int = 4 * 2**30,
+    verbose: bool = True,
+) -> dict[str, str]:
+    """Fits the kernels and biases of a pruned model to the original's layers, in place.
+
+    Convolutions of all kinds and dense layers are fitted, by regularized least squares, to the
+    outputs that the original layers have before norm and activation:
+
+    - "sequential", for the one network that is wanted: the inputs are those of the pruned network,
+      layer after layer, and the statistics of batch norms are re-estimated on the way (no
+      recalibration is needed afterwards). All images run through both networks once.
+    - "cached", for many candidates, then through `CachedLeastSquares` itself: the inputs are those
+      of the original network. Recalibrate the batch norms afterwards.
+
+    `SequentialLeastSquares` and `CachedLeastSquares` have the formulas. The result depends on the
+    images, not on their order or batches (up to rounding).
+
+    Args:
+        pruned: What `tfrcp.slice_model` made of `model`; changed in place.
+        model: The unpruned model.
+        graph: Its trace.
+        masks: Maps group names to bool arrays [size]: what `model` was sliced by.
+        data: Calibration images: a batched `tf.data.Dataset`, a tuple of arrays (x, y), x alone,
+            or a `PyDataset`; labels are not used.
+        method: "sequential" or "cached".
+        count: How many images to use. Defaults to all.
+        ridge: Float, not negative: how strongly weights are held where they are, relative to the
+            mean square of a layer's inputs.
+        samples: How many equations to gather for each input of a layer (channels times window
+            positions), drawn among the output positions of the images; `None` for all of them.
+        memory_limit: Bytes. "sequential": half of it for the tensors of all images (so many images
+            as fit are used), half for the equations of one layer. "cached": for the second moments
+            of all layers. What does not fit is left out.
+        verbose: Whether to show progress.
+
+    Returns:
+        Dict that maps the path of every layer that was left out, keeping the weights that it had,
+        to the reason: too little memory, too few samples, an ill-conditioned system. There is a
+        warning for each.
+
+    Raises:
+        ValueError: If an argument is out of range, the images are not what the model takes, or
+            `pruned` is not `model` sliced by `masks`. Nothing is changed then.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"`method` must be one of {_METHODS}. Received: method={method!r}")
+    check_options(ridge, samples, memory_limit)
+    images = calibration_images(graph, data, count)
+    program, weights = Program(graph), read_weights(graph, model)
+    sliced = slice_weights(graph, weights, masks)
+    variables = _variables(pruned, graph, weights, sliced)
+    inherited = {path: dict(entry) for path, entry in sliced.items()}
+    for path, entry in variables.items():
+        inherited[path].update({n: ops.convert_to_numpy(v) for n, v in entry.items()})
+
+    if method == "cached":
+        cached = CachedLeastSquares(
+            model,
+            graph,
+            (images,),
+            ridge=ridge,
+            samples=samples,
+            memory_limit=memory_limit,
+            verbose=verbose,
+        )
+        fitted, left_out = cached(inherited, masks), cached.left_out
+    else:
+        original = slice_weights(graph, weights, {})
+        one = sum(bytes_per_image(program, arrays, images) for arrays in (original, inherited))
+        images = _as_many_as_fit(images, one, memory_limit // 2)
+        sequential = SequentialLeastSquares(
+            program,
+            original,
+            inherited,
+            graph.keep(masks),
+            ridge=ridge,
+            samples=samples,
+            memory_limit=memory_limit // 2,
+        )
+        sequential.run(images, verbose)
+        fitted, left_out = sequential.fitted, sequential.left_out
+    for path, entry in variables.items():
+        for name, variable in entry.items():
+            variable.assign(fitted[path][name])
+    return dict(left_out)
+
+
+def _variables(
+    pruned: keras.Model, graph: ChannelGraph, weights: Weights, sliced: Weights
+) -> dict[str, dict[str, keras.Variable]]:
+    """The pruned model's variables by the path of the original's layer, and weight name."""
+    found = {}
+    for path, entry in weights.items():
+        place = pruned_path(graph, path)
+        own = dict(named_variables(layer_at(pruned, place)))
+        found[path] = {name: own.get(name) for name in entry}
+        for name, variable in found[path].items():
+            expected = sliced[path][name].shape
+            if variable is None or tuple(variable.shape) != expected:
+                raise ValueError(
+                    "`pruned` must be what `slice_model` makes of `model` with these masks. "
+                    f"Received: weight '{name}' of layer '{place}' is "
+                    f"{None if variable is None else tuple(variable.shape)}, expected {expected}"
+                )
+    return found
+
+
+def _as_many_as_fit(images: Any, bytes_per_image: int, limit: int) -> Any:
+    """The first images, as many as fit into memory."""
+    count, most = len(keras.tree.flatten(images)[0]), limit // bytes_per_image
+    if count <= most:
+        return images
+    if most < 2:
+        raise ValueError(
+            "`memory_limit` must leave room for two images, whose tensors in both networks take "
+            f"{bytes_per_image:,} bytes each. Received: half of it is {limit:,} bytes"
+        )
+    warnings.warn(
+        f"The tensors of an image take {bytes_per_image:,} bytes: {most} of {count} images are "
+        f"used, for which half of `memory_limit`, {limit:,} bytes, suffices.",
+        stacklevel=3,
+    )
+    return keras.tree.map_structure(lambda x: x[:most], images)

@@ -1,0 +1,287 @@
+"""Least squares layer by layer: each is fitted to the inputs that the pruned network gives it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.program import Program
+from tfrcp.graph.rules import KernelRule, find_rule
+from tfrcp.graph.weights import Weights, arrays_of
+from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, solve
+from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Pair:
+    """A tensor of the original network and its counterpart in the pruned one."""
+
+    original: Any
+    pruned: Any
+
+
+class SequentialLeastSquares:
+    """Fits a pruned network layer by layer, while both networks run side by side.
+
+    When a convolution or dense layer is reached, W' and b minimize the mean over samples of
+
+        |W'^T x' + b - y|^2 + eps |W' - W_k|^2,
+
+    x' being the unfolded inputs in the pruned network as it is by then, y the original layer's
+    outputs before norm and activation (the channels that are kept), W_k the weights that the pruned
+    layer has, and eps `ridge` times the mean square of x'. When a batch norm is reached, its mean
+    moves by as much as the mean of its input differs between the networks, and its variance changes
+    in the ratio of theirs. Only then do both networks go on through the layer, so that each layer
+    repairs what is left of the errors of those before it.
+
+    Where a layer is a term of a sum, y also makes up for what the other terms (those that are known
+    by then) have lost (He, Zhang and Sun 2017, "Channel Pruning for Accelerating Very Deep Neural
+    Networks", on residual branches). A batch norm in between then passes on the fit as it is: its
+    statistics become those of its input, and scale and offset undo the change.
+
+    The intercept b is fitted where there is a place for it: the layer's bias, or the batch norm
+    that alone reads the layer. Elsewhere b is 0. A depthwise or grouped convolution is fitted
+    channel by channel or group by group. A layer that is called several times is fitted, at each
+    call, to all calls so far; a batch norm that is called several times keeps its statistics.
+
+    Args:
+        program: The program of the unpruned network.
+        original: Its weights and sizes.
+        inherited: Those of the pruned network.
+        keep: Maps labels to whether each position is kept.
+        ridge: Float, not negative.
+        samples: How many equations to gather for each input of a layer, `None` for all.
+        memory_limit: Bytes that the equations of one layer may take.
+
+    Attributes:
+        fitted: Weights and sizes of the pruned network, changed by `run`.
+        left_out: Maps the path of every layer that keeps its weights to the reason.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        original: Weights,
+        inherited: Weights,
+        keep: Callable[[np.ndarray], np.ndarray],
+        *,
+        ridge: float,
+        samples: int | None,
+        memory_limit: int,
+    ) -> None:
+        self.fitted = {path: dict(entry) for path, entry in inherited.items()}
+        self.left_out = LeftOut()
+        self._program, self._original, self._inherited = program, original, inherited
+        self._keep, self._ridge, self._samples = keep, ridge, samples
+        self._memory_limit = memory_limit
+        self._norms = {layer.path: norm for norm, layer in program.folds.items()}
+        self._called = Counter(call.path for call in program.graph.calls.calls)
+        self._moments: dict[str, Moments] = {}
+        self._others = _other_terms(program.graph)
+        self._terms: dict[Value, _Pair] = {}
+        self._exact: set[str] = set()
+        self._norm_labels = {
+            place.path: place.labels
+            for place in program.graph.places
+            if place.weight == "moving_mean"
+        }
+
+    def run(self, images: Any, verbose: bool) -> None:
+        """Fits all layers in one pass.
+
+        Args:
+            images: Structure of arrays like the model's inputs.
+            verbose: Whether to show progress.
+        """
+        calls = self._program.graph.calls.calls
+        progress = keras.utils.Progbar(len(calls), verbose=int(verbose), unit_name="layer")
+
+        def step(call: Call, entry: Any, args: tuple, kwargs: dict) -> Any:
+            original = keras.tree.map_structure(_original, (args, kwargs))
+            pruned = keras.tree.map_structure(_pruned, (args, kwargs))
+            rule = kernel_rule(call, self._inherited.get(call.path))
+            if rule is not None and call.path not in self.left_out:
+                self._fit(call, rule, original[0][0], pruned[0][0])
+            if "moving_mean" in self.fitted.get(call.path, {}) and self._called[call.path] == 1:
+                self._normalize(call, original[0][0], pruned[0][0])
+            outputs = keras.tree.map_structure(
+                _Pair,
+                self._program.step(call, arrays_of(call, self._original), *original),
+                self._program.step(call, arrays_of(call, self.fitted), *pruned),
+            )
+            for value, pair in zip(call.outputs, keras.tree.flatten(outputs), strict=True):
+                if value in self._others:
+                    self._terms[value] = pair
+            if call.kind == "Add":
+                for value in call.inputs:
+                    self._terms.pop(value, None)
+            progress.add(1)
+            return outputs
+
+        pairs = keras.tree.map_structure(lambda x: _Pair(x, x), images)
+        with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
+            self._program.walk(self.fitted, pairs, step)
+
+    def _fit(self, call: Call, rule: KernelRule, x: Any, x_pruned: Any) -> None:
+        """Fits the kernel of a layer, given its inputs in both networks."""
+        path, graph = call.path, self._program.graph
+        entry, inherited = self.fitted[path], self._inherited[path]
+        old = rule.matrix(call, inherited[rule.kernel].astype("float64"))
+        blocks, inputs, outputs = old.shape
+        size = 8 * blocks * (inputs + outputs) ** 2
+        if size > self._memory_limit:
+            self.left_out.add(
+                path, f"its equations take {size:,} bytes, more than half of `memory_limit`"
+            )
+            return
+        kept = self._keep(rule.ends(call, graph.labels)[1])
+        y = _to_numpy(rule.linear(call, ops.cast(x, "float32"), self._original[path]))
+        y = y.compress(kept, axis=rule.axis(call))
+        norm = self._norms.get(path)
+        lost = self._lost_elsewhere(call, norm, kept)
+        if lost is not None:
+            y = y + lost
+        x = applied_to(call, x_pruned, entry)
+        options = {"images": len(x), "samples": self._samples}
+        rows = Rows(call, x, blocks, inputs, seed=graph.calls.calls.index(call), **options)
+        moments = self._moments.pop(path, Moments())
+        if self._called[path] > 1:
+            self._moments[path] = moments
+        for part, chunk in rows.unfold(x):
+            chunk = chunk.astype("float64")
+            rest = rows.outputs(y[part]) - chunk @ old
+            moments.add(np.concatenate([chunk, rest], axis=2))
+        means, second = moments.centered("bias" in entry or norm is not None)
+        try:
+            change = solve(
+                second[:, :inputs, :inputs], second[:, :inputs, inputs:], moments.count, self._ridge
+            )
+        except Unsolvable as reason:
+            self.left_out.add(path, reason)
+            return
+        intercept = means[:, None, inputs:] - means[:, None, :inputs] @ change
+        if lost is not None and norm is not None:
+            self._exact.add(norm.path)
+            self.fitted[norm.path] = self._kept(norm)
+        entry.update(inherited)
+        write_fit(call, entry, self.fitted[norm.path] if norm else None, old + change, intercept)
+
+    def _lost_elsewhere(self, call: Call, norm: Call | None, kept: np.ndarray) -> Any:
+        """What the other terms of a sum have lost, in the units of a layer's outputs.
+
+        Args:
+            call: The layer's call.
+            norm: That of the batch norm that alone reads it, if there is one.
+            kept: Which of its channels are kept, bool array [out].
+
+        Returns:
+            Array like the layer's outputs in the pruned network; `None` if the layer is no term of
+            a sum or nothing is known of the others.
+        """
+        others = self._others.get((norm or call).outputs[0], ())
+        pairs = [self._terms[value] for value in others if value in self._terms]
+        if not pairs or call.operation.activation not in (None, keras.activations.linear):
+            return None
+        axis = find_rule(call.operation).axis(call)
+        lost = sum(
+            _to_numpy(pair.original).compress(kept, axis=axis) - _to_numpy(pair.pruned)
+            for pair in pairs
+        )
+        if norm is None:
+            return lost
+        entry = self._kept(norm)
+        if not {"gamma", "beta"} <= entry.keys():
+            return None
+        spread = np.sqrt(entry["moving_variance"] + norm.operation.epsilon)
+        gamma = entry["gamma"]
+        units = np.divide(spread, gamma, out=np.zeros_like(spread), where=gamma != 0)
+        return np.moveaxis(np.moveaxis(lost, axis, -1) * units, -1, axis)
+
+    def _kept(self, norm: Call) -> dict[str, np.ndarray]:
+        """The original weights of a batch norm, of the channels that are kept."""
+        kept = self._keep(self._norm_labels[norm.path])
+        return {name: array[kept] for name, array in self._original[norm.path].items()}
+
+    def _normalize(self, call: Call, x: Any, x_pruned: Any) -> None:
+        """Changes the statistics of a batch norm, given its inputs in both networks."""
+        entry, statistics = self.fitted[call.path], find_rule(call.operation).statistics
+        mean, variance = map(_to_numpy, statistics(call, x_pruned))
+        if call.path in self._exact:
+            epsilon = call.operation.epsilon
+            scale = entry["gamma"] / np.sqrt(entry["moving_variance"] + epsilon)
+            entry["gamma"] = scale * np.sqrt(variance + epsilon)
+            entry["beta"] = entry["beta"] + scale * (mean - entry["moving_mean"])
+        else:
+            kept, before = self._keep(self._norm_labels[call.path]), self._kept(call)
+            old_mean, old_variance = (_to_numpy(a)[kept] for a in statistics(call, x))
+            ratio = np.ones_like(variance)
+            np.divide(variance, old_variance, out=ratio, where=old_variance > 0)
+            mean = before["moving_mean"] + mean - old_mean
+            variance = before["moving_variance"] * ratio
+        entry.update(moving_mean=mean, moving_variance=variance)
+
+
+def _other_terms(graph: ChannelGraph) -> dict[Value, tuple[Value, ...]]:
+    """Maps every tensor that is read by an addition alone to the other terms."""
+    read = Counter(value for call in graph.calls.calls for value in call.inputs)
+    read.update(keras.tree.flatten(graph.calls.outputs))
+    others = {}
+    for call in graph.calls.calls:
+        if call.kind == "Add" and len({value.shape for value in call.inputs}) == 1:
+            for value in call.inputs:
+                rest = tuple(other for other in call.inputs if other is not value)
+                if len(rest) == len(call.inputs) - 1:
+                    others[value] = rest if read[value] == 1 else ()
+    return others
+
+
+def _to_numpy(x: Any) -> np.ndarray:
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+def _original(x: Any) -> Any:
+    return x.original if isinstance(x, _Pair) else x
+
+
+def _pruned(x: Any) -> Any:
+    return x.pruned if isinstance(x, _Pair) else x
+
+
+def bytes_per_image(program: Program, arrays: Weights, images: Any) -> int:
+    """Bytes for each image of the tensors that `Program.walk` holds at its widest point.
+
+    Args:
+        program: The program.
+        arrays: Weights and sizes.
+        images: Structure of arrays like the model's inputs; the first image runs through.
+    """
+    graph = program.graph
+    image = keras.tree.map_structure(lambda x: x[:1], images)
+    inputs = keras.tree.flatten(graph.calls.inputs)
+    sizes = dict(zip(inputs, (x.nbytes for x in keras.tree.flatten(image)), strict=True))
+
+    def step(call: Call, entry: Any, args: tuple, kwargs: dict) -> Any:
+        outputs = program.step(call, entry, args, kwargs)
+        tensors = map(ops.convert_to_numpy, keras.tree.flatten(outputs))
+        sizes.update(zip(call.outputs, (x.nbytes for x in tensors), strict=True))
+        return outputs
+
+    program.walk(arrays, image, step)
+    last: dict[Value, int] = dict.fromkeys(inputs, -1)
+    for index, call in enumerate(graph.calls.calls):
+        last.update(dict.fromkeys((*call.outputs, *call.inputs), index))
+    last.update(dict.fromkeys(keras.tree.flatten(graph.calls.outputs), len(graph.calls.calls)))
+    live = widest = sum(sizes[value] for value in inputs)
+    for index, call in enumerate(graph.calls.calls):
+        live += sum(sizes[value] for value in call.outputs)
+        widest = max(widest, live)
+        live -= sum(sizes[value] for value, end in last.items() if end == index)
+    return widest

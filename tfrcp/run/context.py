@@ -1,0 +1,205 @@
+"""A run: a configuration and the folder in which the results of its stages stand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import tensorflow as tf
+
+import tfrcp
+from tfrcp import training
+from tfrcp.run import report
+from tfrcp.run.checks import check_recipes
+from tfrcp.run.inputs import load_data
+from tfrcp.run.outcome import outcome
+from tfrcp.run.workdir import Workdir
+from tfrcp.search.distributed import role
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+
+BASE = "base.keras"
+
+
+class Run:
+    """What runs of all kinds share: a subclass has the stages.
+
+    A stage whose result stands in the working folder is not run again; one that was interrupted
+    goes on where it was.
+
+    Args:
+        config: Nested dict.
+        workdir: Path of the working folder.
+
+    Attributes:
+        stages: Names of the stages, in order; each is a method, and a part of the configuration.
+        recipes: Maps "train" and "finetune" to their `tfrcp.training.Recipe`.
+        data: The images in three splits.
+
+    Raises:
+        ValueError: If a part of the configuration is wrong, with what would do.
+    """
+
+    stages: tuple[str, ...] = ()
+
+    def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
+        self.config = config
+        trainings = (name for name in ("train", "finetune") if name in config)
+        self.recipes = {name: training.Recipe(**config[name]) for name in trainings}
+        devices = config["devices"] or None
+        self.strategy = training.strategy(config["strategy"], devices=devices)
+        check_recipes(self.recipes, self.strategy)
+        # A process that only helps writes nothing: a worker of the search, or of the training.
+        self.is_chief = training.is_chief(self.strategy)
+        self.is_worker = role() == "worker" or not self.is_chief
+        if not self.is_chief:
+            os.makedirs(workdir, exist_ok=True)  # the chief may be a moment later
+        self.workdir = Workdir(workdir, shared=self.is_worker)
+        for stage in self.stages:
+            self.workdir.check(stage, self.parts(stage))
+        self.data = load_data(config)
+
+    def run(self) -> None:
+        """All stages, and the report."""
+        self.check_alone()
+        for name in self.stages:
+            getattr(self, name)()
+        self.report()
+
+    def report(self) -> None:
+        """Makes `report.html` and prints the closing table."""
+        page = report.write(self.workdir.path)
+        print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
+
+    def outcome(self, stage: str) -> dict[str, Any]:
+        """What a stage, or the whole job, came to; see `tfrcp.run.outcome`."""
+        return outcome(stage, self.workdir.metrics)
+
+    def parts(self, name: str) -> dict[str, Any]:
+        """The part of the configuration that the result of a stage depends on."""
+        parts = {key: self.config[key] for key in ("seed", "data", "model")}
+        parts["data"] = {
+            key: value
+            for key, value in parts["data"].items()
+            if key not in ("data_dir", "download")
+        }
+        for stage in self.stages[: self.stages.index(name) + 1]:
+            parts[stage] = self.config[stage]
+        return parts
+
+    def stage(self, name: str, *outputs: str) -> Any:
+        """Runs a stage unless its result stands; see `Workdir.stage`."""
+        if self.is_worker:
+            raise ValueError(
+                f"Workers run the search alone, not the stage '{name}'. Unset KERASTUNER_TUNER_ID, "
+                "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT."
+            )
+        return self.workdir.stage(name, self.parts(name), *outputs)
+
+    def check_alone(self) -> None:
+        """Refuses a stage that several workers cannot share."""
+        if self.config["strategy"] == "multi_worker":
+            raise ValueError(
+                "`config.strategy='multi_worker'` is for bin/train.py and bin/finetune.py. Run the "
+                "other stages on one machine, on the same --workdir with --config.strategy=auto."
+            )
+
+    def describe(self, cost: CostModel, budget: Budget, smallest: np.ndarray, **more: Any) -> None:
+        """Records what the run is: in `metrics.json`.
+
+        Args:
+            cost: Of the unpruned network.
+            budget: Of the pruned one.
+            smallest: The least channel vector of the space, int array [prunable groups].
+            **more: Further parts.
+        """
+        data = self.data
+        self.workdir.update(
+            name=self.config["name"],
+            seed=self.config["seed"],
+            config=self.config,
+            versions={
+                "tfrcp": tfrcp.__version__,
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "keras_tuner": keras_tuner.__version__,
+            },
+            data={
+                "name": data.name,
+                "classes": data.classes,
+                "input_shape": list(data.input_shape),
+                **{name: getattr(data, name).size for name in ("train", "holdout", "test")},
+            },
+            budget={
+                "flops_target": budget.flops,
+                "tolerance": budget.tolerance,
+                "flops_full": cost.full.flops,
+                "feasible_min_ratio": float(cost(smallest).flops[0] / cost.full.flops),
+            },
+            **more,
+        )
+
+    def merge(self, part: str, **entries: Any) -> None:
+        """Sets entries of one part of the metrics."""
+        self.workdir.update(**{part: {**self.workdir.metrics.get(part, {}), **entries}})
+
+    def fit(
+        self,
+        model: keras.Model,
+        name: str,
+        folder: str,
+        *,
+        teacher: keras.Model | None = None,
+    ) -> dict[str, list[float]]:
+        """Trains a model by a recipe; what was interrupted goes on.
+
+        Args:
+            model: The model, trained in place.
+            name: Name of the recipe.
+            folder: Name of this training: of its backup.
+            teacher: What the recipe's distillation imitates.
+        """
+        recipe, seed, callbacks = self.recipes[name], self.config["seed"], []
+        if self.is_chief:
+            (self.workdir / "logs").mkdir(exist_ok=True)
+            board = self.workdir / "tensorboard" / folder if self.config["tensorboard"] else None
+            callbacks = [training.EpochLog(self.workdir / "logs" / f"{folder}.csv", board)]
+        with self.backing_up(folder) as backup:
+            return training.fit(
+                model,
+                lambda epoch: self.data.train.batches(
+                    recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
+                ),
+                self.data.holdout.batches(self.config["evaluate"]["batch_size"]),
+                recipe,
+                teacher=teacher,
+                strategy=self.strategy,
+                backup_dir=backup,
+                callbacks=callbacks,
+            )
+
+    @contextlib.contextmanager
+    def backing_up(self, folder: str) -> Iterator[Path]:
+        """Where a training is backed up; one that diverged has nothing to go on from."""
+        try:
+            yield self.workdir / "backup" / folder
+        except FloatingPointError:
+            self._drop_backup(folder)
+            raise
+
+    def save(self, name: str, model: keras.Model, folder: str) -> None:
+        """Saves a trained model; its backup has done its duty."""
+        self.workdir.save_model(name, model)
+        self._drop_backup(folder)
+
+    def _drop_backup(self, folder: str) -> None:
+        shutil.rmtree(self.workdir / "backup" / folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the other training's stands there
+            (self.workdir / "backup").rmdir()

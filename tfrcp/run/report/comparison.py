@@ -1,0 +1,141 @@
+"""Before and after: the table of a run, and what of the saving arrives as time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfrcp.run.report.reading import Metrics, is_number, section
+from tfrcp.run.report.units import count, percent, points, size
+
+FILES = {
+    "tf_saved_model": "SavedModel",
+    "litert": "LiteRT float32",
+    "litert_float16": "LiteRT float16",
+    "litert_dynamic": "LiteRT dynamic range",
+    "litert_int8": "LiteRT int8",
+    "onnx": "ONNX",
+}
+
+Row = tuple[str, str, str, str]
+
+
+def rows(metrics: Metrics) -> list[Row]:
+    """The before/after table: quantity with its unit, before, after, and how they compare.
+
+    First the networks, then the files that were exported. What was measured neither before nor
+    after has no row.
+    """
+    found = _rows(section(metrics, "results"), "test accuracy")
+    for name, title in FILES.items():
+        file = section(metrics, "export", name)
+        measured = _rows(file, "holdout accuracy")
+        found += [(f"{title}: {label}", *cells) for label, *cells in measured]
+    return found
+
+
+def _rows(results: Mapping[str, Any], accuracy: str) -> list[Row]:
+    """Rows of one pair, the networks or their files."""
+    before, after = section(results, "before"), section(results, "after")
+    latency = section(results, "latency_ratio")
+    columns = {
+        "test_accuracy": (accuracy, percent),
+        "accuracy": (accuracy, percent),
+        "flops": ("multiply-adds per image", count),
+        "params": ("parameters", count),
+        "activations": ("activations per image", count),
+        "bytes": ("size on disk", size),
+        "latency_ms": (", ".join(["latency per image", *_conditions(latency)]), "{:.3g} ms".format),
+    }
+    found: list[Row] = []
+    for key, (label, text) in columns.items():
+        values = before.get(key), after.get(key)
+        known = [is_number(value) for value in values]
+        if not any(known):
+            continue
+        comparison = ""
+        if key == "latency_ms" and is_number(latency.get("ratio")):
+            comparison = f"{latency['ratio']:.2f}"
+            if is_number(latency.get("low")) and is_number(latency.get("high")):
+                comparison += f" ({latency['low']:.2f} to {latency['high']:.2f})"
+        elif label == accuracy and all(known):
+            comparison = points(values[1] - values[0])
+        elif all(known) and values[0]:
+            comparison = f"{values[1] / values[0]:.3f}"
+        cells = [text(value) if ok else "" for value, ok in zip(values, known, strict=True)]
+        found.append((label, cells[0], cells[1], comparison))
+    return found
+
+
+def saving(metrics: Metrics) -> str:
+    """How much of the saved multiply-adds arrives as saved time, a sentence; empty if unknown."""
+    share = [section(metrics, "results", when).get("flops") for when in ("before", "after")]
+    places = {"TensorFlow, the Keras model": section(metrics, "results", "latency_ratio")}
+    for name, title in FILES.items():
+        places[title] = section(metrics, "export", name, "latency_ratio")
+    ratios = {title: found["ratio"] for title, found in places.items() if found.get("ratio")}
+    if not (all(map(is_number, share)) and share[0] > share[1]) or not ratios:
+        return ""
+    expected = 1 - share[1] / share[0]
+    parts = [f"{percent(1 - ratio)} in {title}" for title, ratio in ratios.items()]
+    text = f"Of the multiply-adds {percent(expected)} are saved, of the time {', '.join(parts)}"
+    best = min(ratios, key=ratios.get)
+    arrived = (1 - ratios[best]) / expected
+    if arrived < 0.8:
+        return (
+            f"{text}: less than four fifths of the saving arrive on this machine. Channel counts "
+            "in multiples of 8 may bring more; `bin/profile.py --measure` tells."
+        )
+    return f"{text}: at best, in {best}, {percent(arrived)} of the saving arrive."
+
+
+def table(metrics: Metrics) -> str:
+    """The before/after table as plain text for the terminal; empty if nothing was measured.
+
+    Args:
+        metrics: the content of `metrics.json`.
+
+    Returns:
+        Lines with aligned columns, without a trailing newline.
+    """
+    body = rows(metrics)
+    if not body:
+        return ""
+    body.insert(0, ("", "before", "after", "after / before"))
+    widths = [max(len(row[column]) for row in body) for column in range(4)]
+    lines = []
+    for row in body:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(map(len, lines)))
+    lines += ["", f"One multiply-add is one FLOP. {latency_verdict(metrics)}".rstrip()]
+    lines += [text for text in [saving(metrics)] if text]
+    return "\n".join(lines)
+
+
+def latency_verdict(metrics: Metrics) -> str:
+    """Whether the pruned network is faster, as a sentence; empty if it was not measured."""
+    latency = section(metrics, "results", "latency_ratio")
+    ratio, low, high = (latency.get(key) for key in ("ratio", "low", "high"))
+    if not is_number(ratio):
+        return ""
+    details = _conditions(latency)
+    if is_number(low) and is_number(high):
+        details.insert(0, f"95 % interval {low:.2f} to {high:.2f}")
+    else:
+        low = high = ratio
+    verdict = "faster" if high < 1 else "slower" if low > 1 else "not measurably faster"
+    brackets = f" ({'; '.join(details)})" if details else ""
+    return (
+        f"The pruned network is {verdict} on this machine: an image takes {ratio:.2f} times as "
+        f"long{brackets}."
+    )
+
+
+def _conditions(latency: Mapping[str, Any]) -> list[str]:
+    """What the latency was measured with, as a list of no or one phrase."""
+    if not latency.get("batch_size"):
+        return []
+    device = latency.get("device")
+    return [f"batch of {latency['batch_size']}{f' on {device}' if device else ''}"]

@@ -1,0 +1,156 @@
+"""The outcome of a run in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfrcp.run.report import scratch
+from tfrcp.run.report.comparison import latency_verdict
+from tfrcp.run.report.reading import (
+    Metrics,
+    baseline_name,
+    budget_ratio,
+    histories,
+    is_accuracy,
+    is_number,
+    scored_trials,
+    section,
+    winner,
+)
+from tfrcp.run.report.units import percent, plural, points
+
+
+def headline(metrics: Metrics) -> str:
+    """The outcome in one to three sentences."""
+    before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
+    if is_number(after.get("test_accuracy")):
+        outcome = scratch.headline(metrics) if section(metrics, "scratch") else _outcome(metrics)
+        return f"{outcome} {latency_verdict(metrics)}".rstrip()
+    if winner(metrics):
+        step = "trained" if section(metrics, "scratch") else "fine-tuned"
+        return f"{_found(metrics)} It has not been {step} and tested yet."
+    if is_number(before.get("test_accuracy")):
+        return f"The unpruned network classifies {_right(metrics, before)}. Nothing is pruned yet."
+    return "Nothing has been pruned or measured yet."
+
+
+def _outcome(metrics: Metrics) -> str:
+    """What was pruned away, and what that did to the accuracy on the test images."""
+    before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
+    share = _share(after.get("flops"), before.get("flops"))
+    text = "Pruned" + (f" to {share}" if share else "")
+    if section(metrics, "training", "finetune"):
+        epochs = len(section(metrics, "training", "finetune", "history").get("loss") or [])
+        text += " and fine-tuned" + (f" for {plural(epochs, 'epoch')}" if epochs else "")
+    text += f", the network classifies {_right(metrics, after)}"
+    if is_number(before.get("test_accuracy")):
+        change = points(after["test_accuracy"] - before["test_accuracy"])
+        kind = {"+": "a gain of", "-": "a loss of"}.get(change[0])
+        text += f"; unpruned it was {percent(before['test_accuracy'])}, "
+        text += f"{kind} {change[1:]}" if kind else "the same within 0.1 points"
+    return f"{text}."
+
+
+def _found(metrics: Metrics) -> str:
+    """What the search has found, for a run that has come no further."""
+    best, trials = winner(metrics), len(scored_trials(metrics))
+    share = _share(best.get("flops"), section(metrics, "budget").get("flops_full"))
+    text = f"The best of {trials:,} random candidates" if trials > 1 else "The only candidate"
+    text += f", at {share}," if share else ""
+    text += f" scores {candidate_score(metrics, best['score'])} on the holdout images"
+    baseline = section(metrics, "search").get("baseline_score")
+    if is_number(baseline):
+        name = baseline_name(metrics).replace("unpruned", "unpruned network")
+        text += f"; the {name} scores {candidate_score(metrics, baseline)}"
+    return f"{text}."
+
+
+def candidate_score(metrics: Metrics, score: float) -> str:
+    """A score of the search: in percent if it is an accuracy."""
+    return percent(score) if is_accuracy(metrics) else f"{score:.4g}"
+
+
+def trainings(metrics: Metrics) -> list[str]:
+    """How long each training was and where it ended, one sentence each."""
+    sentences = scratch.trainings(metrics)
+    for title, history in histories(metrics).items():
+        epochs = max(map(len, history.values()))
+        ends = [
+            f"{percent(history[key][-1])} right on the {split} images"
+            for key, split in (("accuracy", "training"), ("val_accuracy", "holdout"))
+            if key in history and is_number(history[key][-1])
+        ]
+        text = f"{title}: {plural(epochs, 'epoch')}"
+        sentences.append(f"{text}, at the end {' and '.join(ends)}." if ends else f"{text}.")
+    return sentences
+
+
+def method(metrics: Metrics) -> list[str]:
+    """How the figures came about, in five or six sentences."""
+    search = section(metrics, "search")
+    trials = len(search.get("trials") or [])
+    criterion = f" {search['criterion']}" if search.get("criterion") else ""
+    holdout = f"{search['images_holdout']:,} " if search.get("images_holdout") else ""
+    window = budget_window(metrics)
+    network = "original" if section(metrics, "scratch") else "unpruned"
+    total = f", and the whole takes {window} of the {network} network's multiply-adds"
+    repair = ""
+    if search.get("images_calibration"):
+        images = search["images_calibration"]
+        repair = f", only repaired with {images:,} training images without their labels"
+    sampler = section(metrics, "config", "search").get("sampler")
+    way = {
+        "evolutionary": "evolve from random ones",
+        "surrogate": "are chosen by a regression of the scores so far, the first at random",
+    }.get(sampler, "are drawn at random")
+    return [
+        *_steps(metrics),
+        *([scratch.method(metrics)] if section(metrics, "scratch") else []),
+        f"The widths of {f'{trials:,} candidates' if trials > 1 else 'a candidate'} {way}: each "
+        f"group of coupled channels gets one of its own{total if window else ''}.",
+        f"Inside a group, the criterion{criterion} decides which channels stay; a candidate "
+        f"inherits their weights and is not trained before it is scored{repair}.",
+        f"The winner is chosen on {holdout}holdout images, on which this run neither trains nor "
+        "tests; as the best of many on the same images, its score there flatters it.",
+        "The test images are used once, at the end, for the figures of the table.",
+        "One multiply-add is one FLOP, counted for convolutions, dense layers and matrix products "
+        "alone (no biases, normalisation, activations or pooling); latency is that of this machine "
+        "and says little about another.",
+    ]
+
+
+def _steps(metrics: Metrics) -> list[str]:
+    """How far the network was pruned before the last search, where it went in steps."""
+    steps, full = section(metrics, "steps"), section(metrics, "budget").get("flops_full")
+    if not steps or not full:
+        return []
+    told = []
+    for step in steps.values():
+        scores = step["holdout_accuracy"]
+        right = f" ({percent(scores[-1])} of the holdout images right)" if scores else ""
+        told.append(f"{percent(step['flops'] / full)}{right}")
+    return [
+        f"The network is pruned in {len(steps) + 1} steps and fine-tuned in between: to "
+        f"{', then to '.join(told)} of its multiply-adds, then as follows."
+    ]
+
+
+def budget_window(metrics: Metrics) -> str:
+    """The budget as a share of the unpruned FLOPs: `50.0 % ± 0.5 %`; empty if it is not known."""
+    target, tolerance = budget_ratio(metrics), section(metrics, "budget").get("tolerance")
+    if target is None:
+        return ""
+    room = f" \N{PLUS-MINUS SIGN} {100 * tolerance:.3g} %" if is_number(tolerance) else ""
+    return f"{percent(target)}{room}"
+
+
+def _right(metrics: Metrics, results: Mapping[str, Any]) -> str:
+    images = section(metrics, "data").get("test")
+    subject = f"the {images:,} test images" if images else "the test images"
+    return f"{percent(results['test_accuracy'])} of {subject} correctly"
+
+
+def _share(part: Any, whole: Any) -> str:
+    known = is_number(part) and is_number(whole) and whole
+    return f"{percent(part / whole)} of the multiply-adds" if known else ""

@@ -1,0 +1,129 @@
+"""The search of a run, and what it leaves behind: the winner, and the figures of the pool."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrcp.deployment.latency_model import LatencyModel
+from tfrcp.run.checks import SEARCHES
+from tfrcp.run.context import Run
+from tfrcp.search import architecture
+from tfrcp.search.repair import best_model
+from tfrcp.search.tuner import ChannelSearch
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+
+SEARCHED = "pruned.keras"
+
+
+# Fields of `config.search` that are no arguments of a search, or are given as a budget.
+_TAKEN = ("flops", "params", "latency", "tolerance", "sampler", "stages", "latency_format")
+
+
+def search(
+    run: Run,
+    model: keras.Model,
+    budget: Budget,
+    options: dict[str, Any],
+    project: str = "search",
+    *,
+    latency_model: LatencyModel | None = None,
+) -> ChannelSearch:
+    """Scores the candidates, or as a worker some of them.
+
+    Args:
+        run: The run.
+        model: The network that is searched.
+        budget: What its candidates may cost.
+        options: The fields of `config.search`.
+        project: Name of the keras-tuner project in the working folder.
+        latency_model: Tells the time of candidates, where the budget bounds it.
+    """
+    batch_size = run.config["evaluate"]["batch_size"]
+    tuner = SEARCHES[options["sampler"]](
+        model,
+        budget.flops,
+        params=budget.params,
+        latency=budget.latency,
+        latency_model=latency_model,
+        tolerance=budget.tolerance,
+        seed=run.config["seed"],
+        directory=str(run.workdir.path),
+        project_name=project,
+        batch_size=batch_size,
+        log_dir=str(run.workdir / "tensorboard") if run.config["tensorboard"] else None,
+        **{key: value for key, value in options.items() if key not in _TAKEN},
+    )
+    holdout = run.data.holdout.arrays()
+    tuner.search(run.data.train.dataset(batch_size), validation_data=holdout)
+    return tuner
+
+
+def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Model) -> None:
+    """Writes down what a search found, and makes `channels.json` and `pruned.keras`.
+
+    Args:
+        run: The run.
+        tuner: The search, which is over.
+        cost: Of the network that costs and widths are compared with, of the same groups as that
+            which was searched.
+        baseline: The network whose score on the holdout images stands beside the candidates'.
+    """
+    options, graph = run.config["search"], cost.graph
+    trials = [t for t in tuner.oracle.trials.values() if t.score is not None]
+    costs = cost(np.array([tuner.channels_of(trial) for trial in trials]))
+    best = tuner.oracle.get_best_trials(1)[0]
+    kept = tuner.get_best_channels(1)[0]
+    run.workdir.update(
+        channels={
+            group.name: {"kept": kept[group.name], "full": group.size} for group in graph.prunable
+        },
+        search={
+            "criterion": options["criterion"],
+            "objective": options["objective"],
+            "trials": [
+                {
+                    "id": t.trial_id,
+                    "score": t.score,
+                    "flops": int(f),
+                    "params": int(p),
+                    "stopped": bool(t.message),
+                }
+                for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
+            ],
+            "best": best.trial_id,
+            "baseline_score": tuner.evaluator.score_model(baseline),
+            "acceptance": getattr(tuner.oracle.sampler, "acceptance", None),
+            "images_holdout": run.data.holdout.size,
+            "images_calibration": min(options["calibration_images"], run.data.train.size),
+        },
+    )
+    pruned, score = best_model(tuner)
+    print(f"search: best {best.score:.4f}, {score:.4f} after the last repair", flush=True)
+    run.merge("results", after_search={"test_accuracy": None, "holdout_accuracy": score})
+    run.workdir.save_model(SEARCHED, pruned)
+    content = architecture.describe(
+        graph,
+        tuner.channels_of(best),
+        {
+            **{key: run.config["model"][key] for key in ("name", "options")},
+            "input_shape": list(run.data.input_shape),
+            "classes": run.data.classes,
+        },
+        score=best.score,
+        objective=options["objective"],
+        seed=run.config["seed"],
+        provenance={
+            "versions": run.workdir.metrics["versions"],
+            "data": run.data.name,
+            "base": run.config["model"]["base"],
+            **{key: options[key] for key in ("criterion", "update", "divisor")},
+            "trial": best.trial_id,
+            "trials": len(trials),
+        },
+    )
+    run.workdir.write("channels.json", json.dumps(content, indent=1))

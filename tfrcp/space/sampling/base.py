@@ -1,0 +1,162 @@
+"""What all samplers do: they check their arguments, and never suggest a vector twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+from tfrcp.space.sampling.bounds import Bounds
+from tfrcp.space.space import SearchSpace
+
+if TYPE_CHECKING:
+    from tfrcp.deployment.latency_model import LatencyModel
+
+
+class Sampler:
+    """Suggests channel vectors that the space allows and the budget accepts, none of them twice.
+
+    A suggestion depends on the arguments, on which vectors were suggested before and on the scores
+    that are known, not on how many are asked for at a time. Subclasses implement `propose`.
+
+    Args:
+        space: The allowed channel counts.
+        cost: The cost model of the same graph.
+        budget: The budget.
+        seed: Int; 0 is a seed. Defaults to 0.
+        latency: `tfrcp.LatencyModel` of the same graph, needed where the budget bounds the latency.
+
+    Attributes:
+        adaptive: Whether suggestions depend on the scores.
+
+    Raises:
+        ValueError: If the budget cannot be met by any vector of the space.
+    """
+
+    adaptive = False
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        cost: CostModel,
+        budget: Budget,
+        seed: int = 0,
+        *,
+        latency: LatencyModel | None = None,
+    ) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"`seed` must be an int of at least 0. Received: seed={seed!r}")
+        self.space, self.cost, self.budget, self.seed = space, cost, budget, int(seed)
+        self.latency = latency
+        self.bounds = Bounds(space, cost, budget, latency)
+        self._ready: deque[np.ndarray] = deque()
+        self._known: dict[bytes, int] = {}  # indices in the order of the suggestions
+        self._vectors: list[np.ndarray] = []
+        self._scores: dict[int, float] = {}
+
+    def suggest(self, count: int) -> np.ndarray:
+        """The next channel vectors, none of which was suggested before.
+
+        Args:
+            count: How many.
+
+        Returns:
+            int64 array [count, prunable groups].
+
+        Raises:
+            ValueError: If so many distinct vectors that meet the budget could not be found.
+        """
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+            raise ValueError(f"`count` must be an int of at least 0. Received: count={count!r}")
+        while len(self._ready) < count:
+            vector = self.propose()
+            self._add(vector)
+            self._ready.append(vector)
+        vectors = [self._ready.popleft() for _ in range(count)]
+        return np.array(vectors, dtype="int64").reshape(count, len(self.space.choices))
+
+    def take(self, channels: np.ndarray) -> None:
+        """Counts vectors as suggested, as an interrupted search did before.
+
+        Args:
+            channels: int array [N, prunable groups].
+        """
+        for vector in np.asarray(channels, dtype="int64"):
+            self._add(vector)
+
+    def update(self, channels: np.ndarray, scores: np.ndarray) -> None:
+        """Tells how good vectors are.
+
+        Args:
+            channels: int array [N, prunable groups].
+            scores: Float array [N], higher is better; NaN where there is none.
+
+        Raises:
+            ValueError: If there are not as many scores as vectors.
+        """
+        channels, scores = np.asarray(channels, dtype="int64"), np.asarray(scores, dtype=float)
+        if channels.ndim != 2 or scores.shape != channels.shape[:1]:
+            raise ValueError(
+                "`channels` must have the shape [N, prunable groups] and `scores` [N]. "
+                f"Received: {channels.shape} and {scores.shape}"
+            )
+        for vector, score in zip(channels, scores.tolist(), strict=True):
+            index = self._add(vector)
+            if np.isfinite(score):
+                self._scores[index] = score
+
+    def get_config(self) -> dict[str, Any]:
+        """What the suggestions depend on, scores aside: a nested dict."""
+        return {
+            "sampler": type(self).__name__,
+            "seed": self.seed,
+            "budget": dataclasses.asdict(self.budget),
+            "space": self.space.get_config(),
+        }
+
+    def propose(self) -> np.ndarray:
+        """One vector that meets the budget and is not `known`, int64 array [prunable groups]."""
+        raise NotImplementedError
+
+    def known(self, vector: np.ndarray) -> bool:
+        """Whether a vector was suggested before."""
+        return vector.tobytes() in self._known
+
+    def scored(self, latest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The vectors with scores, in the order in which they were suggested.
+
+        Args:
+            latest: How many at most, the last ones. All if `None`.
+
+        Returns:
+            Tuple of an int64 array [N, prunable groups] and a float array [N].
+        """
+        indices = []
+        for index in range(len(self._vectors) - 1, -1, -1):
+            if len(indices) == latest:
+                break
+            if index in self._scores:
+                indices.append(index)
+        indices.reverse()
+        vectors = np.array([self._vectors[i] for i in indices], dtype="int64")
+        scores = np.array([self._scores[i] for i in indices], dtype=float)
+        return vectors.reshape(len(indices), len(self.space.choices)), scores
+
+    def exhausted(self, draws: int) -> ValueError:
+        """The error of a sampler that found nothing new in so many draws."""
+        return ValueError(
+            f"Found {len(self._known)} distinct channel vectors that meet {self.budget}, and no "
+            f"further one in {draws:,} draws. Ask for fewer, or widen the tolerance or the ratios. "
+            f"{self.bounds}"
+        )
+
+    def _add(self, vector: np.ndarray) -> int:
+        """Index of a vector, which is known from now on."""
+        index = self._known.setdefault(vector.tobytes(), len(self._vectors))
+        if index == len(self._vectors):
+            self._vectors.append(vector)
+        return index

@@ -1,0 +1,80 @@
+"""Moves in the set of channel vectors that meet a budget: change, cross, repair."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfrcp.space.sampling.bounds import Bounds
+from tfrcp.space.space import SearchSpace
+
+
+def mutate(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) -> np.ndarray:
+    """Draws a few widths anew: two on average, one at least.
+
+    Args:
+        vector: int64 array [prunable groups].
+        space: The allowed channel counts.
+        random: Draws.
+
+    Returns:
+        int64 array [prunable groups], of any cost.
+    """
+    child = vector.copy()
+    blocks = [block for block in space.blocks if len(block.options) > 1]
+    if blocks:
+        chosen = random.random(len(blocks)) < 1 / len(blocks)
+        chosen[random.integers(len(blocks))] = True
+        for block, changed in zip(blocks, chosen, strict=True):
+            if changed:
+                child[block.columns] = random.choice(block.options)
+    return child
+
+
+def cross(
+    one: np.ndarray, other: np.ndarray, space: SearchSpace, random: np.random.Generator
+) -> np.ndarray:
+    """Takes every block's widths from one of two vectors.
+
+    Args:
+        one: int64 array [prunable groups].
+        other: int64 array [prunable groups].
+        space: The allowed channel counts.
+        random: Draws.
+
+    Returns:
+        int64 array [prunable groups], of any cost.
+    """
+    child = one.copy()
+    for block in space.blocks:
+        if random.random() < 0.5:
+            child[block.columns] = other[block.columns]
+    return child
+
+
+def repair(
+    vector: np.ndarray, space: SearchSpace, bounds: Bounds, random: np.random.Generator
+) -> np.ndarray | None:
+    """Changes widths until the budget is met, block by block in random order.
+
+    Each block takes the width that brings the costs nearest to their ranges, and of several such
+    the one that changes least. What the first blocks settle the others keep.
+
+    Args:
+        vector: int64 array [prunable groups].
+        space: The allowed channel counts.
+        bounds: What the budget asks for.
+        random: Draws.
+
+    Returns:
+        int64 array [prunable groups], or `None` if no block could settle it.
+    """
+    vector = vector.copy()
+    for index in random.permutation(len(space.blocks)):
+        if bounds.violation(vector[None])[0] == 0:
+            return vector
+        block = space.blocks[index]
+        tried = np.repeat(vector[None], len(block.options), axis=0)
+        tried[:, block.columns] = block.options
+        change = np.abs(block.options - vector[block.columns]).sum(axis=1)
+        vector = tried[np.lexsort((change, bounds.violation(tried)))[0]]
+    return vector if bounds.violation(vector[None])[0] == 0 else None

@@ -1,0 +1,24 @@
+"""The benchmark: criteria and allocations under one regime, with random pruning as the baseline.
+
+A study compares settings over seeds: criteria under random pruning (`criteria`), ways to allocate
+channels (`search`), lengths of fine-tuning (`epochs`), numbers of candidates (`samples`). All
+start from one base, and inherit, update, fine-tune and are tested alike.
+"""
+
+from __future__ import annotations
+
+from tfrcp.studies.allocations import Step, deterministic, into_window, meet_budget, nearest
+from tfrcp.studies.grid import STUDIES, Cell, Setting
+from tfrcp.studies.runner import Benchmark
+
+__all__ = [
+    "STUDIES",
+    "Benchmark",
+    "Cell",
+    "Setting",
+    "Step",
+    "deterministic",
+    "into_window",
+    "meet_budget",
+    "nearest",
+]

@@ -1,0 +1,169 @@
+"""What an allocation is: a function from one step's inputs to a channel vector.
+
+An allocation says how many channels every group keeps; the criterion says which. All meet the same
+budget in the same space, and what they choose inherits, is updated and fine-tuned alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+from tfrcp.space.sampling.bounds import Bounds
+from tfrcp.space.sampling.moves import repair
+from tfrcp.space.space import SearchSpace
+
+_BISECTIONS = 60
+_REPAIRS = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """The inputs of an allocation.
+
+    Attributes:
+        space: The allowed channel counts; `space.graph` is the trace of the network.
+        cost: The cost model of the same graph.
+        budget: What the pruned network may cost.
+        scores: Scores of the channels by the criterion, float arrays [size] by group name; higher
+            is kept.
+        score: Function of a channel vector, int array [prunable groups], to the accuracy in [0, 1]
+            on holdout images of the network that inherits and is updated, but not trained. Every
+            call is counted.
+        samples: How many networks a search scores; of no meaning to methods that do not search.
+        seed: Seed of whatever is random.
+    """
+
+    space: SearchSpace
+    cost: CostModel
+    budget: Budget
+    scores: Mapping[str, np.ndarray]
+    score: Callable[[np.ndarray], float]
+    samples: int
+    seed: int
+
+
+Allocation = Callable[[Step], np.ndarray]
+"""Gives a channel vector, int array [prunable groups], that the space allows and whose cost meets
+the budget. One whose attribute `deterministic` is true does not depend on the seed."""
+
+
+def deterministic(allocation: Allocation) -> Allocation:
+    """Says that an allocation does not depend on the seed, so that one run serves all seeds."""
+    allocation.deterministic = True
+    return allocation
+
+
+def nearest(space: SearchSpace, ratios: np.ndarray) -> np.ndarray:
+    """The allowed channel vector whose ratios are nearest to given ones, group by group.
+
+    Args:
+        space: The allowed channel counts. Of groups that are tied the widest one decides.
+        ratios: Float array [prunable groups], wanted shares of the channels.
+
+    Returns:
+        int64 array [prunable groups].
+    """
+    full = space.graph.full
+    vector = np.empty(len(full), dtype="int64")
+    for block in space.blocks:
+        widest = int(full[block.columns].argmax())
+        column = block.columns[widest]
+        distance = np.abs(block.options[:, widest] - ratios[column] * full[column])
+        vector[block.columns] = block.options[distance.argmin()]
+    return vector
+
+
+def meet_budget(step: Step, vector_at: Callable[[float], np.ndarray], most: float) -> np.ndarray:
+    """The member of a family of channel vectors that meets the budget.
+
+    The scale is bisected until the multiply-adds are nearest to their target; then the fewest
+    possible widths are changed so that they lie in the window.
+
+    Args:
+        step: The inputs of the allocation.
+        vector_at: Function of a scale in [0, most] to an allowed channel vector, whose cost does
+            not fall as the scale rises.
+        most: The largest scale.
+
+    Returns:
+        int64 array [prunable groups].
+
+    Raises:
+        ValueError: If no change of the widths brings the cost into the window.
+    """
+    low, high = 0.0, most
+    least, largest = step.budget.window(step.cost.full.flops)
+    target = (least + largest) / 2
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if step.cost(vector_at(middle)).flops[0] < target:
+            low = middle
+        else:
+            high = middle
+    ends = [vector_at(low), vector_at(high)]
+    return into_window(step, min(ends, key=lambda v: abs(step.cost(v).flops[0] - target)))
+
+
+def into_window(step: Step, vector: np.ndarray) -> np.ndarray:
+    """Changes as few channels as it finds possible until the budget is met.
+
+    Args:
+        step: The inputs of the allocation.
+        vector: int64 array [prunable groups], allowed by the space.
+
+    Returns:
+        int64 array [prunable groups].
+
+    Raises:
+        ValueError: If no way was found.
+    """
+    bounds = Bounds(step.space, step.cost, step.budget)
+    found = [
+        repair(vector, step.space, bounds, np.random.default_rng(attempt))
+        for attempt in range(_REPAIRS)
+    ]
+    found = [candidate for candidate in found if candidate is not None]
+    if not found:
+        raise ValueError(
+            f"The channel counts {vector.tolist()} cannot be changed so that {step.budget} is met. "
+            f"{bounds}"
+        )
+    return min(found, key=lambda candidate: int(np.abs(candidate - vector).sum()))
+
+
+def check(vector: np.ndarray, step: Step) -> None:
+    """Refuses what an allocation may not give.
+
+    Args:
+        vector: What it gave.
+        step: The inputs that it had.
+
+    Raises:
+        ValueError: If this is no channel vector of the space, or its cost does not meet the budget.
+    """
+    groups = len(step.space.choices)
+    if vector.shape != (groups,) or vector.dtype.kind not in "iu":
+        raise ValueError(
+            f"An allocation must give an int array [{groups}], one count for each prunable group. "
+            f"Received: {vector!r}"
+        )
+    for block in step.space.blocks:
+        if not (block.options == vector[block.columns]).all(axis=1).any():
+            name = step.space.graph.prunable[block.columns[0]].name
+            raise ValueError(
+                f"The allocation gave {vector[block.columns]} channels to '{name}' (and what is "
+                "tied to it), which the space does not allow: see `step.space.choices`"
+            )
+    bounds = Bounds(step.space, step.cost, step.budget)
+    if bounds.violation(vector[None])[0] > 0:
+        least, most = bounds.ranges["flops"]
+        flops = int(step.cost(vector).flops[0])
+        raise ValueError(
+            f"The allocation gave a network of {flops:,} multiply-adds. The budget is {least:,} to "
+            f"{most:,}; `tfrcp.studies.into_window(step, vector)` brings a vector there"
+        )

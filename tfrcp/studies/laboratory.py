@@ -1,0 +1,259 @@
+"""The work behind the cells: scores channels, allocates them, fine-tunes and tests.
+
+The protocol is enforced here: one base for all; the same images calibrate, select and test; every
+network inherits, is updated and fine-tuned in the same way and sees the images in an order that the
+seed alone decides. Criteria and allocations see training and holdout images; the test images are
+looked at once, when a cell ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrcp import criteria, training
+from tfrcp.data import Splits
+from tfrcp.data.memory import MemorySplit
+from tfrcp.graph.trace import trace
+from tfrcp.reconstruction import CachedLeastSquares
+from tfrcp.run import inputs
+from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
+from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+from tfrcp.studies.allocations import Step, check
+from tfrcp.studies.functions import Named
+from tfrcp.studies.protocol import Counted, first, recipe
+
+Result = dict[str, Any]
+
+
+class Laboratory:
+    """Does the work of a benchmark's cells.
+
+    Args:
+        config: Nested dict; see `configs/benchmark_digits.py`.
+        base: Path of the base, a .keras file.
+        data: The images.
+    """
+
+    def __init__(self, config: Mapping[str, Any], base: str, data: Splits) -> None:
+        self._config, self._base, self._data = config, base, data
+        self._options = config["benchmark"]
+        self._recipe = recipe(config)
+
+    @cached_property
+    def _model(self) -> keras.Model:
+        return keras.models.load_model(self._base, compile=False)
+
+    @cached_property
+    def _graph(self) -> Any:
+        return trace(self._model)
+
+    @cached_property
+    def _cost(self) -> CostModel:
+        return CostModel(self._graph)
+
+    @cached_property
+    def _evaluator(self) -> ProgramEvaluator:
+        search = self._config["search"]
+        calibration, repair = None, None
+        if search["update"] != "none":
+            calibration, _ = self._data.train.arrays(search["calibration_images"])
+        if search["update"] == "least_squares":
+            repair = CachedLeastSquares(self._model, self._graph, calibration, verbose=False)
+        return ProgramEvaluator(
+            self._model,
+            self._graph,
+            {},
+            self._holdout.arrays(),
+            metric_for(self._model, "val_accuracy"),
+            calibration,
+            update=repair,
+            batch_norm_images=search["batch_norm_images"],
+            batch_size=self._config["evaluate"]["batch_size"],
+        )
+
+    @cached_property
+    def _train(self) -> MemorySplit:
+        """The training images that fine-tune."""
+        return first(self._data.train, self._options["finetune_images"])
+
+    @cached_property
+    def _holdout(self) -> MemorySplit:
+        """The holdout images that score candidates and choose the learning rate."""
+        return first(self._data.holdout, self._options["score_images"])
+
+    @cached_property
+    def _test(self) -> MemorySplit:
+        """The images that a cell is tested on, at its end."""
+        return first(self._data.test, self._options["test_images"])
+
+    def base(self) -> Result:
+        """Accuracies and costs of the unpruned network."""
+        full = self._cost.full
+        return {
+            "holdout_accuracy": self._accuracy(self._model, self._holdout),
+            "test_accuracy": self._accuracy(self._model, self._test),
+            "flops": full.flops,
+            "params": full.params,
+            "groups": {group.name: group.size for group in self._graph.prunable},
+        }
+
+    def score_channels(self, criterion: Named, seed: int | None) -> Result:
+        """Scores all channels.
+
+        Args:
+            criterion: What scores.
+            seed: Seed of random scores; `None` for criteria that have none.
+
+        Returns:
+            Dict with `scores`, lists by group name; `images`, how many the criterion read;
+            `passes`, images that went through the network for it; and `seconds`.
+
+        Raises:
+            ValueError: If the scores are not those of all channels, or not finite.
+        """
+        instance = criterion.call() if isinstance(criterion.call, type) else criterion.call
+        if isinstance(instance, criteria.Random):
+            instance = criteria.Random(seed or 0)
+        data = Counted(*self._data.train.arrays())
+        start = time.perf_counter()
+        found = instance(self._model, self._graph, data)
+        seconds = time.perf_counter() - start
+        scores = {}
+        for group in self._graph.prunable:
+            score = np.asarray(found.get(group.name), dtype=float)
+            if score.shape != (group.size,) or not np.isfinite(score).all():
+                raise ValueError(
+                    f"The criterion must give {group.size} finite scores for the group "
+                    f"'{group.name}'. Received: {found.get(group.name)!r}"
+                )
+            scores[group.name] = score.tolist()
+        passes = data.images
+        if isinstance(instance, criteria.KLDivergence):
+            passes *= 1 + int(self._graph.full.sum())  # one for each channel
+        return {"scores": scores, "images": data.images, "passes": passes, "seconds": seconds}
+
+    def allocate(
+        self, allocation: Named, scored: Result, flops: float, samples: int, seed: int
+    ) -> Result:
+        """Chooses channel counts.
+
+        Args:
+            allocation: What chooses.
+            scored: What `score_channels` gave.
+            flops: Target of the multiply-adds, as a share.
+            samples: Networks that a search scores.
+            seed: Seed.
+
+        Returns:
+            Dict with `channels`, a list; `score`, the accuracy before fine-tuning; `scores`, those
+            of all networks that were scored, in their order; `flops` and `params` as shares of the
+            unpruned ones; `candidates`, how many were scored; `passes`, images that went through a
+            network for it; and `seconds`.
+
+        Raises:
+            ValueError: If the vector is not allowed or does not meet the budget.
+        """
+        search = self._config["search"]
+        space = inputs.space(self._graph, search)
+        budget = Budget(flops, inputs.budget(search).params, search["tolerance"])
+        scores = {name: np.array(score) for name, score in scored["scores"].items()}
+        evaluator, known = self._evaluator, {}
+        evaluator.scores = scores
+        images = 0
+
+        def score(channels: np.ndarray) -> float:
+            nonlocal images
+            found = evaluator.score(channels)
+            images += found.images + evaluator.batch_norm_images
+            return found.value
+
+        def counted(channels: np.ndarray) -> float:
+            vector = np.asarray(channels, dtype="int64")
+            known.setdefault(vector.tobytes(), (vector, score(vector)))
+            return known[vector.tobytes()][1]
+
+        step = Step(space, self._cost, budget, scores, counted, samples, seed)
+        start = time.perf_counter()
+        vector = np.asarray(allocation.call(step))
+        seconds, passes = time.perf_counter() - start, images
+        check(vector, step)
+        costs, full = self._cost(vector), self._cost.full
+        found = [value for _, value in known.values()]
+        return {
+            "channels": vector.tolist(),
+            "score": counted(vector),  # where the method has not scored it, it is not its cost
+            "scores": found,
+            "flops": int(costs.flops[0]) / full.flops,
+            "params": int(costs.params[0]) / full.params,
+            "candidates": len(found),
+            "passes": passes,
+            "seconds": seconds,
+        }
+
+    def finetune(
+        self,
+        allocated: Result,
+        scored: Result,
+        epochs: int,
+        learning_rate: float,
+        seed: int,
+        *,
+        test: bool,
+    ) -> Result:
+        """Fine-tunes the network that was chosen.
+
+        Args:
+            allocated: What `allocate` gave.
+            scored: What `score_channels` gave.
+            epochs: Passes over the images that fine-tune.
+            learning_rate: Of its start.
+            seed: Seed of the order and augmentation of the images.
+            test: Whether to look at the test images.
+
+        Returns:
+            Dict with `holdout_accuracy`, `test_accuracy` (where `test`), `finetune_images` that
+            were seen, and `seconds` of fine-tuning.
+        """
+        evaluator = self._evaluator
+        evaluator.scores = {name: np.array(score) for name, score in scored["scores"].items()}
+        model = evaluator.build(np.array(allocated["channels"], dtype="int64"))
+        recipe = dataclasses.replace(self._recipe, epochs=epochs, learning_rate=learning_rate)
+
+        def batches(epoch: int) -> Any:
+            return self._train.batches(
+                recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
+            )
+
+        start = time.perf_counter()
+        training.fit(model, batches, None, recipe, verbose=False)
+        seconds = time.perf_counter() - start
+        result = {
+            "holdout_accuracy": self._accuracy(model, self._holdout),
+            "finetune_images": epochs * self._train.size,
+            "seconds": seconds,
+        }
+        if test:
+            result["test_accuracy"] = self._accuracy(model, self._test)
+        del model
+        gc.collect()  # Compiled steps refer to themselves.
+        return result
+
+    def _accuracy(self, model: keras.Model, split: MemorySplit) -> float:
+        """Share of the images that are right; nothing is compiled for a model that is used once."""
+        images, labels = split.arrays()
+        size = self._config["evaluate"]["batch_size"]
+        right = 0
+        for start in range(0, len(labels), size):
+            part = slice(start, start + size)
+            outputs = keras.ops.convert_to_numpy(model(images[part], training=False))
+            right += int((outputs.argmax(axis=1) == labels[part]).sum())
+        return right / len(labels)

@@ -1,0 +1,175 @@
+"""Pictures of the studies; each function draws one, or returns `None` where nothing is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from tfrcp.run.report.drawing import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PALE,
+    PALE_BLUE,
+    WIDTH,
+    limits,
+    percent_ticks,
+)
+from tfrcp.studies.tables import Pool, Row
+from tfrcp.studies.texts import Texts
+
+_GREEN, _PINK = "#009E73", "#CC79A7"
+_COLORS = (ORANGE, BLUE, _GREEN, _PINK, GREY)
+_AFTER = "accuracy on the test images after fine-tuning"
+
+
+def ranking(
+    title: str, rows: Sequence[Row], texts: Texts, seeds: Mapping[int, Any]
+) -> Figure | None:
+    """Mean, interval and single seeds of every row, a panel for each target.
+
+    Args:
+        title: What is compared.
+        rows: The rows of a study.
+        texts: Names them.
+        seeds: The accuracies of the seeds of each row, by its `id`.
+    """
+    targets = list(dict.fromkeys(row.setting.flops for row in rows))
+    panels = [
+        [row for row in rows if row.setting.flops == target and row.test] for target in targets
+    ]
+    if not any(panels):
+        return None
+    names = list(dict.fromkeys(texts.label(row) for row in rows))
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.27 * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    for place, target, panel in zip(axes, targets, panels, strict=True):
+        for row in panel:
+            y = names.index(texts.label(row))
+            color = ORANGE if texts.is_baseline(row) else BLUE
+            place.plot(
+                seeds[id(row)], [y] * len(seeds[id(row)]), "|", color=color, alpha=0.5, zorder=2
+            )
+            place.plot(
+                [row.test.low, min(row.test.high, 1)], [y, y], color=color, linewidth=1.6, zorder=3
+            )
+            place.plot(row.test.mean, y, "o", color=color, markersize=5, zorder=4)
+            if texts.is_baseline(row):
+                place.axvline(row.test.mean, color=ORANGE, linewidth=0.8, alpha=0.5, zorder=1)
+        place.set_title(f"{100 * target:g} % of the multiply-adds")
+        place.xaxis.set_major_formatter(percent_ticks())
+        place.xaxis.set_major_locator(MaxNLocator(4))
+        place.grid(axis="y", color=PALE, linewidth=0.6)
+        place.tick_params(axis="y", length=0)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=10.5)
+    figure.supxlabel(f"{_AFTER}: mean, 95 % interval, seeds", fontsize=9.5)
+    return figure
+
+
+def epochs(title: str, rows: Sequence[Row], labels: Mapping[str, str]) -> Figure | None:
+    """Accuracy against epochs of fine-tuning, a curve for each allocation."""
+    done = [row for row in rows if row.test]
+    if not done:
+        return None
+    numbers = sorted({row.setting.epochs for row in rows})
+    names = list(dict.fromkeys(row.setting.allocation for row in rows))
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for index, (name, color) in enumerate(zip(names, _COLORS, strict=False)):
+        own = [row for row in done if row.setting.allocation == name]
+        x = np.array([numbers.index(row.setting.epochs) for row in own])
+        shift = 0.06 * (index - (len(names) - 1) / 2)
+        mean, low, high = (
+            np.array([getattr(row.test, part) for row in own]) for part in ("mean", "low", "high")
+        )
+        axes.errorbar(
+            x + shift,
+            mean,
+            [mean - low, np.minimum(high, 1) - mean],
+            color=color,
+            marker="o",
+            markersize=4.5,
+            capsize=2.5,
+            linewidth=1.3,
+            label=labels[name],
+        )
+    axes.set_xticks(range(len(numbers)), [str(number) for number in numbers])
+    axes.yaxis.set_major_formatter(percent_ticks())
+    axes.set(xlabel="epochs of fine-tuning", ylabel=_AFTER, title=title)
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    axes.legend(frameon=False, title="mean and 95 % interval")
+    return figure
+
+
+def samples(title: str, rows: Sequence[Row], pool: Pool | None) -> Figure | None:
+    """Expected accuracy of the best of m draws: by bootstrap of the pool, and by searches."""
+    if pool is None:
+        return None
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, (mean, low, high), color, name in (
+        (left, pool.best_before, BLUE, "before fine-tuning, on the holdout images"),
+        (right, pool.best_after, ORANGE, "after fine-tuning, on the test images"),
+    ):
+        axes.fill_between(pool.counts, low, high, color=color, alpha=0.2, linewidth=0)
+        axes.plot(pool.counts, mean, color=color, label=f"pool of {len(pool.after)}, 95 % band")
+        axes.set_title(name)
+    for axes, name in ((left, "before"), (right, "test")):
+        found = [(row.setting.samples, getattr(row, name)) for row in rows if row.test]
+        x, means = [count for count, _ in found], [value for _, value in found]
+        mean = np.array([value.mean for value in means])
+        reach = [[v.mean - v.low for v in means], [min(v.high, 1) - v.mean for v in means]]
+        label = f"searches, {max(v.count for v in means)} seeds" if means else None
+        axes.errorbar(
+            x, mean, reach, fmt="s", color="#222222", markersize=4, capsize=2, label=label
+        )
+        axes.set_xscale("log")
+        ticks = [m for m in (1, 2, 5, 10, 20, 50, 100) if m <= max([*x, len(pool.counts)])]
+        axes.set_xticks(ticks, [str(m) for m in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(percent_ticks())
+        low, high = axes.get_ylim()
+        axes.set_ylim(low - 0.3 * (high - low), high)  # room for the legend
+        axes.legend(frameon=False, loc="lower right")
+    left.set_ylabel("accuracy of the best-scored draw")
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=10.5)
+    figure.supxlabel("m, the number of draws", fontsize=9.5)
+    return figure
+
+
+def pool(title: str, found: Pool | None) -> Figure | None:
+    """The pool: accuracy after fine-tuning against the score before, and both distributions."""
+    if found is None:
+        return None
+    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
+    grid = figure.subplots(
+        2, 2, gridspec_kw={"width_ratios": (3, 1), "height_ratios": (1, 3)}, squeeze=False
+    )
+    axes = grid[1, 0]
+    axes.scatter(found.before, found.after, 20, color=BLUE, alpha=0.8, linewidths=0)
+    axes.set(
+        xlabel="accuracy before fine-tuning, holdout images",
+        ylabel="accuracy after it, test images",
+        xlim=limits(found.before),
+        ylim=limits(found.after),
+    )
+    rho, low, high = found.spearman
+    axes.set_title(f"Spearman {rho:.2f} (95 % interval {low:.2f} to {high:.2f})", fontsize=9.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(percent_ticks())
+    style = {"bins": 10, "color": PALE_BLUE, "edgecolor": "white"}
+    grid[0, 0].hist(found.before, **style)
+    grid[0, 0].set(xlim=limits(found.before), ylabel="draws", xticklabels=[])
+    grid[1, 1].hist(found.after, orientation="horizontal", **style)
+    grid[1, 1].set(ylim=limits(found.after), xlabel="draws", yticklabels=[])
+    for place in (grid[0, 0].yaxis, grid[1, 1].xaxis):
+        place.set_major_locator(MaxNLocator(3, integer=True))
+    grid[0, 1].set_axis_off()
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=10.5)
+    return figure
