@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.data.arrays import as_arrays
 from tfrcp.data.functions import load_function
 from tfrcp.data.splits import Splits
 from tfrcp.data.trees import TreeSplit
