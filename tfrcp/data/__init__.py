@@ -1,8 +1,9 @@
 """Data as three disjoint splits, and any data as NumPy arrays.
 
 `load_from_factory` takes the data of any job from a function of the user's. For image
-classification, `load` reads scikit-learn's digits, an .npz file, a folder of images or a TensorFlow data set, into
-memory or as a stream: train to fit and calibrate, holdout to select, test to look at once.
+classification, `load` reads scikit-learn's digits, an .npz file, a folder of images or a TensorFlow
+data set, into memory or as a stream: train to fit and calibrate, holdout to select, test to look at
+once.
 `as_arrays` is how the rest of the package reads whatever data a user passes.
 """
 

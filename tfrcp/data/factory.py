@@ -50,6 +50,14 @@ def load_from_factory(name: str, options: Mapping[str, Any]) -> Splits:
     return Splits(name=name, classes=None, input_shape=shapes, **splits)
 
 
+def _whole(data: Any) -> tuple[Any, Any, Any]:
+    """All batches of a data set, joined."""
+    batches = [keras.utils.unpack_x_y_sample_weight(batch) for batch in data]
+    if not batches:
+        raise ValueError("it is empty")
+    return keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *batches)
+
+
 def _read(name: str, part: str, data: Any) -> tuple[Any, ...]:
     """A split as a tuple of structures of arrays."""
     try:
