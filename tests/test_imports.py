@@ -13,7 +13,13 @@ GROUND = "files"  # what every module may import
 LEAVES = ("models", "data", "scoring.losses", "run.report", "run.workdir", "renamed")
 # A module belongs to the room with the longest name that it starts with.
 LADDER = [
-    ["deployment.runtimes", "space.budget"],
+    [
+        "deployment.runtimes",
+        "space.budget",
+        "scoring.meters",
+    ],
+    ["scoring.kinds"],
+    ["scoring.objectives"],
     ["graph", "deployment"],
     ["space.space"],
     ["space.cost", "criteria"],

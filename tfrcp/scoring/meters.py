@@ -1,0 +1,147 @@
+"""Gathers one figure over batches, by Keras's own rules."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class Meter(abc.ABC):
+    """Gathers one figure over batches."""
+
+    @abc.abstractmethod
+    def update(self, y: Any, outputs: Any, sample_weight: Any = None, x: Any = None) -> None:
+        """Takes one batch, in the structures of the network.
+
+        Args:
+            y: Targets [n, ...]; of the agreement, the unpruned network's outputs.
+            outputs: The network's outputs [n, ...].
+            sample_weight: Sample weights, or `None`.
+            x: Inputs; only losses of the user's that look at them need them.
+        """
+
+    @abc.abstractmethod
+    def result(self) -> float:
+        """The figure over all batches so far."""
+
+
+class MeanMeter(Meter):
+    """A mean over examples of values; with sample weights [n] a weighted mean."""
+
+    def __init__(self, values: Callable[[Any, Any], np.ndarray]) -> None:
+        self._values, self._sum, self._weight = values, 0.0, 0.0
+
+    def update(self, y: Any, outputs: Any, sample_weight: Any = None, x: Any = None) -> None:
+        """Takes one batch; see `Meter.update`."""
+        values = self._values(y, outputs)
+        weight = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight)
+        self._sum += float((values * weight.reshape(len(values))).sum())
+        self._weight += float(weight.sum())
+
+    def result(self) -> float:
+        """The figure over all batches so far."""
+        return self._sum / self._weight
+
+
+class CompiledMeter(Meter):
+    """A figure of `model.evaluate`, from the network's public methods."""
+
+    def __init__(self, model: keras.Model, name: str) -> None:
+        self._model, self._name, self._loss, self._count = model, name, 0.0, 0
+        self._result: Mapping[str, Any] = {}
+        model.reset_metrics()
+
+    def update(self, y: Any, outputs: Any, sample_weight: Any = None, x: Any = None) -> None:
+        """Takes one batch; see `Meter.update`."""
+        y, outputs, sample_weight = tensors(y), tensors(outputs), tensors(sample_weight)
+        count = len(keras.tree.flatten(outputs)[0])
+        if self._model.loss is not None or self._name == "loss":
+            loss = self._model.compute_loss(x, y, outputs, sample_weight, training=False)
+            self._loss += float(loss) * count
+        self._count += count
+        if self._name != "loss":
+            self._result = self._model.compute_metrics(x, y, outputs, sample_weight)
+
+    def result(self) -> float:
+        """The figure over all batches so far."""
+        if self._name == "loss":
+            return self._loss / self._count
+        if self._name not in self._result:
+            raise ValueError(
+                f"The objective 'val_{self._name}' must be among what `model.evaluate` gives. "
+                f"Received a model that gives {sorted(set(self._result) | {'loss'})}"
+            )
+        value = np.asarray(keras.ops.convert_to_numpy(self._result[self._name]), dtype=float)
+        return float(value.mean())  # F1 scores and the like may be one for each class
+
+
+class DistanceMeter(Meter):
+    """Gathers the sums behind `Agreement` of outputs that are no class scores."""
+
+    def __init__(self) -> None:
+        self._sums: list[np.ndarray] = []  # per output: squared distance, count, sum, squares
+
+    def update(self, y: Any, outputs: Any, sample_weight: Any = None, x: Any = None) -> None:
+        """Takes one batch; see `Meter.update`."""
+        pairs = zip(keras.tree.flatten(y), keras.tree.flatten(outputs), strict=True)
+        for place, (wanted, found) in enumerate(pairs):
+            wanted, found = (np.asarray(array, dtype=float) for array in (wanted, found))
+            axes = 0  # the mean is over examples, of every position on its own
+            sums = (
+                np.square(found - wanted).sum(),
+                len(wanted),
+                wanted.sum(axis=axes),
+                np.square(wanted).sum(axis=axes),
+            )
+            if place == len(self._sums):
+                self._sums.append(np.array(sums, dtype=object))
+            else:
+                self._sums[place] = self._sums[place] + np.array(sums, dtype=object)
+
+    def result(self) -> float:
+        """The figure over all batches so far."""
+        shares = []
+        for distance, count, total, squares in self._sums:
+            spread = np.maximum(squares - np.square(total) / count, 0).sum()
+            shares.append(1 - distance / spread if spread > 0 else float(distance == 0))
+        return float(np.mean(shares))
+
+
+class MetricMeter(Meter):
+    """What a metric object says."""
+
+    def __init__(self, metric: keras.metrics.Metric) -> None:
+        self._metric = metric
+        metric.reset_state()
+
+    def update(self, y: Any, outputs: Any, sample_weight: Any = None, x: Any = None) -> None:
+        """Takes one batch; see `Meter.update`."""
+        y, outputs = lifted(tensors(y), tensors(outputs))
+        self._metric.update_state(y, outputs, tensors(sample_weight))
+
+    def result(self) -> float:
+        """The figure over all batches so far."""
+        return float(np.asarray(keras.ops.convert_to_numpy(self._metric.result())).mean())
+
+
+def lifted(y: Any, outputs: Any) -> tuple[Any, Any]:
+    """Targets [n] against outputs [n, 1], and the reverse, in the same rank, as Keras has it."""
+    if keras.tree.is_nested(y) or keras.tree.is_nested(outputs):
+        return y, outputs
+    if len(y.shape) == len(outputs.shape) - 1 and outputs.shape[-1] == 1:
+        y = keras.ops.expand_dims(y, -1)
+    elif len(outputs.shape) == len(y.shape) - 1 and y.shape[-1] == 1:
+        outputs = keras.ops.expand_dims(outputs, -1)
+    return y, outputs
+
+
+def tensors(tree: Any) -> Any:
+    """A structure of arrays as tensors; `None` stays."""
+    if tree is None:
+        return None
+    convert = lambda leaf: leaf if leaf is None else keras.ops.convert_to_tensor(leaf)  # noqa: E731
+    return keras.tree.map_structure(convert, tree)
