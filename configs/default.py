@@ -26,10 +26,17 @@ def get_config() -> ConfigDict:
     config.data.holdout = 0.1  # share of the training images that only select
     config.data.mean = ()  # per channel, of images in [0, 1]; empty for none
     config.data.std = ()
+    # Any other job: "package.module:function" or "path/to/file.py:function". The function returns
+    # {"train": (x, y), "holdout": ..., "test": ...}; of the fields above none applies then.
+    config.data.factory = ""
+    config.data.options = ConfigDict()  # keyword arguments of the function
 
     config.model = ConfigDict()
     config.model.name = "resnet20"  # a builder in tfrcp.models
     config.model.options = ConfigDict()  # further arguments of the builder
+    # A function of your own instead, named as config.data.factory: it returns a built, compiled
+    # keras.Model. Its loss and metrics are what is trained, searched for and reported.
+    config.model.factory = ""
     # A trained network to start from: a .keras file, PyTorch arrays of a CIFAR ResNet in .npz, or
     # "keras.applications" for its ImageNet weights (or their .h5 file).
     config.model.base = ""

@@ -1,13 +1,16 @@
-"""Image-classification data as three disjoint splits, and any data as NumPy arrays.
+"""Data as three disjoint splits, and any data as NumPy arrays.
 
-`load` reads scikit-learn's digits, an .npz file, a folder of images or a TensorFlow data set, into
-memory or as a stream: train to fit and calibrate, holdout to select, test to look at once.
+`load_from_factory` takes the data of any job from a function of the user's. For image
+classification, `load` reads scikit-learn's digits, an .npz file, a folder of images or a TensorFlow
+data set, into memory or as a stream: train to fit and calibrate, holdout to select, test to look at
+once.
 `as_arrays` is how the rest of the package reads whatever data a user passes.
 """
 
 from tfrcp.data.arrays import as_arrays, check_disjoint, check_labels
 from tfrcp.data.augmentation import AUGMENTATIONS
 from tfrcp.data.batches import Batches
+from tfrcp.data.factory import load_from_factory
 from tfrcp.data.memory import MemorySplit
 from tfrcp.data.sources import load
 from tfrcp.data.splits import Split, Splits
@@ -22,4 +25,5 @@ __all__ = [
     "check_disjoint",
     "check_labels",
     "load",
+    "load_from_factory",
 ]

@@ -1,10 +1,10 @@
-"""A split of a data set: images that are handed out as arrays, or as augmented batches."""
+"""A split of a data set: examples that are handed out as arrays, or as augmented batches."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,16 +99,17 @@ class Splits:
 
     Attributes:
         name: The name that it was loaded by.
-        classes: Number of classes.
-        input_shape: (height, width, channels) of an image.
+        classes: Number of classes; `None` where the network says what the targets mean.
+        input_shape: (height, width, channels) of an image; a structure of shapes where the network
+            takes several inputs.
         train: Images to fit and to calibrate on.
         holdout: Images to select by.
         test: Images to look at once, at the end.
     """
 
     name: str
-    classes: int
-    input_shape: tuple[int, int, int]
+    classes: int | None
+    input_shape: Any
     train: Split
     holdout: Split
     test: Split

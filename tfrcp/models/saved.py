@@ -10,14 +10,15 @@ import keras
 import numpy as np
 
 
-def load_keras(path: str | os.PathLike[str]) -> keras.Model:
+def load_keras(path: str | os.PathLike[str], *, compile: bool = False) -> keras.Model:
     """Loads a trained network from a .keras file.
 
     Args:
         path: The file.
+        compile: Whether it is compiled as it was saved, which needs its loss and metrics.
 
     Returns:
-        `keras.Model`, not compiled.
+        `keras.Model`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -27,7 +28,7 @@ def load_keras(path: str | os.PathLike[str]) -> keras.Model:
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file {path}")
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, compile=compile)
     except Exception as error:  # zipfile's, h5py's, json's and Keras' own
         raise ValueError(f"{path} cannot be loaded as a .keras file: {_reason(error)}") from None
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
@@ -41,7 +42,7 @@ def _reason(error: Exception) -> str:
     missing = re.search(r"Could not locate (?:class|function) '([^']+)'", text)
     if missing:
         return (
-            f"Keras does not know its layer '{missing[1]}'. Decorate the class with "
+            f"Keras does not know its layer or function '{missing[1]}'. Decorate it with "
             "@keras.saving.register_keras_serializable() and import it first, in the "
             "configuration file for instance"
         )

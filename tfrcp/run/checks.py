@@ -41,7 +41,10 @@ def check(config: dict[str, Any]) -> None:
         ValueError: If a field is wrong, with what would do.
     """
     criteria.get(config["search"]["criterion"])
-    builder(config)
+    if config["data"]["factory"] or config["model"]["factory"]:
+        _check_factories(config)
+    else:
+        builder(config)
     if config["tensorboard"]:
         check_tensorboard("config.tensorboard")
     if config["search"]["stages"] > 1 and role() is not None:
@@ -86,6 +89,37 @@ def check(config: dict[str, Any]) -> None:
             "`config.train.distillation` must be 0: there is no teacher yet. Received: "
             f"{config['train']['distillation']}. `config.finetune.distillation` imitates the base"
         )
+
+
+def _check_factories(config: dict[str, Any]) -> None:
+    """Refuses what does not go with data or a network of a function of the user's."""
+    data, model = config["data"]["factory"], config["model"]["factory"]
+    if "supernet" in config:
+        raise ValueError(
+            "Pruning from scratch builds networks of other widths, which takes a builder of "
+            "tfrcp.models: `config.data.factory` and `config.model.factory` must be empty. "
+            f"Received: {data!r}, {model!r}"
+        )
+    if model and config["model"]["base"]:
+        raise ValueError(
+            "`config.model.factory` and `config.model.base` exclude each other: load the weights "
+            f"in the function. Received: {model!r}, {config['model']['base']!r}"
+        )
+    if data and not (model or config["model"]["base"].endswith(".keras")):
+        raise ValueError(
+            "With `config.data.factory` the network says what its targets mean: "
+            "`config.model.factory` must name a function that returns a compiled keras.Model, or "
+            "`config.model.base` a compiled one in a .keras file. Received: "
+            f"{config['model']['base']!r}"
+        )
+    for name in TRAININGS:
+        augment = config[name]["augment"] if data and name in config else None
+        if augment is not None:
+            raise ValueError(
+                f"`config.{name}.augment` is for images of the data sets that tfrcp reads itself: "
+                f"set --config.{name}.augment=none, and augment in the network or in the data. "
+                f"Received: {augment!r}"
+            )
 
 
 def check_recipes(recipes: dict[str, training.Recipe], strategy: tf.distribute.Strategy) -> None:

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from tfrcp import models
-from tfrcp.data import Splits, load
+from tfrcp.data import Splits, load, load_from_factory
+from tfrcp.data.functions import load_function
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.trace import trace
 from tfrcp.models import imagenet_weights
@@ -24,6 +25,8 @@ APPLICATIONS = "keras.applications"
 def load_data(config: dict[str, Any]) -> Splits:
     """Loads the data that the configuration names."""
     data = config["data"]
+    if data["factory"]:
+        return load_from_factory(data["factory"], data["options"])
     return load(
         data["name"],
         data_dir=data["data_dir"],
@@ -43,6 +46,8 @@ def initial_model(config: dict[str, Any], data: Splits) -> keras.Model:
     Raises:
         ValueError: If there is no such file, or the network does not fit the data.
     """
+    if config["model"]["factory"]:
+        return _from_factory(config)
     base = config["model"]["base"]
     if base and base != APPLICATIONS and not os.path.isfile(base):
         raise ValueError(
@@ -56,10 +61,12 @@ def initial_model(config: dict[str, Any], data: Splits) -> keras.Model:
         )
     if base.endswith(".keras"):
         try:
-            model = models.load_keras(base)
+            model = models.load_keras(base, compile=data.classes is None)
         except ValueError as error:
             raise ValueError(f"`config.model.base`: {error}") from None
         trace(model)  # Refuses a subclassed model.
+        if data.classes is None:
+            return model
     else:
         model = builder(config)(
             data.input_shape, data.classes, seed=config["seed"], **config["model"]["options"]
@@ -75,6 +82,28 @@ def initial_model(config: dict[str, Any], data: Splits) -> keras.Model:
             f"The network must map images {expected[0]} to {data.classes} classes, as the data "
             f"'{data.name}'. Received: {base or model.name} with shapes {shapes}"
         )
+    return model
+
+
+def _from_factory(config: dict[str, Any]) -> keras.Model:
+    """What the function of `config.model.factory` builds, from the seed of the run."""
+    name, options = config["model"]["factory"], config["model"]["options"]
+    function, _ = load_function("`config.model.factory`", name)
+    keras.utils.set_random_seed(config["seed"])  # of the layers' own initializers
+    try:
+        model = function(**options)
+    except TypeError as error:
+        raise ValueError(
+            f"`config.model.factory` {name!r} cannot be called with config.model.options={options}:"
+            f" {error}"
+        ) from error
+    if not isinstance(model, keras.Model) or not model.compiled:
+        received = "a model that is not compiled" if isinstance(model, keras.Model) else model
+        raise ValueError(
+            f"`config.model.factory` {name!r} must return a keras.Model that is compiled with its "
+            f"loss and metrics: they say what is trained and scored. Received: {received!r}"
+        )
+    trace(model)  # Refuses a subclassed model.
     return model
 
 

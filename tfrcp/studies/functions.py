@@ -6,14 +6,13 @@ A function is named by its file: "path/to/file.py:function".
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from tfrcp import criteria
+from tfrcp.data.functions import load_function
 
 CRITERIA = {
     name: type(criteria.get(name))
@@ -69,24 +68,7 @@ def find(kind: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Named
             f"The {kind} must be one of {sorted(known)}, or a function of your own as "
             f"'path/to/file.py:function'. Received: {name!r}"
         )
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"The {kind} {name!r} must be in a file. There is none at {file}")
-    call = getattr(_module(file, kind), function, None)
-    if not callable(call):
-        raise ValueError(f"The {kind} {name!r} must be a function. {file} has none of this name")
+    call, file = load_function(f"The {kind}", name)
     checksum = zlib.crc32(file.read_bytes())
     slug = re.sub(r"\W+", "_", f"{file.stem}_{function}")
     return Named(call, f"{function} ({file.name})", f"{slug}_{checksum:08x}")
-
-
-def _module(file: Path, kind: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"tfrcp_own_{file.stem}", file)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file does
-        raise ValueError(
-            f"The file of the {kind} cannot be run: {file}: {type(error).__name__}: {error}"
-        ) from error
-    return module

@@ -227,7 +227,7 @@ def test_an_objective_that_is_no_accuracy_has_no_percent():
     metrics = made_up()
     metrics["search"]["objective"] = "val_loss"
     (axes,) = candidates.scores(metrics).axes
-    assert axes.get_xlabel() == "val_loss on the holdout images"
+    assert axes.get_xlabel() == "loss on the holdout images"
     assert not any("%" in text.get_text() for text in axes.texts)
 
 
@@ -238,8 +238,8 @@ def test_one_epoch_is_a_sentence_and_no_curve():
         history[key] = history[key][:1]
     assert network.training(metrics) is None
     assert summary.trainings(metrics) == [
-        "Fine-tuning of the winner: 1 epoch, at the end 10.0 % right on the training images and "
-        "9.0 % right on the holdout images."
+        "Fine-tuning of the winner: 1 epoch, at the end 10.0 % accuracy on the training images and "
+        "9.0 % accuracy on the holdout images."
     ]
 
 
@@ -271,3 +271,38 @@ def test_an_interrupted_report_leaves_the_old_one(tmp_path, monkeypatch):
         write(tmp_path, {"name": "new"})
     assert "old" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert sorted(os.listdir(tmp_path)) == ["metrics.json", "plots", "report.html"]
+
+
+def segmentation():
+    metrics = made_up()
+    metrics["objective"] = {"name": "val_mean_io_u", "label": "mean IoU", "direction": "max"}
+    metrics["search"]["objective"] = "val_mean_io_u"
+    for when, value in (("before", 0.731), ("after", 0.702)):
+        del metrics["results"][when]["test_accuracy"]
+        metrics["results"][when]["test_mean_io_u"] = value
+    return metrics
+
+
+def test_another_job_is_reported_by_its_objective():
+    metrics = segmentation()
+    assert summary.headline(metrics).startswith(
+        "Pruned to 50.1 % of the multiply-adds and fine-tuned for 5 epochs, the network reaches "
+        "0.702 mean IoU (higher is better) on the 360 test images; unpruned it was 0.731."
+    )
+    (row,) = [row for row in comparison.rows(metrics) if row[0] == "test mean IoU"]
+    assert row == ("test mean IoU", "0.731", "0.702", "0.960")
+
+
+def test_a_loss_is_better_when_it_is_lower():
+    metrics = segmentation()
+    metrics["objective"] = {"name": "val_loss", "label": "loss", "direction": "min"}
+    metrics["results"]["after"]["test_loss"] = 0.25
+    assert "reaches 0.25 loss (lower is better)" in summary.headline(metrics)
+
+
+def test_a_classifier_that_was_searched_by_its_loss_shows_both():
+    metrics = made_up()
+    metrics["search"]["objective"] = "val_loss"
+    metrics["results"]["before"]["test_loss"], metrics["results"]["after"]["test_loss"] = 0.1, 0.2
+    labels = [row[0] for row in comparison.rows(metrics)]
+    assert labels[:2] == ["test accuracy", "test loss"]

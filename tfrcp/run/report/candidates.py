@@ -29,6 +29,7 @@ from tfrcp.run.report.reading import (
     budget_ratio,
     is_accuracy,
     is_number,
+    objective,
     scored_trials,
     section,
     winner,
@@ -157,10 +158,10 @@ def accuracy_flops(metrics: Metrics) -> Figure | None:
 
 def _score_axis(metrics: Metrics, axis: Any) -> str:
     """Sets the ticks of an axis that shows scores; returns its label."""
-    if is_accuracy(metrics):
+    score = objective(metrics)
+    if score.is_share:
         axis.set_major_formatter(percent_ticks())
-        return "accuracy on the holdout images"
-    return f"{section(metrics, 'search')['objective']} on the holdout images"
+    return f"{score.label} on the holdout images"
 
 
 def _bins(metrics: Metrics, values: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfrcp.run.report.reading import Metrics, is_number, section
-from tfrcp.run.report.units import count, percent, points, size
+from tfrcp.run.report.reading import ACCURACY, Metrics, Score, is_number, objective, section
+from tfrcp.run.report.units import count, percent, size
 
 FILES = {
     "tf_saved_model": "SavedModel",
@@ -26,21 +26,23 @@ def rows(metrics: Metrics) -> list[Row]:
     First the networks, then the files that were exported. What was measured neither before nor
     after has no row.
     """
-    found = _rows(section(metrics, "results"), "test accuracy")
+    kinds = {score.name: score for score in (ACCURACY, objective(metrics))}
+    tests = {f"test_{name}": (score, f"test {score.label}") for name, score in kinds.items()}
+    checks = {name: (score, f"holdout {score.label}") for name, score in kinds.items()}
+    found = _rows(section(metrics, "results"), tests)
     for name, title in FILES.items():
         file = section(metrics, "export", name)
-        measured = _rows(file, "holdout accuracy")
+        measured = _rows(file, checks)
         found += [(f"{title}: {label}", *cells) for label, *cells in measured]
     return found
 
 
-def _rows(results: Mapping[str, Any], accuracy: str) -> list[Row]:
-    """Rows of one pair, the networks or their files."""
+def _rows(results: Mapping[str, Any], scores: Mapping[str, tuple[Score, str]]) -> list[Row]:
+    """Rows of one pair, the networks or their files; `scores` by key, with their labels."""
     before, after = section(results, "before"), section(results, "after")
     latency = section(results, "latency_ratio")
     columns = {
-        "test_accuracy": (accuracy, percent),
-        "accuracy": (accuracy, percent),
+        **{key: (label, score.text) for key, (score, label) in scores.items()},
         "flops": ("multiply-adds per image", count),
         "params": ("parameters", count),
         "activations": ("activations per image", count),
@@ -58,8 +60,8 @@ def _rows(results: Mapping[str, Any], accuracy: str) -> list[Row]:
             comparison = f"{latency['ratio']:.2f}"
             if is_number(latency.get("low")) and is_number(latency.get("high")):
                 comparison += f" ({latency['low']:.2f} to {latency['high']:.2f})"
-        elif label == accuracy and all(known):
-            comparison = points(values[1] - values[0])
+        elif key in scores and all(known):
+            comparison = scores[key][0].change(*values)
         elif all(known) and values[0]:
             comparison = f"{values[1] / values[0]:.3f}"
         cells = [text(value) if ok else "" for value, ok in zip(values, known, strict=True)]

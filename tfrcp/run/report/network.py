@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfrcp.run.report.drawing import BLACK, BLUE, ORANGE, PALE, WIDTH, percent_ticks
-from tfrcp.run.report.reading import Metrics, histories, section
+from tfrcp.run.report.reading import Metrics, histories, objective, section
 from tfrcp.run.report.units import percent
 
 
@@ -63,7 +63,7 @@ def training(metrics: Metrics) -> Figure | None:
     }
     shown = [
         key
-        for key in ("accuracy", "loss")
+        for key in dict.fromkeys(("accuracy", objective(metrics).name, "loss"))
         if any({key, f"val_{key}"} & set(history) for history in trainings.values())
     ]
     if not shown:
@@ -76,7 +76,7 @@ def training(metrics: Metrics) -> Figure | None:
         column[0].set_title(title)
         column[-1].set_xlabel("epoch")
     for axes, key in zip(panels[:, 0], shown, strict=True):
-        axes.set_ylabel(key)
+        axes.set_ylabel(key.replace("_", " "))
     figure.align_ylabels(panels[:, 0])
     return figure
 

@@ -133,7 +133,7 @@ def _table(metrics: Metrics) -> str:
     lines = [_row("th", ("", "before", "after", "after / before"))]
     lines += [_row("td", row) for row in body]
     note = ["One multiply-add is one FLOP; 1 kB is 1000 bytes."]
-    accuracy = section(metrics, "results", "after").get("test_accuracy")
+    accuracy = section(metrics, "results", "after").get("test_accuracy")  # a share of the images
     images = section(metrics, "data").get("test")
     if is_number(accuracy) and images:
         error = percent((accuracy * (1 - accuracy) / images) ** 0.5).removesuffix(" %")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from tfrcp.run.report.units import percent, points
 
 Metrics = Mapping[str, Any]
 
@@ -33,9 +36,58 @@ def winner(metrics: Metrics) -> Mapping[str, Any] | None:
     return next((trial for trial in scored_trials(metrics) if trial.get("id") == best), None)
 
 
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What the scores of a run are.
+
+    Attributes:
+        name: Name of the figure, such as "accuracy", "loss" or "mean_io_u".
+        label: What it is called in prose, such as "mean IoU".
+        higher_is_better: Bool.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of the images, and so shown in percent."""
+        return self.name.endswith("accuracy") or self.name == "agreement"
+
+    def text(self, value: float) -> str:
+        """A score as text."""
+        return percent(value) if self.is_share else f"{value:.4g}"
+
+    def change(self, before: float, after: float) -> str:
+        """What became of a score: `-0.3 points`, or a ratio."""
+        if self.is_share:
+            return points(after - before)
+        return f"{after / before:.3f}" if before else ""
+
+
+ACCURACY = Score("accuracy", "accuracy", True)
+
+
+def objective(metrics: Metrics) -> Score:
+    """What the candidates are scored by."""
+    found = section(metrics, "objective")
+    name = found.get("name") or section(metrics, "search").get("objective") or "val_accuracy"
+    name = name.removeprefix("val_")
+    direction = found.get("direction") or ("min" if name.endswith("loss") else "max")
+    return Score(name, found.get("label") or name.replace("_", " "), direction == "max")
+
+
+def tested(metrics: Metrics) -> Score:
+    """What the networks are tested by: their accuracy where they are classifiers."""
+    results = section(metrics, "results")
+    classifier = any("test_accuracy" in (results.get(when) or {}) for when in ("before", "after"))
+    return ACCURACY if classifier else objective(metrics)
+
+
 def is_accuracy(metrics: Metrics) -> bool:
     """Whether the search's scores are fractions of right answers."""
-    return (section(metrics, "search").get("objective") or "val_accuracy").endswith("accuracy")
+    return objective(metrics).name.endswith("accuracy")
 
 
 def budget_ratio(metrics: Metrics) -> float | None:
@@ -68,7 +120,12 @@ def histories(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
     found = {}
     for name in section(metrics, "training"):
         history = section(metrics, "training", name, "history")
-        keys = [key for key in ("accuracy", "val_accuracy", "loss", "val_loss") if history.get(key)]
+        keys = [
+            key
+            for figure in dict.fromkeys(("accuracy", objective(metrics).name, "loss"))
+            for key in (figure, f"val_{figure}")
+            if history.get(key)
+        ]
         if keys and name != "supernet":  # whose widths have a picture of their own
             found[titles.get(name, name)] = {key: list(history[key]) for key in keys}
     return found

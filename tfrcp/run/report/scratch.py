@@ -51,4 +51,6 @@ def trainings(metrics: Metrics) -> list[str]:
     if not ends:
         return []
     epochs = plural(len(history["loss"]), "epoch")
-    return [f"Training of the supernet: {epochs}, at the end right on {', '.join(ends)}."]
+    return [
+        f"Training of the supernet: {epochs}, at the end with an accuracy of {', '.join(ends)}."
+    ]

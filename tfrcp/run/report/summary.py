@@ -12,10 +12,11 @@ from tfrcp.run.report.reading import (
     baseline_name,
     budget_ratio,
     histories,
-    is_accuracy,
     is_number,
+    objective,
     scored_trials,
     section,
+    tested,
     winner,
 )
 from tfrcp.run.report.units import percent, plural, points
@@ -24,31 +25,35 @@ from tfrcp.run.report.units import percent, plural, points
 def headline(metrics: Metrics) -> str:
     """The outcome in one to three sentences."""
     before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
-    if is_number(after.get("test_accuracy")):
+    score = tested(metrics)
+    if is_number(after.get(f"test_{score.name}")):
         outcome = scratch.headline(metrics) if section(metrics, "scratch") else _outcome(metrics)
         return f"{outcome} {latency_verdict(metrics)}".rstrip()
     if winner(metrics):
         step = "trained" if section(metrics, "scratch") else "fine-tuned"
         return f"{_found(metrics)} It has not been {step} and tested yet."
-    if is_number(before.get("test_accuracy")):
-        return f"The unpruned network classifies {_right(metrics, before)}. Nothing is pruned yet."
+    if is_number(before.get(f"test_{score.name}")):
+        return f"The unpruned network {_reached(metrics, before)}. Nothing is pruned yet."
     return "Nothing has been pruned or measured yet."
 
 
 def _outcome(metrics: Metrics) -> str:
-    """What was pruned away, and what that did to the accuracy on the test images."""
+    """What was pruned away, and what that did to the score on the test images."""
     before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
     share = _share(after.get("flops"), before.get("flops"))
     text = "Pruned" + (f" to {share}" if share else "")
     if section(metrics, "training", "finetune"):
         epochs = len(section(metrics, "training", "finetune", "history").get("loss") or [])
         text += " and fine-tuned" + (f" for {plural(epochs, 'epoch')}" if epochs else "")
-    text += f", the network classifies {_right(metrics, after)}"
-    if is_number(before.get("test_accuracy")):
-        change = points(after["test_accuracy"] - before["test_accuracy"])
-        kind = {"+": "a gain of", "-": "a loss of"}.get(change[0])
-        text += f"; unpruned it was {percent(before['test_accuracy'])}, "
-        text += f"{kind} {change[1:]}" if kind else "the same within 0.1 points"
+    text += f", the network {_reached(metrics, after)}"
+    score = tested(metrics)
+    then, now = (found.get(f"test_{score.name}") for found in (before, after))
+    if is_number(then):
+        text += f"; unpruned it was {score.text(then)}"
+        if score.is_share:
+            change = points(now - then)
+            kind = {"+": "a gain of", "-": "a loss of"}.get(change[0])
+            text += f", {kind} {change[1:]}" if kind else ", the same within 0.1 points"
     return f"{text}."
 
 
@@ -67,8 +72,8 @@ def _found(metrics: Metrics) -> str:
 
 
 def candidate_score(metrics: Metrics, score: float) -> str:
-    """A score of the search: in percent if it is an accuracy."""
-    return percent(score) if is_accuracy(metrics) else f"{score:.4g}"
+    """A score of the search: in percent if it is a share of the images."""
+    return objective(metrics).text(score)
 
 
 def trainings(metrics: Metrics) -> list[str]:
@@ -77,7 +82,7 @@ def trainings(metrics: Metrics) -> list[str]:
     for title, history in histories(metrics).items():
         epochs = max(map(len, history.values()))
         ends = [
-            f"{percent(history[key][-1])} right on the {split} images"
+            f"{percent(history[key][-1])} accuracy on the {split} images"
             for key, split in (("accuracy", "training"), ("val_accuracy", "holdout"))
             if key in history and is_number(history[key][-1])
         ]
@@ -145,10 +150,15 @@ def budget_window(metrics: Metrics) -> str:
     return f"{percent(target)}{room}"
 
 
-def _right(metrics: Metrics, results: Mapping[str, Any]) -> str:
-    images = section(metrics, "data").get("test")
+def _reached(metrics: Metrics, results: Mapping[str, Any]) -> str:
+    """What a network reaches on the test images, a predicate."""
+    images, score = section(metrics, "data").get("test"), tested(metrics)
     subject = f"the {images:,} test images" if images else "the test images"
-    return f"{percent(results['test_accuracy'])} of {subject} correctly"
+    value = score.text(results[f"test_{score.name}"])
+    if score.name == "accuracy":
+        return f"classifies {value} of {subject} correctly"
+    better = "higher" if score.higher_is_better else "lower"
+    return f"reaches {value} {score.label} ({better} is better) on {subject}"
 
 
 def _share(part: Any, whole: Any) -> str:

@@ -1,0 +1,50 @@
+"""Data of any structure in memory: inputs, targets and sample weights are trees of arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrcp.data.arrays import check_int
+from tfrcp.data.batches import Batches
+from tfrcp.data.memory import batches_of_rows
+from tfrcp.data.splits import Split
+
+
+@dataclass(frozen=True, eq=False)
+class TreeSplit(Split):
+    """Inputs, targets and sample weights in memory, as a network takes them.
+
+    Attributes:
+        data: Tuple (x,), (x, y) or (x, y, sample_weight): structures of arrays [N, ...].
+    """
+
+    data: tuple[Any, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of examples."""
+        return len(keras.tree.flatten(self.data)[0])
+
+    def arrays(self, count: int | None = None) -> tuple[Any, ...]:
+        """The first `count` examples, in the structure of `data`; all by default."""
+        if count is not None:
+            check_int("count", count, 1)
+        return keras.tree.map_structure(lambda array: array[:count], self.data)
+
+    def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
+        if augment is not None:
+            raise ValueError(
+                "`augment` is for images of the data sets that tfrcp reads itself: augment in the "
+                f"network (keras.layers.RandomFlip ...). Received: augment={augment!r}"
+            )
+        leaves = tuple(np.asarray(leaf) for leaf in keras.tree.flatten(self.data))
+        stored = batches_of_rows(leaves, batch_size, shuffle=shuffle, seed=seed, epoch=epoch)
+
+        def finish(*tensors):
+            return keras.tree.pack_sequence_as(self.data, list(tensors[:-1]))
+
+        return Batches(stored, finish)
