@@ -1,6 +1,6 @@
 """tfrcp: structured channel pruning for Keras 3 by random search under a FLOP budget."""
 
-from tfrcp import criteria, data, deployment, models, search
+from tfrcp import allocation, criteria, data, deployment, models, search
 from tfrcp.deployment import export, latency, rounding
 from tfrcp.deployment.latency_model import LatencyModel
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
@@ -41,6 +41,7 @@ __all__ = [
     "SurrogateChannelOracle",
     "SurrogateChannelSearch",
     "WeightSlice",
+    "allocation",
     "criteria",
     "data",
     "deployment",

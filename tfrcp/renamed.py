@@ -15,6 +15,7 @@ from typing import Any
 # The longest name that fits counts.
 RENAMED = {
     "tfrcp.benchmark": "tfrcp.studies",
+    "tfrcp.benchmark.allocations.layers": "tfrcp.allocation.kernels",
     "tfrcp.blueprint": "tfrcp.search.architecture",
     "tfrcp.budget": "tfrcp.space.budget",
     "tfrcp.cost": "tfrcp.space.cost",

@@ -8,9 +8,9 @@ import tfrcp
 from examples import own_allocation
 from tests.networks import head, unit
 from tests.search.small_search import network
+from tfrcp.allocation.kernels import Kernels
 from tfrcp.space.sampling.bounds import Bounds
 from tfrcp.studies.allocations import ALLOCATIONS, Step, into_window, meet_budget, nearest
-from tfrcp.studies.allocations.layers import Kernels
 
 GRAPHS = {
     "chain": lambda: tfrcp.trace(network()),

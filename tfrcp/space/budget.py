@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
+
+_TARGETS = ("flops", "latency", "params", "activations")  # the first that is given is met
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """What a pruned network may cost.
 
-    The multiply-adds are met, within the tolerance; all else is bounded from above. Where only
-    `latency` is given it is met instead, and the multiply-adds are free.
+    One cost is the target and is met within the tolerance: the multiply-adds if they are given,
+    else the latency, the weights or the activations, the first of these that is. The others that
+    are given are upper bounds; those that are not are free. A target of weights or activations is
+    an upper bound as well: it is met from below.
 
     Attributes:
         flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
-            an int is absolute. Defaults to 0.5, with `latency` to `None`.
-        params: Upper bound of the number of weights, in the same units; `None` for no bound.
-        tolerance: Float. How far from the target, as a share of the unpruned network's
-            multiply-adds (or latency), a proposal may be. Defaults to 0.005.
-        activations: Upper bound of the number of elements in the outputs of convolution and dense
-            layers, in the same units; `None` for no bound.
+            an int is absolute. Defaults to 0.5 where nothing else is given.
+        params: Number of weights, in the same units: a bound beside `flops` or `latency`, the
+            target without.
+        tolerance: Float. How far from the target a proposal may be, as a share of the unpruned
+            network's cost. Defaults to 0.005.
+        activations: Number of elements in the outputs of convolution and dense layers, in the same
+            units: a bound, or the target where it stands alone.
         latency: Time per image, a float in (0, 1]: a share of the unpruned network's, as a
             `LatencyModel` predicts it. An upper bound beside `flops`, the target without it.
 
@@ -37,7 +43,7 @@ class Budget:
     latency: float | None = None
 
     def __post_init__(self) -> None:
-        if self.flops is None and self.latency is None:
+        if all(getattr(self, name) is None for name in _TARGETS):
             object.__setattr__(self, "flops", 0.5)
         if self.latency is not None and not (_is_ratio(self.latency) and 0 < self.latency <= 1):
             raise ValueError(
@@ -58,6 +64,31 @@ class Budget:
         if not isinstance(self.tolerance, int | float) or not 0 <= self.tolerance < 1:
             raise ValueError(f"`tolerance` must be in [0, 1). Received: tolerance={self.tolerance}")
 
+    @property
+    def target(self) -> str:
+        """Name of the cost that is met; all others are bounded at most."""
+        return next(name for name in _TARGETS if getattr(self, name) is not None)
+
+    def ranges(self, full: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Least and largest accepted values of the costs, by name; multiply-adds come first.
+
+        Args:
+            full: The unpruned network's costs by name; "latency" may be missing where it is free.
+        """
+        found = {"flops": self.window(full["flops"])}
+        for name in ("params", "activations", "latency"):
+            limit = _limit(getattr(self, name), full.get(name, 0))
+            if limit is None:
+                continue
+            slack = self.tolerance * full[name]
+            if name != self.target:
+                found[name] = (0, limit)
+            elif name == "latency":  # predicted, so that neither side is exact
+                found[name] = (limit - slack, limit + slack)
+            else:
+                found[name] = (max(0, math.ceil(limit - 2 * slack - 1e-6)), limit)
+        return found
+
     def window(self, full_flops: int) -> tuple[int, int]:
         """Least and largest multiply-adds that are accepted, given the unpruned network's."""
         if self.flops is None:
@@ -68,24 +99,18 @@ class Budget:
 
     def latency_window(self, full_latency: float) -> tuple[float, float] | None:
         """Least and largest time that is accepted, given the unpruned network's; `None` if any."""
-        if self.latency is None:
-            return None
-        if self.flops is not None:
-            return 0.0, self.latency * full_latency
-        low, high = self.latency - self.tolerance, self.latency + self.tolerance
-        return low * full_latency, high * full_latency
+        full = {"flops": 1, "params": 1, "activations": 1, "latency": full_latency}
+        return self.ranges(full).get("latency")
 
     def params_limit(self, full_params: int) -> int | None:
         """The largest number of weights that is accepted, given the unpruned network's."""
         return _limit(self.params, full_params)
 
-    def activations_limit(self, full_activations: int) -> int | None:
-        """The largest number of activations that is accepted, given the unpruned network's."""
-        return _limit(self.activations, full_activations)
-
 
 def _limit(bound: float | int | None, full: int) -> int | None:
-    return int(bound * full) if _is_ratio(bound) else bound
+    if not _is_ratio(bound):
+        return bound
+    return int(bound * full) if isinstance(full, int | np.integer) else bound * full
 
 
 def _is_ratio(number: float | int | None) -> bool:

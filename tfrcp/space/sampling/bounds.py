@@ -44,24 +44,17 @@ class Bounds:
             )
         self._cost, self._latency = cost, latency if budget.latency is not None else None
         self._full = dict(cost.full._asdict())
-        self.ranges = {"flops": budget.window(cost.full.flops)}
-        for name, limit in (
-            ("params", budget.params_limit(cost.full.params)),
-            ("activations", budget.activations_limit(cost.full.activations)),
-        ):
-            if limit is not None:
-                self.ranges[name] = (0, limit)
         if self._latency is not None:
             self._full["latency"] = latency.full
-            self.ranges["latency"] = budget.latency_window(latency.full)
-        self._ends = self._values(np.stack([space.smallest, space.centroid, space.largest]))
+        self.ranges = budget.ranges(self._full)
+        self._ends = self.values(np.stack([space.smallest, space.centroid, space.largest]))
         for name, (low, high) in self.ranges.items():
             least, _, most = self._ends[name]
             if least > high or most < low:
                 raise ValueError(f"{budget} cannot be met. {self}")
 
-    def _values(self, channels: np.ndarray) -> dict[str, np.ndarray]:
-        """All costs of channel vectors, arrays [N] by name."""
+    def values(self, channels: np.ndarray) -> dict[str, np.ndarray]:
+        """All costs of channel vectors, int array [N, prunable groups]; arrays [N] by name."""
         values = self._cost(channels)._asdict()
         if self._latency is not None:
             values["latency"] = self._latency(channels)
@@ -100,7 +93,7 @@ class Bounds:
         Returns:
             float array [N], 0 where the budget is met.
         """
-        costs = self._values(channels)
+        costs = self.values(channels)
         total = np.zeros(len(channels))
         for name, (low, high) in self.ranges.items():
             outside = np.maximum(low - costs[name], costs[name] - high)

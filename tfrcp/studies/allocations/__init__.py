@@ -1,7 +1,11 @@
-"""Allocations: how many channels every group keeps. One method per file, each with its source."""
+"""Allocations as the studies compare them: those of `tfrcp.allocation`, and searches."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from tfrcp import allocation
+from tfrcp.allocation.base import nearest
 from tfrcp.studies.allocations.base import (
     Allocation,
     Step,
@@ -9,14 +13,8 @@ from tfrcp.studies.allocations.base import (
     deterministic,
     into_window,
     meet_budget,
-    nearest,
 )
-from tfrcp.studies.allocations.erk import erk
-from tfrcp.studies.allocations.global_ranking import global_ranking
-from tfrcp.studies.allocations.greedy import greedy
-from tfrcp.studies.allocations.random_tickets import random_tickets
 from tfrcp.studies.allocations.searches import evolutionary, random
-from tfrcp.studies.allocations.uniform import uniform
 
 __all__ = [
     "ALLOCATIONS",
@@ -29,13 +27,23 @@ __all__ = [
     "nearest",
 ]
 
+
+def _of_step(name: str) -> Allocation:
+    """An allocation of `tfrcp.allocation` as a function of a step; none depends on the seed."""
+
+    @deterministic
+    def allocate(step: Step) -> np.ndarray:
+        return allocation.get(name)(
+            step.space.graph, step.scores, step.space, step.cost, step.budget, score=step.score
+        )
+
+    allocate.__name__ = name
+    return allocate
+
+
 ALLOCATIONS: dict[str, Allocation] = {
-    "erk": erk,
+    **{name: _of_step(name) for name in allocation.ALLOCATIONS},
     "evolutionary": evolutionary,
-    "global_ranking": global_ranking,
-    "greedy": greedy,
     "random": random,
-    "random_tickets": random_tickets,
-    "uniform": uniform,
 }
 """The allocations by name."""

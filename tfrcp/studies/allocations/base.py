@@ -11,14 +11,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tfrcp.allocation import Problem
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.bounds import Bounds
-from tfrcp.space.sampling.moves import repair
 from tfrcp.space.space import SearchSpace
-
-_BISECTIONS = 60
-_REPAIRS = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,82 +55,20 @@ def deterministic(allocation: Allocation) -> Allocation:
     return allocation
 
 
-def nearest(space: SearchSpace, ratios: np.ndarray) -> np.ndarray:
-    """The allowed channel vector whose ratios are nearest to given ones, group by group.
-
-    Args:
-        space: The allowed channel counts. Of groups that are tied the widest one decides.
-        ratios: Float array [prunable groups], wanted shares of the channels.
-
-    Returns:
-        int64 array [prunable groups].
-    """
-    full = space.graph.full
-    vector = np.empty(len(full), dtype="int64")
-    for block in space.blocks:
-        widest = int(full[block.columns].argmax())
-        column = block.columns[widest]
-        distance = np.abs(block.options[:, widest] - ratios[column] * full[column])
-        vector[block.columns] = block.options[distance.argmin()]
-    return vector
+def of_step(step: Step) -> Problem:
+    """The inputs of a step as those of `tfrcp.allocation`."""
+    graph = step.space.graph
+    return Problem(graph, step.scores, step.space, step.cost, step.budget, step.score)
 
 
 def meet_budget(step: Step, vector_at: Callable[[float], np.ndarray], most: float) -> np.ndarray:
-    """The member of a family of channel vectors that meets the budget.
-
-    The scale is bisected until the multiply-adds are nearest to their target; then the fewest
-    possible widths are changed so that they lie in the window.
-
-    Args:
-        step: The inputs of the allocation.
-        vector_at: Function of a scale in [0, most] to an allowed channel vector, whose cost does
-            not fall as the scale rises.
-        most: The largest scale.
-
-    Returns:
-        int64 array [prunable groups].
-
-    Raises:
-        ValueError: If no change of the widths brings the cost into the window.
-    """
-    low, high = 0.0, most
-    least, largest = step.budget.window(step.cost.full.flops)
-    target = (least + largest) / 2
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if step.cost(vector_at(middle)).flops[0] < target:
-            low = middle
-        else:
-            high = middle
-    ends = [vector_at(low), vector_at(high)]
-    return into_window(step, min(ends, key=lambda v: abs(step.cost(v).flops[0] - target)))
+    """The member of a family of channel vectors that meets the budget; see `Problem.scaled`."""
+    return of_step(step).scaled(vector_at, most)
 
 
 def into_window(step: Step, vector: np.ndarray) -> np.ndarray:
-    """Changes as few channels as it finds possible until the budget is met.
-
-    Args:
-        step: The inputs of the allocation.
-        vector: int64 array [prunable groups], allowed by the space.
-
-    Returns:
-        int64 array [prunable groups].
-
-    Raises:
-        ValueError: If no way was found.
-    """
-    bounds = Bounds(step.space, step.cost, step.budget)
-    found = [
-        repair(vector, step.space, bounds, np.random.default_rng(attempt))
-        for attempt in range(_REPAIRS)
-    ]
-    found = [candidate for candidate in found if candidate is not None]
-    if not found:
-        raise ValueError(
-            f"The channel counts {vector.tolist()} cannot be changed so that {step.budget} is met. "
-            f"{bounds}"
-        )
-    return min(found, key=lambda candidate: int(np.abs(candidate - vector).sum()))
+    """Changes as few channels as possible until the budget is met; see `Problem.projected`."""
+    return of_step(step).projected(vector)
 
 
 def check(vector: np.ndarray, step: Step) -> None:

@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfrcp.studies.allocations.base import Step, deterministic, meet_budget, nearest
-from tfrcp.studies.allocations.layers import Kernels
+from tfrcp.allocation.base import Allocation, Problem
+from tfrcp.allocation.kernels import Kernels
 
 
-@deterministic
-def random_tickets(step: Step) -> np.ndarray:
-    """Ratios that fall with depth, int64 array [prunable groups].
+class RandomTickets(Allocation):
+    """Ratios that fall with depth.
 
     The paper's densities are shares of single weights; here they become shares of channels, see
-    `Kernels.ratios`, and the factor is bisected to meet the multiply-adds, not the weights. What
+    `Kernels.ratios`, and the factor is bisected to meet the budget, not the number of weights. What
     would be above 1 is 1, and the others rise accordingly. Which channels go is for the criterion
     to say; with `random` scores they are drawn, as in the paper.
     """
-    kernels = Kernels(step.space.graph)
-    left = len(kernels.shapes) - np.arange(len(kernels.shapes))
-    ratios = kernels.ratios(left.astype(float) ** 2 + left)
-    ratios = ratios / ratios.min()
-    return meet_budget(
-        step, lambda factor: nearest(step.space, np.minimum(factor * ratios, 1.0)), 1.0
-    )
+
+    def allocate(self, problem: Problem) -> np.ndarray:
+        """The channel vector, int64 array [prunable groups]."""
+        kernels = Kernels(problem.graph)
+        left = len(kernels.shapes) - np.arange(len(kernels.shapes))
+        ratios = kernels.ratios(left.astype(float) ** 2 + left)
+        ratios = ratios / ratios.min()
+        return problem.scaled(lambda factor: problem.nearest(np.minimum(factor * ratios, 1.0)), 1.0)

@@ -1,0 +1,119 @@
+"""One threshold for the scores of all channels of the network.
+
+Molchanov et al. (ICLR 2017, arXiv 1611.06440) rank the channels of all layers together, found that
+scores must be normalised layer by layer to be comparable, and weigh them against the multiply-adds
+that a channel costs. Liu et al., "Learning Efficient Convolutional Networks through Network
+Slimming" (ICCV 2017), compare the batch-norm scales as they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from tfrcp.allocation.base import Allocation, Problem
+from tfrcp.allocation.kernels import Kernels
+
+
+class GlobalRanking(Allocation):
+    """Keeps the channels above one threshold, which is bisected to meet the budget.
+
+    The floor of the space's ratios keeps a group from vanishing.
+
+    Args:
+        normalize: Whether the scores of a group are first divided by their root mean square;
+            without, one threshold holds for the scores as they are.
+        groups: "all", or "inner" to leave those alone that several layers make, such as the
+            channels that run through the residual additions of a stage.
+        cost_power: Float. Scores are divided by this power of the cost that one channel of the
+            group has in the unpruned network: 0 for scores alone, 1 for scores per multiply-add.
+
+    Raises:
+        ValueError: If an argument is wrong; if called, where inner groups alone cannot meet the
+            budget.
+    """
+
+    ranks = True
+
+    def __init__(
+        self, normalize: bool = True, groups: str = "all", cost_power: float = 0.0
+    ) -> None:
+        if groups not in ("all", "inner"):
+            raise ValueError(f"`groups` must be 'all' or 'inner'. Received: groups={groups!r}")
+        self.normalize, self.groups, self.cost_power = normalize, groups, cost_power
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__`."""
+        return {
+            "normalize": self.normalize,
+            "groups": self.groups,
+            "cost_power": self.cost_power,
+        }
+
+    def allocate(self, problem: Problem) -> np.ndarray:
+        """The channel vector, int64 array [prunable groups]."""
+        scores = [
+            np.asarray(problem.scores[group.name], dtype=float) for group in problem.graph.prunable
+        ]
+        if self.normalize:
+            scores = [score / (np.sqrt(np.mean(score**2)) or 1.0) for score in scores]
+        if self.cost_power:
+            costs = channel_costs(problem) ** self.cost_power
+            scores = [score / cost for score, cost in zip(scores, costs, strict=True)]
+        ranked = np.ones(len(scores), dtype=bool)
+        if self.groups == "inner":
+            ranked = inner(problem)
+        every = np.sort(np.concatenate([s for s, r in zip(scores, ranked, strict=True) if r]))[::-1]
+
+        def keep(count: float) -> np.ndarray:
+            """The vector that the best so many channels of the network make."""
+            kept = int(round(count))
+            threshold = every[kept - 1] if kept else np.inf
+            ratios = [np.mean(score >= threshold) for score in scores]
+            return problem.nearest(np.where(ranked, ratios, 1.0))
+
+        return problem.scaled(keep, float(len(every)))
+
+
+class NetworkSlimming(GlobalRanking):
+    """One threshold for scores as they are, meant for `batch_norm_scale`.
+
+    Network slimming also trains the base with a penalty on the scales.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(normalize=False)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__`."""
+        return {}
+
+
+def inner(problem: Problem) -> np.ndarray:
+    """Which groups one layer alone makes, that makes no other, bool array [prunable groups].
+
+    Raises:
+        ValueError: If these cannot meet the budget without the others.
+    """
+    makers = Kernels(problem.graph).of_group
+    groups = Counter(kernel for own in makers for kernel in own)
+    found = np.array([len(own) == 1 and groups[own[0]] == 1 for own in makers])
+    narrowest = np.where(found, problem.space.smallest, problem.space.largest)
+    most = problem.bounds.ranges[problem.budget.target][1]
+    if not found.any() or problem.spent(narrowest[None])[0] > most:
+        raise ValueError(
+            f"{problem.budget} cannot be met by the {int(found.sum())} of {len(found)} groups "
+            "alone that one layer makes. Rank all of them: groups='all'."
+        )
+    return found
+
+
+def channel_costs(problem: Problem) -> np.ndarray:
+    """What one channel of each group costs in the unpruned network, float array [groups]."""
+    full = problem.graph.full
+    fewer = np.repeat(full[None], len(full), axis=0) - np.diag(full > 1).astype(int)
+    spent = problem.spent(np.concatenate([full[None], fewer])).astype(float)
+    costs = spent[0] - spent[1:]
+    return np.maximum(costs / (costs.max() or 1.0), 1e-6)
