@@ -36,8 +36,7 @@ def best_model(tuner: ChannelSearch, *, verbose: bool = True) -> tuple[keras.Mod
     reconstruct(model, tuner.model, tuner.graph, masks, evaluator.calibration, verbose=shown)
     recalibrate_batch_norm(model, evaluator.calibration)
     score = evaluator.score_model(model)
-    better = score > trial.score if tuner.metric.higher_is_better else score < trial.score
-    if better:
+    if tuner.objective.better(score, trial.score):
         return model, score
     model.set_weights(scored)
     return model, trial.score

@@ -24,7 +24,8 @@ from tfrcp.data.memory import MemorySplit
 from tfrcp.graph.trace import trace
 from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.run import inputs
-from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
+from tfrcp.scoring import objectives
+from tfrcp.scoring.evaluator import ProgramEvaluator
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.studies.allocations import Step, check
@@ -73,7 +74,7 @@ class Laboratory:
             self._graph,
             {},
             self._holdout.arrays(),
-            metric_for(self._model, "val_accuracy"),
+            objectives.get(self._model, "val_accuracy"),
             calibration,
             update=repair,
             batch_norm_images=search["batch_norm_images"],
