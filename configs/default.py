@@ -46,7 +46,9 @@ def get_config() -> ConfigDict:
 
     config.search = ConfigDict()
     config.search.flops = 0.5  # share of the unpruned multiply-adds, or an absolute number
-    config.search.params = config_dict.placeholder(float)  # upper bound of the weights, likewise
+    # Upper bounds of the weights and of the activations, likewise; with flops = 0 targets.
+    config.search.params = config_dict.placeholder(float)
+    config.search.activations = config_dict.placeholder(float)
     # Time per image as a share of the unpruned network's, measured on this machine: an upper bound,
     # or with flops = 0 the target. Timed is the Keras model, or a format of config.export.
     config.search.latency = config_dict.placeholder(float)
@@ -55,7 +57,7 @@ def get_config() -> ConfigDict:
     config.search.min_ratio = 0.1
     config.search.max_ratio = 1.0
     config.search.divisor = 1
-    config.search.fixed = ()  # names of groups to leave alone
+    config.search.fixed = ()  # names or patterns of groups or layers to leave alone
     config.search.tied = ()  # patterns of groups that keep the same share of their channels
     config.search.sampler = "random"  # or "evolutionary", "surrogate"
     config.search.criterion = "l1"

@@ -21,6 +21,7 @@ LADDER = [
     ["scoring.kinds"],
     ["scoring.objectives"],
     ["graph", "deployment"],
+    ["space.fixing"],
     ["space.space"],
     ["space.cost", "criteria"],
     ["space", "reconstruction", "deployment.latency_model"],

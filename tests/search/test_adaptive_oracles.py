@@ -11,6 +11,7 @@ import pytest
 import tfrcp
 from tests.search.small_oracle import DAMAGES, Counter, stored, traced, trials
 from tests.search.small_search import GROUPS, HOLDOUT, TRAIN, network
+from tests.space.sampling import feasible
 from tfrcp import Budget, EvolutionaryChannelOracle, SearchSpace, SurrogateChannelOracle
 
 TRIALS = 8
@@ -101,9 +102,14 @@ def test_failed_trials_do_no_harm(kind, tmp_path):
 
 
 @every_kind
-def test_more_trials_than_feasible_vectors_are_refused_at_the_start(kind):
-    with pytest.raises(ValueError, match=r"Found \d+ distinct .* The space reaches"):
-        oracle(kind, max_trials=10_000)
+def test_with_fewer_candidates_than_trials_all_are_tried(kind):
+    made = oracle(kind, max_trials=10_000)
+    space, cost, budget = made.sampler.space, made.sampler.cost, made.sampler.budget
+    count = len(feasible(space, cost, budget))
+    assert made.max_trials == count and f"only {count} candidates" in made.note
+    assert oracle(kind, max_trials=count).note == ""
+    vectors = {tuple(made._values(index).values()) for index in range(count)}
+    assert len(vectors) == count
 
 
 @every_kind

@@ -17,6 +17,7 @@ from tests.search.small_oracle import (
     trials,
 )
 from tests.search.small_search import GROUPS, HOLDOUT, TRAIN, network
+from tests.space.sampling import feasible
 from tfrcp import Budget, RandomChannelOracle, SearchSpace
 
 
@@ -134,6 +135,11 @@ def test_an_option_that_the_sampler_does_not_know_is_refused_by_name():
         oracle(max_retrials=1)
 
 
-def test_more_trials_than_feasible_vectors_are_refused_at_the_start():
-    with pytest.raises(ValueError, match=r"Found \d+ distinct .* The space reaches"):
-        oracle(max_trials=10_000)
+def test_with_fewer_candidates_than_trials_all_are_tried():
+    made = oracle(max_trials=10_000)
+    space, cost, budget = made.sampler.space, made.sampler.cost, made.sampler.budget
+    count = len(feasible(space, cost, budget))
+    assert made.max_trials == count and f"only {count} candidates" in made.note
+    assert oracle(max_trials=count).note == ""
+    vectors = {tuple(made._values(index).values()) for index in range(count)}
+    assert len(vectors) == count

@@ -122,10 +122,13 @@ def _load_imagenet_weights(model: keras.Model, config: dict[str, Any]) -> None:
 
 
 def budget(options: dict[str, Any]) -> Budget:
-    """The budget of `config.search`; 0 multiply-adds stand for any, where the time is bounded."""
+    """The budget of `config.search`; 0 multiply-adds stand for any, where another cost is given."""
+    targets = {name: _target(options.get(name)) for name in ("flops", "params", "activations")}
     latency = options["latency"]
-    flops = None if latency is not None and not options["flops"] else _target(options["flops"])
-    return Budget(flops, _target(options["params"]), options["tolerance"], latency=latency)
+    others = (latency, targets["params"], targets["activations"])
+    if not targets["flops"] and any(value is not None for value in others):
+        targets["flops"] = None
+    return Budget(**targets, tolerance=options["tolerance"], latency=latency)
 
 
 def space(

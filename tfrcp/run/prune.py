@@ -21,7 +21,7 @@ from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.space.budget import Budget
-from tfrcp.space.cost import CostModel
+from tfrcp.space.cost import CostModel, Costs
 
 _AFTER = "finetuned.keras"
 
@@ -175,22 +175,24 @@ class Pipeline(Run):
         budget, last = self.budget, step is None
         if steps > 1:
             graph = trace(model)
-            budget = self._budget_of(CostModel(graph).full.flops, step or steps)
+            budget = self._budget_of(CostModel(graph).full, step or steps)
             options |= inputs.remaining(options, graph, self.cost.graph, last=last)
         project = "search" if last else f"search_step{step}"
         return search(self, model, budget, options, project, latency_model=self._latency_model)
 
-    def _budget_of(self, flops: int, step: int) -> Budget:
+    def _budget_of(self, costs: Costs, step: int) -> Budget:
         """The budget of a step in absolute numbers: its tolerance is that of the whole way.
 
         Args:
-            flops: Multiply-adds of the network that the step starts from.
+            costs: Of the network that the step starts from.
             step: Its number, from 1.
         """
-        full, budget = self.cost.full, self.budget
-        low, high = budget.window(full.flops)
-        share = ((low + high) / 2 / full.flops) ** (step / self.config["search"]["stages"])
-        last = step == self.config["search"]["stages"]
-        tolerance = budget.tolerance * full.flops / flops
-        params = budget.params_limit(full.params) if last else None
-        return Budget(round(share * full.flops), params, tolerance)
+        full, steps = self.cost.full._asdict(), self.config["search"]["stages"]
+        last = self.budget.absolute(full, costs._asdict())
+        if step == steps:
+            return last
+        name = self.budget.target
+        share = sum(self.budget.ranges(full)[name]) / 2 / full[name]
+        return Budget(
+            **{name: round(share ** (step / steps) * full[name])}, tolerance=last.tolerance
+        )

@@ -18,7 +18,6 @@ from tfrcp.run.searching import SEARCHED, record, search
 from tfrcp.scoring import objectives
 from tfrcp.search.architecture import ArchitectureSpec
 from tfrcp.search.oracles import RandomChannelOracle
-from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.space import SearchSpace
 from tfrcp.training.scratch import check_recipe
@@ -67,7 +66,7 @@ class ScratchPipeline(Run):
         }
         self.space = self._space(graph)
         wide = CostModel(graph)
-        self._target = _absolute(self.budget, self.cost, wide)
+        self._target = self.budget.absolute(self.cost.full._asdict(), wide.full._asdict())
         # Draws all the candidates: finds out in seconds whether the budget can be met.
         RandomChannelOracle(
             self.space,
@@ -227,13 +226,3 @@ def _recipe(options: dict[str, Any]) -> training.Recipe:
     """The recipe among the options of a supernet."""
     own = ("random_widths", "under_budget")
     return training.Recipe(**{key: value for key, value in options.items() if key not in own})
-
-
-def _absolute(budget: Budget, original: CostModel, wide: CostModel) -> Budget:
-    """A budget relative to the original network in absolute numbers, for the supernet."""
-    low, high = budget.window(original.full.flops)
-    return Budget(
-        round((low + high) / 2),
-        budget.params_limit(original.full.params),
-        budget.tolerance * original.full.flops / wide.full.flops,
-    )

@@ -9,9 +9,11 @@ import keras
 import numpy as np
 
 from tfrcp.deployment.latency_model import LatencyModel
+from tfrcp.graph.trace import trace
+from tfrcp.run import inputs
 from tfrcp.run.checks import SEARCHES
 from tfrcp.run.context import Run
-from tfrcp.search import architecture
+from tfrcp.search import architecture, task
 from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.space.budget import Budget
@@ -20,8 +22,8 @@ from tfrcp.space.cost import CostModel
 SEARCHED = "pruned.keras"
 
 
-# Fields of `config.search` that are no arguments of a search, or are given as a budget.
-_TAKEN = ("flops", "params", "latency", "tolerance", "sampler", "stages", "latency_format")
+# Fields of `config.search` that are no arguments of a search, or part of its budget and space.
+_ELSEWHERE = (*task.BUDGET, *task.SPACE, "sampler", "stages", "latency_format")
 
 
 def search(
@@ -46,17 +48,15 @@ def search(
     batch_size = run.config["evaluate"]["batch_size"]
     tuner = SEARCHES[options["sampler"]](
         model,
-        budget.flops,
-        params=budget.params,
-        latency=budget.latency,
+        budget=budget,
+        space=inputs.space(trace(model), options),
         latency_model=latency_model,
-        tolerance=budget.tolerance,
         seed=run.config["seed"],
         directory=str(run.workdir.path),
         project_name=project,
         batch_size=batch_size,
         log_dir=str(run.workdir / "tensorboard") if run.config["tensorboard"] else None,
-        **{key: value for key, value in options.items() if key not in _TAKEN},
+        **{key: value for key, value in options.items() if key not in _ELSEWHERE},
     )
     holdout = run.data.holdout.arrays()
     tuner.search(run.data.train.dataset(batch_size), validation_data=holdout)

@@ -14,11 +14,10 @@ import numpy as np
 
 from tfrcp import criteria
 from tfrcp.data import Examples, check_disjoint
-from tfrcp.graph.trace import trace
 from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
-from tfrcp.search import inputs, settings
+from tfrcp.search import inputs, settings, task
 from tfrcp.search.board import Board
 from tfrcp.search.distributed import DistributedTuner, role
 from tfrcp.search.oracles import (
@@ -31,7 +30,7 @@ from tfrcp.search.progress import Progress
 from tfrcp.search.scores import kept
 from tfrcp.search.timing import near_budget
 from tfrcp.space.budget import Budget
-from tfrcp.space.cost import CostModel
+from tfrcp.space.sampling import Sampler
 from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class ChannelSearch(DistributedTuner):
     Args:
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
         flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
-            an int is absolute. Defaults to 0.5, with `latency` to none.
+            an int is absolute. Defaults to 0.5 where no other cost is given.
         criterion: Name, config or instance; see `tfrcp.criteria.get`.
         objective: What candidates are scored by: "auto" (accuracy for a classifier, else the
             compiled loss; "agreement" where there are no labels), "val_loss" as `model.evaluate`
@@ -64,7 +63,9 @@ class ChannelSearch(DistributedTuner):
             (y, outputs) -> [n], of which more is better.
         max_trials: Number of candidates.
         seed: Int; 0 is a seed.
-        params: Upper bound of the number of weights, in the units of `flops`, or `None`.
+        params: Upper bound of the number of weights, in the units of `flops`; the target where it
+            is given alone.
+        activations: Upper bound of the number of activations, likewise.
         latency: Time per image as a share of the unpruned network's: an upper bound beside `flops`,
             the target without. See `tfrcp.Budget`.
         latency_model: `tfrcp.LatencyModel` of the model, needed for that; ten networks near the
@@ -74,9 +75,14 @@ class ChannelSearch(DistributedTuner):
         min_ratio: Least share of its channels that a group keeps.
         max_ratio: Largest share.
         divisor: Channel counts are multiples of it.
-        fixed: Names or patterns of groups to leave alone. See `tfrcp.SearchSpace` for this and the
-            three before, which can differ between groups.
+        fixed: Groups, layers, or names or patterns of them, to leave alone. See `tfrcp.SearchSpace`
+            for this and the three before, which can differ between groups.
         tied: Groups that keep the same share of their channels; see there.
+        budget: A `tfrcp.Budget` instead of `flops`, `params`, `latency` and `tolerance`.
+        space: A `tfrcp.SearchSpace` of the same model instead of the ratios, `divisor`, `fixed` and
+            `tied`.
+        sampler: A new `tfrcp.search.Sampler` of the same model that proposes the candidates,
+            instead of all these and of `seed`.
         update: How the weights of a candidate are repaired: "least_squares" fits the kernels to
             what the original layers compute (`reconstruction.CachedLeastSquares`) and re-estimates
             the batch norms' statistics, "batch_norm" does only the latter, "none" neither.
@@ -110,14 +116,18 @@ class ChannelSearch(DistributedTuner):
         seed: int = 0,
         *,
         params: float | int | None = None,
+        activations: float | int | None = None,
         latency: float | None = None,
         latency_model: LatencyModel | None = None,
         tolerance: float = 0.005,
         min_ratio: float | Mapping[str, float] = 0.1,
         max_ratio: float | Mapping[str, float] = 1.0,
         divisor: int | Mapping[str, int] = 1,
-        fixed: Sequence[str] = (),
+        fixed: Sequence[Any] = (),
         tied: Sequence[str | Sequence[str]] = (),
+        budget: Budget | None = None,
+        space: SearchSpace | None = None,
+        sampler: Sampler | None = None,
         update: str = "least_squares",
         calibration_images: int = 256,
         batch_norm_images: int = 128,
@@ -129,8 +139,10 @@ class ChannelSearch(DistributedTuner):
         overwrite: bool = False,
         **oracle_options: Any,
     ) -> None:
-        self.graph = trace(model)
-        self.cost = CostModel(self.graph)
+        arguments = locals()
+        names = (*task.BUDGET, *task.SPACE)
+        what = task.Task.of(model, {key: arguments[key] for key in names}, budget, space, sampler)
+        self.graph, self.cost, self.space = what.graph, what.cost, what.space
         self.model = model
         self.criterion = criteria.get(criterion)
         self._given_objective = objective
@@ -151,20 +163,23 @@ class ChannelSearch(DistributedTuner):
         self._options = {"batch_size": batch_size, "racing": racing and role() is None}
         self.evaluator: ProgramEvaluator | None = None
         self._board = None if log_dir is None else Board(log_dir, self.objective.name)
-        space = SearchSpace(self.graph, min_ratio, max_ratio, divisor, fixed, tied=tied)
-        budget = Budget(flops, params, tolerance, latency=latency)
         folder = Path(directory or ".") / (project_name or "untitled_project")
         folder.mkdir(parents=True, exist_ok=True)  # Python's error names the path.
-        if latency is not None and latency_model is not None:
-            latency_model = near_budget(latency_model, space, self.cost, budget, seed)
+        if what.budget.latency is not None and latency_model is not None and sampler is None:
+            latency_model = near_budget(latency_model, self.space, self.cost, what.budget, seed)
+        proposed: dict[str, Any] = {"sampler": sampler}
+        if sampler is None:
+            proposed = {
+                "space": self.space,
+                "cost": self.cost,
+                "budget": what.budget,
+                "seed": seed,
+                "latency": latency_model,
+            }
         oracle = self.oracle_class(
-            space,
-            self.cost,
-            budget,
-            latency=latency_model,
             objective=keras_tuner.Objective(self.objective.name, self.objective.direction),
             max_trials=max_trials,
-            seed=seed,
+            **proposed,
             **oracle_options,
         )
         super().__init__(
@@ -265,6 +280,10 @@ class ChannelSearch(DistributedTuner):
             # The one to beat is known again.
             self.evaluator.score(self.channels_of(self._best(1)[0]))
         verbose = verbose and self.role != "worker"
+        if verbose and self.space.fixed:
+            print(f"search: {', '.join(self.space.fixed)} keep all channels", flush=True)
+        if verbose and self.store.note:
+            print(f"search: {self.store.note}", flush=True)
         if verbose and self.role == "chief":
             print("search: workers score every candidate on all holdout images", flush=True)
         self._progress = Progress(self.store, verbose=verbose)

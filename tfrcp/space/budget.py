@@ -89,6 +89,23 @@ class Budget:
                 found[name] = (max(0, math.ceil(limit - 2 * slack - 1e-6)), limit)
         return found
 
+    def absolute(self, full: Mapping[str, int], other: Mapping[str, int]) -> Budget:
+        """The same budget in absolute numbers, for another network to start from.
+
+        Args:
+            full: Costs of the network that shares are of, by name.
+            other: Costs of the network that is pruned.
+
+        Returns:
+            The budget; a bound of the latency stays a share.
+        """
+        numbers = {name: _limit(getattr(self, name), full[name]) for name in full}
+        if self.flops is not None:
+            low, high = self.window(full["flops"])
+            numbers["flops"] = round((low + high) / 2)
+        scale = full[self.target] / other[self.target] if self.target in full else 1.0
+        return dataclasses.replace(self, **numbers, tolerance=min(self.tolerance * scale, 0.999))
+
     def window(self, full_flops: int) -> tuple[int, int]:
         """Least and largest multiply-adds that are accepted, given the unpruned network's."""
         if self.flops is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.space.fixing import fits, meant_by
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,7 +40,9 @@ class SearchSpace:
         max_ratio: Float in [min_ratio, 1], or a dict. The largest share. Defaults to 1.
         divisor: Int, or a dict. Counts are multiples of it; the full size is always allowed where
             it lies within the ratios. Defaults to 1.
-        fixed: Names or patterns of groups that keep all their channels.
+        fixed: What keeps all its channels: groups, layers (objects), or names or patterns of them.
+            Of a layer the group of the channels that it gives on is fixed, and so are all layers
+            that share it; `(layer, "inputs")`, or "NAME:inputs", means those that it takes.
         tied: Groups that keep the same share of their channels, but for rounding: for each tie a
             name or pattern, or a sequence of them, such as `("stage1*", "stage2*")`. The counts of
             a tie's widest group decide; the others take their nearest allowed counts.
@@ -52,6 +54,7 @@ class SearchSpace:
         choices: Tuple of int64 arrays, the allowed counts of each prunable group, ascending.
         smallest: int64 array [prunable groups], the least counts.
         largest: int64 array [prunable groups], the largest counts.
+        fixed: Tuple of the names of the groups that `fixed` meant.
 
     Raises:
         ValueError: If an argument is out of range, a name unknown, or nothing can be pruned.
@@ -63,14 +66,15 @@ class SearchSpace:
         min_ratio: float | Mapping[str, float] = 0.1,
         max_ratio: float | Mapping[str, float] = 1.0,
         divisor: int | Mapping[str, int] = 1,
-        fixed: Sequence[str] = (),
+        fixed: Sequence[Any] = (),
         *,
         tied: Sequence[str | Sequence[str]] = (),
         from_scratch: bool = False,
     ) -> None:
         if isinstance(fixed, str) or not isinstance(fixed, Iterable):
             raise ValueError(
-                f"`fixed` must be a sequence of group names. Received: fixed={fixed!r}"
+                "`fixed` must be a sequence of groups, layers, names or patterns. "
+                f"Received: fixed={fixed!r}"
             )
         if isinstance(tied, str) or not isinstance(tied, Iterable):
             raise ValueError(
@@ -92,7 +96,8 @@ class SearchSpace:
             )
         self.graph = graph
         self._divisors = [int(number) for number in divisors]
-        still = {column for pattern in fixed for column in _columns(graph, pattern)}
+        still = {column for entry in fixed for column in meant_by(graph, entry)}
+        self.fixed = tuple(graph.prunable[column].name for column in sorted(still))
         allowed = [
             np.array([group.size])
             if column in still
@@ -156,14 +161,10 @@ class SearchSpace:
         }
 
 
-def _fits(name: str, pattern: str) -> bool:
-    return name == pattern or fnmatch.fnmatchcase(name, pattern)
-
-
 def _columns(graph: ChannelGraph, pattern: str) -> list[int]:
     """Columns of the prunable groups that a name or pattern fits."""
     names = [group.name for group in graph.prunable]
-    found = [i for i, name in enumerate(names) if isinstance(pattern, str) and _fits(name, pattern)]
+    found = [i for i, name in enumerate(names) if isinstance(pattern, str) and fits(name, pattern)]
     return found or [graph.column(pattern)]  # whose error lists the names
 
 

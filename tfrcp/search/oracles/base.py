@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from tfrcp.search.oracles import trial_files
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import RandomSampler, Sampler
+from tfrcp.space.sampling.settling import settle
 from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -45,23 +45,27 @@ class ChannelOracle(keras_tuner.Oracle):
     Args:
         space: `tfrcp.SearchSpace`.
         cost: `tfrcp.CostModel` of the same graph.
-        budget: `tfrcp.Budget`.
+        budget: `tfrcp.Budget`. If no channel vector lies in its window, the tolerance is widened
+            until one does.
         objective: String or `keras_tuner.Objective`. Defaults to "val_accuracy".
-        max_trials: Int. Defaults to 100.
+        max_trials: Int. Defaults to 100. With fewer candidates all are tried.
         seed: Int; 0 is a seed. Defaults to 0.
         latency: `tfrcp.LatencyModel` of the same graph, needed where the budget bounds the latency.
+        sampler: A new `tfrcp.search.Sampler` that proposes the vectors, instead of one that is made
+            from `space`, `cost`, `budget`, `seed` and `latency`.
         max_retries_per_trial: See `keras_tuner.Oracle`.
         max_consecutive_failed_trials: See `keras_tuner.Oracle`.
         **sampler_options: Further arguments of `sampler_class`.
 
     Attributes:
         sampler: The `Sampler`.
+        note: What differs from what was asked for, since the space is small: one line, or empty.
         failure: Why the search cannot go on, or `None`.
         lease: Seconds without a sign of life of a worker after which its trial is given to another;
             `None` if all is one process.
 
     Raises:
-        ValueError: If the budget cannot be met, or by fewer vectors than `max_trials`.
+        ValueError: If the budget cannot be met.
         TypeError: If the sampler knows no such option.
     """
 
@@ -69,14 +73,15 @@ class ChannelOracle(keras_tuner.Oracle):
 
     def __init__(
         self,
-        space: SearchSpace,
-        cost: CostModel,
-        budget: Budget,
+        space: SearchSpace | None = None,
+        cost: CostModel | None = None,
+        budget: Budget | None = None,
         objective: str | keras_tuner.Objective = "val_accuracy",
         max_trials: int = 100,
         seed: int = 0,
         *,
         latency: LatencyModel | None = None,
+        sampler: Sampler | None = None,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
         **sampler_options: Any,
@@ -85,16 +90,26 @@ class ChannelOracle(keras_tuner.Oracle):
             raise ValueError(
                 f"`max_trials` must be a positive int. Received: max_trials={max_trials!r}"
             )
-        self._make_sampler = partial(
-            self.sampler_class, space, cost, budget, seed, latency=latency, **sampler_options
-        )
-        self.sampler = sampler = self._make_sampler()
+        if (sampler is None) == (space is None):
+            raise ValueError(
+                "Either `space`, `cost` and `budget` must be given, or `sampler`, which has them. "
+                f"Received: space={space!r}, sampler={sampler!r}"
+            )
+        if sampler is None:
+            sampler = self.sampler_class(
+                space, cost, budget, seed, latency=latency, **sampler_options
+            )
+        elif sampler_options:
+            raise TypeError(f"Beside `sampler` there are no options. Received: {sampler_options}")
+        settled = settle(sampler, max_trials)
+        self.sampler, self.note = settled.sampler, settled.note
+        space, vectors = self.sampler.space, settled.vectors.tolist()
         # Random vectors are drawn at once; for others this tells whether there are as many.
-        ahead = sampler
-        if sampler.adaptive:
-            ahead = RandomSampler(space, cost, budget, seed, latency=latency)
-        vectors = ahead.suggest(max_trials).tolist()
-        self._vectors: list[list[int]] = [] if sampler.adaptive else vectors
+        drawn = type(self.sampler) is RandomSampler
+        if not self.sampler.adaptive and not drawn:
+            vectors, drawn = self.sampler.suggest_up_to(max_trials).tolist(), True
+        max_trials = len(vectors)
+        self._vectors: list[list[int]] = vectors if drawn else []
         self._names = [group.name for group in space.graph.prunable]
         hyperparameters = keras_tuner.HyperParameters()
         for name, choices in zip(self._names, space.choices, strict=True):
@@ -105,11 +120,11 @@ class ChannelOracle(keras_tuner.Oracle):
             max_trials=max_trials,
             hyperparameters=hyperparameters,
             tune_new_entries=False,
-            seed=sampler.seed,
+            seed=self.sampler.seed,
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
         )
-        self.seed = self._seed_state = sampler.seed  # keras-tuner takes 0 for none
+        self.seed = self._seed_state = self.sampler.seed  # keras-tuner takes 0 for none
         self.verbose = 0  # a table with a row for each group at each trial
         self.failure: str | None = None
         self.lease: float | None = None
@@ -265,7 +280,7 @@ class ChannelOracle(keras_tuner.Oracle):
         self.trials, self.ongoing_trials, self._ended = {}, {}, set()
         self.start_order, self.end_order, self._retry_queue = [], [], []
         if self.sampler.adaptive:
-            self.sampler, self._vectors = self._make_sampler(), []
+            self.sampler, self._vectors = self.sampler.again(), []
         found = trial_files.names(self._project)
         if found:
             settings.check(self._settings_file, self.sampler.get_config())

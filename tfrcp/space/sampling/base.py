@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
 
 
+class Exhausted(ValueError):
+    """No further channel vector was found that meets the budget."""
+
+
 class Sampler:
     """Suggests channel vectors that the space allows and the budget accepts, none of them twice.
 
@@ -38,6 +42,12 @@ class Sampler:
     """
 
     adaptive = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Sampler:
+        """Notes the arguments, for `again`."""
+        sampler = super().__new__(cls)
+        sampler._arguments = args, kwargs
+        return sampler
 
     def __init__(
         self,
@@ -68,7 +78,9 @@ class Sampler:
             int64 array [count, prunable groups].
 
         Raises:
-            ValueError: If so many distinct vectors that meet the budget could not be found.
+            Exhausted: If so many distinct vectors that meet the budget could not be found; those
+                that were stay to be suggested.
+            ValueError: If `count` is no such number.
         """
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
             raise ValueError(f"`count` must be an int of at least 0. Received: count={count!r}")
@@ -78,6 +90,22 @@ class Sampler:
             self._ready.append(vector)
         vectors = [self._ready.popleft() for _ in range(count)]
         return np.array(vectors, dtype="int64").reshape(count, len(self.space.choices))
+
+    def suggest_up_to(self, count: int) -> np.ndarray:
+        """The next channel vectors, fewer than asked for if there are no more."""
+        try:
+            return self.suggest(count)
+        except Exhausted:
+            return self.suggest(len(self._ready))
+
+    def again(self, budget: Budget | None = None) -> Sampler:
+        """A new sampler with the same arguments, but perhaps another budget."""
+        (*args,), kwargs = self._arguments
+        if budget is not None and len(args) > 2:
+            args[2] = budget
+        elif budget is not None:
+            kwargs = {**kwargs, "budget": budget}
+        return type(self)(*args, **kwargs)
 
     def take(self, channels: np.ndarray) -> None:
         """Counts vectors as suggested, as an interrupted search did before.
@@ -146,9 +174,9 @@ class Sampler:
         scores = np.array([self._scores[i] for i in indices], dtype=float)
         return vectors.reshape(len(indices), len(self.space.choices)), scores
 
-    def exhausted(self, draws: int) -> ValueError:
+    def exhausted(self, draws: int) -> Exhausted:
         """The error of a sampler that found nothing new in so many draws."""
-        return ValueError(
+        return Exhausted(
             f"Found {len(self._known)} distinct channel vectors that meet {self.budget}, and no "
             f"further one in {draws:,} draws. Ask for fewer, or widen the tolerance or the ratios. "
             f"{self.bounds}"

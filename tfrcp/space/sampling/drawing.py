@@ -10,6 +10,7 @@ import numpy as np
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.base import Sampler
+from tfrcp.space.sampling.enumeration import feasible_vectors
 from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -63,12 +64,22 @@ class DrawingSampler(Sampler):
                     return vector
             barren = self.attempts - before
             if barren >= self._max_draws:
-                raise self.exhausted(barren)
+                self._drawn.extend(self._left_over())
+                if not self._drawn:
+                    raise self.exhausted(barren)
+                continue
             vectors, wanted = self.draw()
             fits = self.bounds.violation(vectors) == 0
             self.attempts += len(fits)
             self.accepted += int(fits.sum())
             self._drawn.extend(vectors[fits & wanted])
+
+    def _left_over(self) -> np.ndarray:
+        """What never came though it meets the budget, in random order; none in a large space."""
+        found = feasible_vectors(self.space, self.bounds)
+        if found is None:
+            return np.empty((0, len(self.space.choices)), dtype="int64")
+        return self._random.permutation([v for v in found if not self.known(v)])
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """Vectors of any cost.
