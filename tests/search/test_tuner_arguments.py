@@ -5,6 +5,7 @@ import keras_tuner
 import pytest
 
 import tfrcp
+from tests.search.small_search import network
 
 
 @pytest.mark.parametrize(
