@@ -20,6 +20,7 @@ from tfrcp.search.tuner import (
     SurrogateChannelSearch,
 )
 from tfrcp.space import Budget, CostModel, Costs, SearchSpace
+from tfrcp.training.recalibration import RecalibrateBatchNorm
 from tfrcp.training.supernet import Supernet
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ __all__ = [
     "LatencyModel",
     "RandomChannelOracle",
     "RandomChannelSearch",
+    "RecalibrateBatchNorm",
     "SearchSpace",
     "Supernet",
     "SurrogateChannelOracle",
