@@ -120,7 +120,7 @@ class Loop:
         if self._recipe.ema:
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         if self._statistics is not None:
-            lag = self._statistics.momentum ** int(self.model.optimizer.iterations)
+            lag = self._statistics.momentum ** int(self.model.optimizer.iterations.numpy())
             if self._recipe.ema or lag > LAG:
                 self._statistics.estimate(self._images)
         self._kept = [variable.numpy() for variable in self.model.variables]
