@@ -33,6 +33,7 @@ class GuidedChannelSearch(ChannelSearch):
     Args:
         criterion: "auto" stands for `taylor` where labels and a loss allow it, else for `l1`.
         finalists: How many candidates are reconstructed layer by layer.
+        winner_images: Number of training images for that.
         patience: Number of moves in a row without a better score that end the search.
 
     Attributes:
@@ -47,15 +48,20 @@ class GuidedChannelSearch(ChannelSearch):
         flops: float | int | None = None,
         criterion: Any = "auto",
         *args: Any,
-        finalists: int = 3,
+        finalists: int = 2,
+        winner_images: int = 512,
         **options: Any,
     ) -> None:
-        if isinstance(finalists, bool) or not isinstance(finalists, int) or finalists < 1:
-            raise ValueError(
-                f"`finalists` must be a positive int. Received: finalists={finalists!r}"
-            )
+        for name, value, least in (
+            ("finalists", finalists, 1),
+            ("winner_images", winner_images, 2),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"`{name}` must be an int of at least {least}. Received: {value!r}"
+                )
         super().__init__(model, flops, criterion, *args, **options)
-        self.finalists = finalists
+        self.finalists, self.winner_images = finalists, winner_images
         self.winner: Winner | None = None
 
     def search(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
@@ -63,7 +69,11 @@ class GuidedChannelSearch(ChannelSearch):
         self.winner = None
         super().search(x, y, validation_data=validation_data, verbose=verbose)
         if self.role != "worker":
-            self.winner = choose_winner(self, verbose=verbose)
+            images = None
+            if self.update == "least_squares":
+                data = x if y is None else (x, y)
+                images, _ = inputs.read("x", data, self.model, count=self.winner_images)
+            self.winner = choose_winner(self, images, verbose=verbose)
 
     def _begin(self, data: Any, verbose: bool) -> None:
         """Tells the oracle where to begin; a worker takes what the chief hands out."""

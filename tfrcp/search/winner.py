@@ -30,7 +30,7 @@ class Winner(NamedTuple):
     trial: Any
 
 
-def choose_winner(tuner: ChannelSearch, *, verbose: bool = True) -> Winner:
+def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = True) -> Winner:
     """The best candidate, reconstructed layer by layer.
 
     Candidates are reconstructed by least squares on the inputs that layers have in the original
@@ -42,6 +42,8 @@ def choose_winner(tuner: ChannelSearch, *, verbose: bool = True) -> Winner:
 
     Args:
         tuner: A search whose `search` has returned in this process.
+        images: Training images for that, arrays as the model takes them. Defaults to those that
+            calibrate the candidates.
         verbose: Whether to show progress.
 
     Returns:
@@ -51,7 +53,7 @@ def choose_winner(tuner: ChannelSearch, *, verbose: bool = True) -> Winner:
     trials = finalists(tuner, tuner.finalists if tuner.update == "least_squares" else 1)
     best: Winner | None = None
     for trial in trials:
-        found = _reconstructed(tuner, trial, verbose=verbose)
+        found = _reconstructed(tuner, trial, images, verbose=verbose)
         if verbose and len(trials) > 1:
             print(
                 f"search: finalist {trial.trial_id}: {trial.score:.4f}, {found.score:.4f} "
@@ -100,7 +102,7 @@ def best_model(tuner: ChannelSearch, *, verbose: bool = True) -> tuple[keras.Mod
     return winner_of(tuner, verbose=verbose)[:2]
 
 
-def _reconstructed(tuner: ChannelSearch, trial: Any, *, verbose: bool) -> Winner:
+def _reconstructed(tuner: ChannelSearch, trial: Any, images: Any, *, verbose: bool) -> Winner:
     """A trial's network with the better of its two reconstructions."""
     model, evaluator = tuner.load_model(trial), tuner.evaluator
     if tuner.update != "least_squares":
@@ -108,8 +110,9 @@ def _reconstructed(tuner: ChannelSearch, trial: Any, *, verbose: bool) -> Winner
     scored = model.get_weights()
     masks = evaluator.masks(tuner.channels_of(trial))
     shown = verbose and sys.stdout.isatty()
-    reconstruct(model, tuner.model, tuner.graph, masks, evaluator.calibration, verbose=shown)
-    recalibrate_batch_norm(model, evaluator.calibration)
+    images = evaluator.calibration if images is None else images
+    reconstruct(model, tuner.model, tuner.graph, masks, images, verbose=shown)
+    recalibrate_batch_norm(model, images)
     score = evaluator.score_model(model)
     better = score > trial.score if tuner.metric.higher_is_better else score < trial.score
     if better:

@@ -55,7 +55,7 @@ class GuidedSampler(Sampler):
         seed: int = 0,
         *,
         starts: Any = (),
-        patience: int = 12,
+        patience: int = 6,
         random_first: int = 20,
         latency: LatencyModel | None = None,
     ) -> None:
