@@ -34,7 +34,8 @@ def main() -> None:
 
     import tfrcp
     from tfrcp.reconstruction import CachedLeastSquares
-    from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
+    from tfrcp.scoring import objectives
+    from tfrcp.scoring.evaluator import ProgramEvaluator
 
     model = network(arguments)
     graph = tfrcp.trace(model)
@@ -42,7 +43,7 @@ def main() -> None:
     calibration, holdout = images(arguments, arguments.calibration, arguments.images)
     few = calibration[: arguments.batch_norm_images]
     scores = tfrcp.criteria.get("l1")(model, graph)
-    metric = metric_for(model, "val_accuracy")
+    metric = objectives.get(model, "val_accuracy")
     sampler = tfrcp.search.RandomSampler(
         tfrcp.SearchSpace(graph), cost, tfrcp.Budget(arguments.flops), arguments.seed
     )

@@ -153,7 +153,8 @@ class Task:
     def scoring(self, graph: Any, scores: Any) -> Callable[[np.ndarray], float]:
         """What greedy narrowing asks."""
         from tfrcp.reconstruction import CachedLeastSquares
-        from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
+        from tfrcp.scoring import objectives
+        from tfrcp.scoring.evaluator import ProgramEvaluator
 
         calibration = self.train[0][:256]
         evaluator = ProgramEvaluator(
@@ -161,7 +162,7 @@ class Task:
             graph,
             scores,
             self.holdout,
-            metric_for(self.model, "val_accuracy"),
+            objectives.get(self.model, "val_accuracy"),
             calibration,
             update=CachedLeastSquares(self.model, graph, calibration, verbose=False),
             batch_norm_images=128,

@@ -81,7 +81,8 @@ class Task:
         from tfrcp import criteria
         from tfrcp.data import load
         from tfrcp.reconstruction import CachedLeastSquares
-        from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
+        from tfrcp.scoring import objectives
+        from tfrcp.scoring.evaluator import ProgramEvaluator
 
         keras.utils.set_random_seed(arguments.seed)
         data = load("digits", holdout=0.3, seed=arguments.seed)
@@ -96,7 +97,7 @@ class Task:
         self.graph = tfrcp.trace(model)
         self.full, self.cost = self.graph.full, tfrcp.CostModel(self.graph)
         self.space, self.budget = tfrcp.SearchSpace(self.graph), tfrcp.Budget(arguments.flops)
-        metric = metric_for(model, arguments.objective)
+        metric = objectives.get(model, arguments.objective)
         self.sign = 1 if metric.higher_is_better else -1
         calibration = x[:256]
         self._evaluator = ProgramEvaluator(

@@ -26,22 +26,23 @@ def test_an_error_in_scoring_surfaces_with_its_cause(search, trained, undisturbe
 
 
 def test_a_candidate_without_a_number_is_never_the_best(search, recwarn):
-    calls = []
+    state = {"first": False}
 
-    def loss(y, outputs):
-        calls.append(len(y))
-        values = keras.losses.sparse_categorical_crossentropy(y, outputs, from_logits=True)
-        return values * np.nan if len(calls) == 1 else values
+    def closeness(y, outputs):
+        values = -np.abs(np.asarray(outputs)).max(axis=1)
+        return values * np.nan if state["first"] else values
 
-    model = network()
-    model.compile(loss=loss)
-    made = search(model=model, objective="val_loss")
+    def before(trial):
+        state["first"] = trial.trial_id == "0"
+
+    made = search(objective=closeness, before=before)
     assert len(made.ran) == TRIALS
     assert made.oracle.get_trial("0").status != "COMPLETED"
     scores = [trial.score for trial in made.oracle.get_best_trials(TRIALS - 1)]
-    assert np.isfinite(scores).all() and scores == sorted(scores)
+    assert np.isfinite(scores).all() and scores == sorted(scores, reverse=True)
     assert len(made.get_best_channels(TRIALS)) == TRIALS - 1
-    assert search(model=model, objective="val_loss").ran == []
+    state["first"] = False
+    assert search(objective=closeness).ran == []
     assert not [str(w.message) + w.filename for w in recwarn if w.category is RuntimeWarning]
 
 
@@ -121,7 +122,6 @@ def spoilt(value):
 
 X, Y = HOLDOUT
 BAD_HOLDOUTS = {
-    "no labels": (X, "validation_data.*labels"),
     "wrong height": ((X[:, :5], Y), "validation_data.*shape"),
     "flat": ((X.reshape(len(X), -1), Y), "validation_data.*shape"),
     "no channel axis": ((X[..., 0], Y), "validation_data.*shape"),
@@ -172,3 +172,23 @@ def test_labels_are_checked_for_the_loss_as_well(search, tuner):
     with pytest.raises(ValueError, match=r"(?s)\[0, 3\).* from 2 to 4"):
         search(objective="val_loss", holdout=(X, Y + 2))
     assert stored(tuner(objective="val_loss")) == {}
+
+
+def test_an_objective_that_needs_labels_asks_for_them(search, tuner):
+    with pytest.raises(ValueError, match="`validation_data` must come with labels.*'agreement'"):
+        search(objective="val_accuracy", holdout=X)
+    assert stored(tuner(objective="val_accuracy")) == {}
+
+
+def test_without_labels_agreement_decides(search):
+    made = search(holdout=X)
+    assert made.objective.name == made.oracle.objective.name == "agreement"
+    scores = [trial.score for trial in made.oracle.trials.values()]
+    assert all(0 <= score <= 1 for score in scores)
+    assert made.evaluator.score_model(made.model) == 1.0
+
+
+def test_other_holdout_images_are_another_search(search):
+    search()
+    with pytest.raises(ValueError, match="`validation_data` has"):
+        search(holdout=(X[::-1], Y[::-1]))

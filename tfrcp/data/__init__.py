@@ -7,7 +7,13 @@ once.
 `as_arrays` is how the rest of the package reads whatever data a user passes.
 """
 
-from tfrcp.data.arrays import as_arrays, check_disjoint, check_labels
+from tfrcp.data.arrays import (
+    Examples,
+    as_arrays,
+    check_disjoint,
+    check_labels,
+    read_examples,
+)
 from tfrcp.data.augmentation import AUGMENTATIONS
 from tfrcp.data.batches import Batches
 from tfrcp.data.factory import load_from_factory
@@ -18,6 +24,7 @@ from tfrcp.data.splits import Split, Splits
 __all__ = [
     "AUGMENTATIONS",
     "Batches",
+    "Examples",
     "MemorySplit",
     "Split",
     "Splits",
@@ -26,4 +33,5 @@ __all__ = [
     "check_labels",
     "load",
     "load_from_factory",
+    "read_examples",
 ]

@@ -3,52 +3,96 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Examples(NamedTuple):
+    """Data in memory.
+
+    Attributes:
+        x: Inputs, a structure of arrays [N, ...], dtypes unchanged.
+        y: Targets, likewise; `None` if there are none.
+        sample_weight: Sample weights, likewise, or `None`.
+        batches: Sizes of the batches that they came in; empty for arrays.
+    """
+
+    x: Any
+    y: Any
+    sample_weight: Any
+    batches: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of examples."""
+        import keras
+
+        return len(keras.tree.flatten(self.x)[0])
+
+
+def read_examples(data, *, count: int | None = None) -> Examples:
+    """Reads data of any structure, no further than needed.
+
+    Args:
+        data: A batched `tf.data.Dataset` or `keras.utils.PyDataset` of x, (x, y) or
+            (x, y, sample_weight); a tuple of arrays of these; or x alone. x, y and sample weights
+            may be structures: dicts, tuples, or lists inside of the tuple.
+        count: The most examples to take, the first ones; all by default.
+
+    Returns:
+        `Examples`.
+
+    Raises:
+        ValueError: `data` is of another kind, empty, endless without `count`, or holds NaN or
+            infinite values.
+    """
+    import keras
+
+    if count is not None:
+        check_int("count", count, 1)
+    parts, sizes = [], []
+    for part in _batches(data, count):
+        part = tuple(tree for tree in part if tree is not None)
+        size = _size(part)
+        take = size if count is None else min(size, count - sum(sizes))
+        if parts and len(part) != len(parts[0]):
+            raise ValueError("`data` must have as many parts in every batch.")
+        parts.append(keras.tree.map_structure(lambda leaf, n=take: np.asarray(leaf[:n]), part))
+        sizes.append(take)
+        if sum(sizes) == count:
+            break
+    if not sum(sizes):
+        raise ValueError("`data` must hold at least one image. Received: data without any")
+    whole = keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts)
+    for name, tree in zip(("`data`", "The labels of `data`"), whole, strict=False):
+        check_finite(keras.tree.flatten(tree), name)
+    is_array = isinstance(data, tuple | dict) or hasattr(data, "__array__")
+    return Examples(*whole, *[None] * (3 - len(whole)), () if is_array else tuple(sizes))
 
 
 def as_arrays(data, *, count: int | None = None, labels: bool = False):
     """Turns data into NumPy arrays, reading no further than needed.
 
     Args:
-        data: A batched `tf.data.Dataset` or `keras.utils.PyDataset` of x, (x, y) or
-            (x, y, weights); a tuple of arrays (x, y); or x alone. For a model of several inputs x
-            is a dict of arrays, or a list inside a tuple.
+        data: As for `read_examples`.
         count: The most images to take, the first ones; all by default.
         labels: Whether labels are needed.
 
     Returns:
-        (x, y): x in its own structure, dtypes unchanged, N images at most `count`; y an array of
-        N labels, or `None` where `labels` is false.
+        (x, y): x in its own structure, dtypes unchanged, N images at most `count`; y the N labels
+        in theirs, or `None` where `labels` is false.
 
     Raises:
-        ValueError: `data` is of another kind, empty, endless without `count`, holds NaN or
-            infinite values, or lacks labels that are needed.
+        ValueError: As `read_examples`, or `data` lacks labels that are needed.
     """
-    import keras
-
-    if count is not None:
-        check_int("count", count, 1)
-    xs, ys, have = [], [], 0
-    for x, y in _batches(data, count):
-        size = _size(x, y if labels else None)
-        take = size if count is None else min(size, count - have)
-        xs.append(keras.tree.map_structure(lambda leaf, take=take: np.asarray(leaf[:take]), x))
-        if labels:
-            if y is None:
-                raise ValueError(
-                    "`data` must come with labels here: pass (x, y), or a data set of (x, y) "
-                    "batches. Received: images alone"
-                )
-            ys.append(np.asarray(y[:take]))
-        have += take
-        if have == count:
-            break
-    if not have:
-        raise ValueError("`data` must hold at least one image. Received: data without any")
-    x = keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *xs)
-    check_finite(keras.tree.flatten(x), "`data`")
-    return x, np.concatenate(ys) if labels else None
+    found = read_examples(data, count=count)
+    if labels and found.y is None:
+        raise ValueError(
+            "`data` must come with labels here: pass (x, y), or a data set of (x, y) "
+            "batches. Received: images alone"
+        )
+    return found.x, found.y if labels else None
 
 
 def check_labels(y, classes: int) -> None:
@@ -127,7 +171,7 @@ def check_int(name: str, value, least: int) -> None:
 
 
 def _batches(data, count: int | None):
-    """Yields (x, y or None) of a data set, or the arrays as one batch."""
+    """Yields (x, y, sample_weight) of a data set, or the arrays as one batch; `None` for none."""
     import keras
     import tensorflow as tf
 
@@ -149,18 +193,18 @@ def _batches(data, count: int | None):
             raise ValueError(
                 f"`data` must give x, (x, y) or (x, y, weights). Received: {len(batch)} parts"
             )
-        yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
+        yield keras.utils.unpack_x_y_sample_weight(batch)
 
 
-def _size(x, y) -> int:
-    """Returns the number of images that all arrays of x, and the labels if there are, hold."""
+def _size(parts) -> int:
+    """Returns the number of examples that all arrays of inputs, labels and weights hold."""
     import keras
 
-    leaves = keras.tree.flatten(x)
-    shapes = [tuple(getattr(leaf, "shape", ())) for leaf in [*leaves, *([] if y is None else [y])]]
+    leaves = keras.tree.flatten(parts[0]) if parts else []
+    shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(parts)]
     if not leaves or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
         raise ValueError(
             "`data` must hold arrays (or batches) with one entry per image along their first axis, "
-            f"as many labels as images. Received: shapes {shapes}"
+            f"as many labels as images. Received: shapes {shapes[:8]}"
         )
     return shapes[0][0]

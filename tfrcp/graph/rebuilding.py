@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 
 from tfrcp.graph.calls import Call, Nested, Value, flat_calls, named_variables
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.compiling import compile_like
 from tfrcp.graph.rules import Rule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of, layer_at
 
@@ -43,10 +43,7 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
             # What a layer derives from its weights, as `Normalization` does.
             getattr(layer, "finalize_state", lambda: None)()
     _train_as(pruned, model)
-    if model.compiled and model.get_compile_config():
-        # A loss that Keras cannot write down cannot be carried over.
-        with contextlib.suppress(TypeError, ValueError):
-            pruned.compile_from_config(model.get_compile_config())
+    compile_like(pruned, model)
     return pruned
 
 

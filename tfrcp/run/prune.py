@@ -16,7 +16,7 @@ from tfrcp.run.checks import check
 from tfrcp.run.comparing import compare, export
 from tfrcp.run.context import BASE, Run
 from tfrcp.run.searching import SEARCHED, record, search
-from tfrcp.scoring.evaluator import metric_for
+from tfrcp.scoring import objectives
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.search.winner import best_model
@@ -45,7 +45,7 @@ class Pipeline(Run):
         check(config)
         super().__init__(config, workdir)
         self.model = inputs.initial_model(config, self.data)
-        metric_for(self.model, config["search"]["objective"])
+        objectives.get(self.model, config["search"]["objective"])
         self.cost = CostModel(trace(self.model))
         options = config["search"]
         self.budget = inputs.budget(options)

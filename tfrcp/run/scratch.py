@@ -15,7 +15,7 @@ from tfrcp.run.checks import builder, check
 from tfrcp.run.comparing import compare, export
 from tfrcp.run.context import Run
 from tfrcp.run.searching import SEARCHED, record, search
-from tfrcp.scoring.evaluator import metric_for
+from tfrcp.scoring import objectives
 from tfrcp.search.architecture import ArchitectureSpec
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.space.cost import CostModel
@@ -54,7 +54,7 @@ class ScratchPipeline(Run):
             raise ValueError(f"`config.supernet`: {error}") from None
         search = config["search"]
         self.original = inputs.initial_model(config, self.data)
-        metric_for(self.original, search["objective"])
+        objectives.get(self.original, search["objective"])
         self.cost = CostModel(trace(self.original))
         self.budget = inputs.budget(search)
         reach = inputs.space(self.cost.graph, search, from_scratch=True)

@@ -1,8 +1,10 @@
-"""Scores candidates: inherits, repairs and evaluates a pruned network for a channel vector.
+"""Scores candidates: inherits, reconstructs and evaluates a pruned network for a channel vector.
 
 `ProgramEvaluator` runs the traced graph as one program, compiled once, on sliced weights, so that a
 candidate costs what its own multiply-adds cost. `SlicedEvaluator` builds the pruned Keras model for
-each candidate: slower, and just as right.
+each candidate: slower, and just as right. Both score by the objective as Keras would evaluate the
+candidate; what a program cannot tell, as losses that depend on the candidate's weights or masks
+that its layers hand on, is evaluated on the pruned Keras model itself.
 """
 
 from __future__ import annotations
@@ -10,34 +12,23 @@ from __future__ import annotations
 import dataclasses
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfrcp.data import Examples
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import select
 from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import build_model
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
-from tfrcp.scoring.losses import crossentropy
+from tfrcp.scoring.holdout import Holdout, racing_possible
+from tfrcp.scoring.kinds import Objective
+from tfrcp.scoring.racing import RACING_INTERVAL, surely_positive
 
-_SURE = 3.0  # standard errors
-_LOOK = 100  # images between two looks at who is ahead
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A figure that is a mean over images.
-
-    Attributes:
-        values: Function of labels [N, ...] and outputs [N, ...] to a float array [N].
-        higher_is_better: Bool.
-    """
-
-    values: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    higher_is_better: bool
+Outputs = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,62 +36,12 @@ class Score:
     """What a candidate reached.
 
     Attributes:
-        value: Mean over the holdout images; estimated if the candidate was stopped.
+        value: The objective on the holdout images; estimated if the candidate was stopped.
         images: Number of holdout images that it saw before it was clear that it is not the best.
     """
 
     value: float
     images: int
-
-
-def metric_for(model: keras.Model, objective: str) -> Metric:
-    """The metric behind the name of an objective.
-
-    Args:
-        model: The unpruned model.
-        objective: "val_accuracy", or "val_loss": the loss that the model is compiled with, or else
-            the cross-entropy of integer labels.
-
-    Returns:
-        `Metric`.
-
-    Raises:
-        ValueError: If the name is unknown, or the model does not fit it.
-    """
-    if not isinstance(objective, str):
-        raise ValueError(
-            f"`objective` must be 'val_accuracy' or 'val_loss'. Received: objective={objective!r}"
-        )
-    if objective == "val_accuracy":
-        shapes = [tuple(x.shape) for x in model.outputs]
-        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] < 2:
-            raise ValueError(
-                "The objective 'val_accuracy' needs one output of shape [batch, classes] with at "
-                f"least two classes. Received: outputs {shapes}"
-            )
-        return Metric(_correct, higher_is_better=True)
-    if objective == "val_loss":
-        loss = getattr(model, "loss", None)
-        if isinstance(loss, list | dict):
-            raise ValueError(
-                "The objective 'val_loss' needs a model that is compiled with one loss. "
-                f"Received: loss={loss!r}"
-            )
-        function = crossentropy(model) if loss is None else keras.losses.get(loss)
-        per_image = getattr(function, "call", function)
-        return Metric(
-            lambda y, outputs: keras.ops.convert_to_numpy(per_image(y, outputs)).reshape(-1),
-            higher_is_better=False,
-        )
-    raise ValueError(
-        f"`objective` must be 'val_accuracy' or 'val_loss'. Received: objective={objective!r}"
-    )
-
-
-def _correct(y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """1 where the largest output is the label's, else 0; labels [N], [N, 1] or one-hot."""
-    labels = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-    return (outputs.argmax(axis=1) == labels).astype(float)
 
 
 class SlicedEvaluator:
@@ -110,21 +51,27 @@ class SlicedEvaluator:
         model: The unpruned model.
         graph: Its trace.
         scores: Maps group names to float arrays [size], from a criterion.
-        holdout: Tuple of arrays (x, y): the images that score, and their labels.
-        metric: What is scored.
-        calibration: Images for repairs, of which the first ones re-estimate the batch norms'
+        holdout: The images that score, and their labels: `tfrcp.data.Examples`, or a tuple of
+            arrays (x, y).
+        objective: What is scored; see `tfrcp.scoring.objectives`.
+        calibration: Images for reconstruction, of which the first ones re-estimate the batch norms'
             statistics, or `None` to keep what the unpruned model has.
-        update: Repairs sliced weights: a function of arrays and masks to arrays, such as a
+        update: Reconstructs sliced weights: a function of arrays and masks to arrays, such as a
             `tfrcp.reconstruction.CachedLeastSquares`; `None` for none.
         batch_norm_images: How many of the calibration images do that; all if `None`.
         batch_size: Images in a forward pass; in a race not more than 100.
         racing: Whether to stop a candidate that is surely worse than the best so far: by more than
-            three standard errors of the paired difference on the images that both have seen.
+            three standard errors of the paired difference on the images that both have seen. Only
+            where every image has a value of its own; else all candidates see all images.
 
     Attributes:
         scores: As given; may be replaced by those of another criterion.
-        calibration: Images for repairs, in the structure of the model's inputs, or `None`.
+        calibration: Images for reconstruction, in the structure of the model's inputs, or `None`.
         batch_norm_images: How many of them every candidate sees.
+        racing: Whether candidates can be stopped.
+
+    Raises:
+        ValueError: If the holdout images do not fit the objective.
     """
 
     def __init__(
@@ -132,8 +79,8 @@ class SlicedEvaluator:
         model: keras.Model,
         graph: ChannelGraph,
         scores: Mapping[str, np.ndarray],
-        holdout: tuple[Any, np.ndarray],
-        metric: Metric,
+        holdout: Examples | tuple[Any, Any],
+        objective: Objective,
         calibration: Any = None,
         *,
         update: Callable[[Weights, Mapping[str, np.ndarray]], Weights] | None = None,
@@ -144,42 +91,61 @@ class SlicedEvaluator:
         self._update = update
         self._model, self._graph, self.scores = model, graph, scores
         self._program = Program(graph)
-        # In random order, so that the first images tell about all.
-        order = np.random.default_rng(0).permutation(len(holdout[1]))
-        x = keras.tree.map_structure(operator.itemgetter(order), holdout[0])
-        self._x, self._y = self._program.pack(x), holdout[1][order]
         self.calibration = None if calibration is None else self._program.pack(calibration)
         self._normalizing, self.batch_norm_images = self.calibration, 0
         if calibration is not None:
             some = operator.itemgetter(slice(batch_norm_images))
             self._normalizing = keras.tree.map_structure(some, self.calibration)
             self.batch_norm_images = len(keras.tree.flatten(self._normalizing)[0])
-        self._metric, self._racing = metric, racing
-        self._batch_size = min(batch_size, _LOOK) if racing else batch_size
         self._weights = read_weights(graph, model)
         self._full = slice_weights(graph, self._weights, {})
         self._statistics = self._program.compile(self._program.run_on_batch_statistics, self._full)
+        if not isinstance(holdout, Examples):
+            holdout = Examples(*holdout, None, ())
+        pick = operator.itemgetter(slice(RACING_INTERVAL))
+        first = keras.tree.map_structure(pick, self._program.pack(holdout.x))
+        expected = model(first, training=False)
+        self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
+        if not self._by_model:
+            self._prepare_program(first, expected)
+        self._holdout = Holdout(
+            holdout,
+            objective,
+            model,
+            run_model(model) if self._by_model else self._outputs(self._full),
+            self._program.pack,
+            batch_size=1 if self._by_model else batch_size,
+        )
+        self.racing = racing and not self._by_model and racing_possible(self._holdout)
         self._best: np.ndarray | None = None
 
     def score(self, channels: np.ndarray) -> Score:
         """Scores the network with these channel counts, int array [prunable groups]."""
-        sign = 1 if self._metric.higher_is_better else -1
-        seen = np.empty(0)
-        for outputs in self._outputs(self.prepare(channels)):
-            y = self._y[len(seen) : len(seen) + len(outputs)]
-            seen = np.append(seen, self._metric.values(y, outputs))
-            if self._racing and self._best is not None and len(seen) < len(self._y):
+        arrays = self.prepare(channels)
+        if self._by_model:
+            pruned = build_model(self._model, self._graph, arrays)
+            total = self._holdout.total(run_model(pruned), pruned)
+            return Score(total, self._holdout.size)
+        outputs = self._outputs(arrays)
+        if not self._holdout.by_values:
+            return Score(self._holdout.total(outputs), self._holdout.size)
+        sign = 1 if self._holdout.objective.higher_is_better else -1
+        seen, total = np.empty(0), self._holdout.size
+        for part in self._holdout.forward_parts(RACING_INTERVAL if self.racing else None):
+            seen = np.append(seen, self._holdout.values(part, outputs(part.x)))
+            if self.racing and self._best is not None and len(seen) < total:
                 behind = sign * (self._best[: len(seen)] - seen)
-                if _surely_positive(behind, len(self._y)):
+                if surely_positive(behind, total):
                     # The mean of its own images alone would also tell how easy they are.
                     value = self._best.mean() - sign * behind.mean()
                     return Score(float(value), len(seen))
-        if self._best is None or sign * (seen.mean() - self._best.mean()) > 0:
+        mean = float(seen.mean())
+        if np.isfinite(mean) and (self._best is None or sign * (mean - self._best.mean()) > 0):
             self._best = seen
-        return Score(float(seen.mean()), len(seen))
+        return Score(mean, len(seen))
 
     def prepare(self, channels: np.ndarray) -> Weights:
-        """Weights and sizes of a candidate: inherited and repaired."""
+        """Weights and sizes of a candidate: inherited and reconstructed."""
         masks = self.masks(channels)
         arrays = slice_weights(self._graph, self._weights, masks)
         if self._update is not None:
@@ -197,23 +163,23 @@ class SlicedEvaluator:
 
     def score_model(self, model: keras.Model) -> float:
         """Scores a Keras model, such as `build` gives, on all holdout images."""
-        outputs = [_only(model.predict_on_batch(batch)) for batch in self._batches()]
-        return float(self._metric.values(self._y, np.concatenate(outputs)).mean())
+        return self._holdout.total(run_model(model), model if self._by_model else None)
 
     def build(self, channels: np.ndarray) -> keras.Model:
         """The candidate as a plain Keras model, with the weights that are scored."""
         return build_model(self._model, self._graph, self.prepare(channels))
 
-    def _outputs(self, arrays: Weights) -> Iterator[np.ndarray]:
-        """Outputs on the holdout images, batch by batch."""
-        pruned = build_model(self._model, self._graph, arrays)
-        for batch in self._batches():
-            yield _only(pruned.predict_on_batch(batch))
+    def _prepare_program(self, inputs: Any, expected: Any) -> None:
+        """Prepares to run candidates.
 
-    def _batches(self) -> Iterator[Any]:
-        for start in range(0, len(self._y), self._batch_size):
-            part = slice(start, start + self._batch_size)
-            yield keras.tree.map_structure(operator.itemgetter(part), self._x)
+        Args:
+            inputs: The first images.
+            expected: The unpruned model's outputs.
+        """
+
+    def _outputs(self, arrays: Weights) -> Outputs:
+        """A candidate as a function of inputs to outputs."""
+        return run_model(build_model(self._model, self._graph, arrays))
 
 
 class ProgramEvaluator(SlicedEvaluator):
@@ -223,51 +189,60 @@ class ProgramEvaluator(SlicedEvaluator):
     with a warning.
 
     Raises:
-        ValueError: If the program does not give the unpruned model's outputs.
+        ValueError: If the program does not give the unpruned model's outputs, or the holdout images
+            do not fit the objective.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def _prepare_program(self, inputs: Any, expected: Any) -> None:
         program = self._program
         self._run = program.compile(program.run, program.fold(self._full))
-        batch = next(self._batches())
-        expected = _only(self._model.predict_on_batch(batch))
         try:
-            received = next(self._outputs(self._full))
+            received = self._outputs(self._full)(inputs)
         except Exception as error:  # whatever a layer does that asks for the number of channels
             warnings.warn(
                 f"'{self._graph.name}' cannot be compiled for channel counts of any size and runs "
                 f"operation by operation, which is slower: {str(error).strip()[:500]}",
-                stacklevel=2,
+                stacklevel=4,
             )
             self._run, self._statistics = program.run, program.run_on_batch_statistics
-            received = next(self._outputs(self._full))
-        scale = 1 + np.abs(expected).max()
-        if not np.abs(received - expected).max() < 1e-2 * scale:
-            raise ValueError(
-                f"The program of '{self._graph.name}' does not give the model's outputs: a rule "
-                "for one of its layers is wrong, or a layer is random in inference."
-            )
+            received = self._outputs(self._full)(inputs)
+        pairs = zip(keras.tree.flatten(expected), keras.tree.flatten(received), strict=True)
+        for wanted, found in pairs:
+            wanted, found = (keras.ops.convert_to_numpy(array) for array in (wanted, found))
+            if not np.abs(found - wanted).max() < 1e-2 * (1 + np.abs(wanted).max()):
+                raise ValueError(
+                    f"The program of '{self._graph.name}' does not give the model's outputs: a "
+                    "rule for one of its layers is wrong, or a layer is random in inference."
+                )
 
-    def _outputs(self, arrays: Weights) -> Iterator[np.ndarray]:
-        """Outputs on the holdout images, batch by batch."""
+    def _outputs(self, arrays: Weights) -> Outputs:
+        """A candidate as a function of inputs to outputs, in the model's structure."""
         folded = self._program.fold(arrays)
         folded = keras.tree.map_structure(keras.ops.convert_to_tensor, folded)
-        for batch in self._batches():
-            yield _only(self._run(folded, batch))
+        structure = self._model.output
+
+        def outputs(inputs: Any) -> Any:
+            flat = keras.tree.flatten(self._run(folded, inputs))
+            return keras.tree.pack_sequence_as(structure, flat)
+
+        return outputs
 
 
-def _only(outputs: Any) -> np.ndarray:
-    """The one output of a model, which may stand in a list."""
-    (output,) = keras.tree.flatten(outputs)
-    return np.asarray(output)
+def run_model(model: keras.Model) -> Outputs:
+    """A model as a function of inputs to outputs in inference mode, whatever strategy made it."""
+    return lambda inputs: model(inputs, training=False)
 
 
-def _surely_positive(differences: np.ndarray, total: int) -> bool:
-    """Whether the mean over all `total` images is surely above 0, given the first ones."""
-    count = len(differences)
-    if count < _LOOK:
-        return False
-    left = 1 - count / total  # drawn from a finite set
-    error = np.sqrt(differences.var(ddof=1) / count * left)
-    return bool(differences.mean() > _SURE * error + 1 / count)
+def makes_masks(graph: ChannelGraph) -> bool:
+    """Whether a layer makes a mask for those behind it, which a program does not hand on."""
+    for call in graph.calls.calls:
+        operation = call.operation
+        own = getattr(type(operation), "compute_mask", keras.Layer.compute_mask)
+        foreign = not type(operation).__module__.startswith("keras.")
+        if (
+            isinstance(operation, keras.layers.Masking)
+            or getattr(operation, "mask_zero", False)
+            or (foreign and own is not keras.Layer.compute_mask)
+        ):
+            return True
+    return False

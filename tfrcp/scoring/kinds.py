@@ -34,10 +34,16 @@ class Objective(abc.ABC):
         needs_labels: Whether it compares outputs with targets.
         needs_reference: Whether it compares them with the outputs of the unpruned network, which
             then stand for the targets.
+        is_mean: Whether the figure is by its definition the mean of `values` without weights.
+        classes: Number of classes of which targets must be, ints or one-hot rows; `None` for any.
+        uses_losses: Whether regularisation and other losses that layers add are part of it.
     """
 
     needs_labels = True
     needs_reference = False
+    is_mean = False
+    uses_losses = False
+    classes: int | None = None
 
     def __init__(self, name: str, direction: str, label: str | None = None) -> None:
         metric = name.removeprefix("val_")
@@ -78,9 +84,12 @@ class Objective(abc.ABC):
 class CompiledLoss(Objective):
     """`loss` as `model.evaluate` gives it: weights, structures and overridden losses included."""
 
+    uses_losses = True
+
     def __init__(self, model: keras.Model) -> None:
         super().__init__("val_loss", "min")
         self._per_example = _per_example_loss(model)
+        self.classes = _classes(model)
 
     def meter(self, model: keras.Model) -> Meter:
         """A new meter; see `Objective.meter`."""
@@ -118,10 +127,12 @@ class CompiledMetric(Objective):
 class Crossentropy(CompiledLoss):
     """The cross-entropy, in nats, of a classifier that is not compiled and integer labels."""
 
+    is_mean, uses_losses = True, False
+
     def __init__(self, model: keras.Model) -> None:
         Objective.__init__(self, "val_loss", "min")
         loss = losses.crossentropy(model)
-        self._per_example = loss.call
+        self._per_example, self.classes = loss.call, losses.classes(model)
 
     def meter(self, model: keras.Model) -> Meter:
         """A new meter; see `Objective.meter`."""
@@ -131,9 +142,11 @@ class Crossentropy(CompiledLoss):
 class Accuracy(Objective):
     """The share of examples whose largest output, or side of the threshold, is the label's."""
 
-    def __init__(self, threshold: float | None) -> None:
+    is_mean = True
+
+    def __init__(self, classes: int | None, threshold: float | None = None) -> None:
         super().__init__("val_accuracy", "max")
-        self._threshold = threshold
+        self.classes, self._threshold = classes, threshold
 
     def meter(self, model: keras.Model) -> Meter:
         """A new meter; see `Objective.meter`."""
@@ -163,6 +176,8 @@ class MetricObject(Objective):
 
 class Function(Objective):
     """A function of the user's, (y, outputs) -> [n], of which more is better."""
+
+    is_mean = True
 
     def __init__(self, function: Callable[[Any, Any], Any]) -> None:
         super().__init__(f"val_{getattr(function, '__name__', type(function).__name__)}", "max")
@@ -195,7 +210,7 @@ class Agreement(Objective):
     perfect, 0 is as good as always answering the mean. Sums run over all examples and positions.
     """
 
-    needs_labels, needs_reference = False, True
+    needs_labels, needs_reference, is_mean = False, True, True
 
     def __init__(self, classifier: bool) -> None:
         super().__init__(AGREEMENT, "max", "agreement with the unpruned network")
@@ -211,6 +226,15 @@ class Agreement(Objective):
             return None
         (y,), (outputs,) = keras.tree.flatten(y), keras.tree.flatten(outputs)
         return (np.asarray(outputs).argmax(axis=1) == np.asarray(y).argmax(axis=1)).astype(float)
+
+
+def _classes(model: keras.Model) -> int | None:
+    """Number of classes if the one loss is the cross-entropy of a label for each example."""
+    loss, shapes = getattr(model, "loss", None), [tuple(x.shape) for x in model.outputs]
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    sparse = name.lower().replace("_", "") == "sparsecategoricalcrossentropy"
+    whole = getattr(loss, "ignore_class", None) is None
+    return shapes[0][1] if sparse and whole and [len(s) for s in shapes] == [2] else None
 
 
 def _per_example_loss(model: keras.Model) -> Callable[[Any, Any], Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,35 +49,93 @@ class MeanMeter(Meter):
 
 
 class CompiledMeter(Meter):
-    """A figure of `model.evaluate`, from the network's public methods."""
+    """A figure of `model.evaluate`, from the network's public methods.
+
+    As `evaluate` does, batches are taken by a compiled function of an open batch size, in which
+    Keras weighs the losses of single outputs differently than outside of one. Outputs with a mask,
+    which a compiled function would not be given, are taken as they are.
+    """
 
     def __init__(self, model: keras.Model, name: str) -> None:
         self._model, self._name, self._loss, self._count = model, name, 0.0, 0
         self._result: Mapping[str, Any] = {}
-        model.reset_metrics()
+        self._built = False
 
     def update(self, y: Any, outputs: Any, sample_weight: Any = None, x: Any = None) -> None:
         """Takes one batch; see `Meter.update`."""
-        y, outputs, sample_weight = tensors(y), tensors(outputs), tensors(sample_weight)
+        parts = tuple(tensors(part) for part in (x, y, outputs, sample_weight))
+        if not self._built:
+            _step(
+                self._model, self._name, *parts
+            )  # Keras makes its variables at the first call, outside of functions
+            self._model.reset_metrics()
+            self._built = True
+        masked = any(hasattr(t, "_keras_mask") for t in keras.tree.flatten(parts[2]))
+        if masked or self._model.run_eagerly or keras.backend.backend() != "tensorflow":
+            loss = _step(self._model, self._name, *parts)
+        else:
+            loss = self._compiled_step(parts)
         count = len(keras.tree.flatten(outputs)[0])
-        if self._model.loss is not None or self._name == "loss":
-            loss = self._model.compute_loss(x, y, outputs, sample_weight, training=False)
-            self._loss += float(loss) * count
-        self._count += count
-        if self._name != "loss":
-            self._result = self._model.compute_metrics(x, y, outputs, sample_weight)
+        self._loss, self._count = self._loss + float(loss) * count, self._count + count
+
+    def _compiled_step(self, parts: tuple[Any, ...]) -> Any:
+        try:
+            return _compiled_step(self._model, self._name, parts)
+        except (TypeError, AttributeError, NotImplementedError):  # no code for compiled functions
+            return _step(self._model, self._name, *parts)
 
     def result(self) -> float:
         """The figure over all batches so far."""
         if self._name == "loss":
             return self._loss / self._count
-        if self._name not in self._result:
+        found = self._model.get_metrics_result()
+        if self._name not in found:
             raise ValueError(
                 f"The objective 'val_{self._name}' must be among what `model.evaluate` gives. "
-                f"Received a model that gives {sorted(set(self._result) | {'loss'})}"
+                f"Received a model that gives {sorted(set(found) | {'loss'})}"
             )
-        value = np.asarray(keras.ops.convert_to_numpy(self._result[self._name]), dtype=float)
+        value = np.asarray(keras.ops.convert_to_numpy(found[self._name]), dtype=float)
         return float(value.mean())  # F1 scores and the like may be one for each class
+
+
+def _step(model: keras.Model, name: str, x: Any, y: Any, outputs: Any, sample_weight: Any) -> Any:
+    """Takes one batch into the model's metrics, and returns its loss."""
+    loss: Any = 0.0
+    if name == "loss" or model.loss is not None:
+        loss = model.compute_loss(x, y, outputs, sample_weight, training=False)
+    if name != "loss":
+        model.compute_metrics(x, y, outputs, sample_weight)
+    return loss
+
+
+_STEPS: weakref.WeakKeyDictionary[keras.Model, tuple[Any, dict[Any, Any]]]
+_STEPS = weakref.WeakKeyDictionary()
+
+
+def _compiled_step(model: keras.Model, name: str, parts: tuple[Any, ...]) -> Any:
+    """Runs a step as a function that is compiled once for any batch size."""
+    import tensorflow as tf
+
+    names = ("x", "y", "outputs", "sample_weight")
+    given = {name: part for name, part in zip(names, parts, strict=True) if part is not None}
+    leaves = keras.tree.flatten(given)
+    specs = [tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
+    structure = keras.tree.map_structure(lambda _: 0, given)
+    key = (name == "loss", repr(specs), repr(structure))
+    compiled = getattr(model, "_compile_config", None)  # another one after every `compile`
+    if model not in _STEPS or _STEPS[model][0] is not compiled:
+        _STEPS[model] = (compiled, {})
+    functions = _STEPS[model][1]
+    if key not in functions:
+        owner = weakref.ref(model)
+
+        def run(*flat: Any) -> Any:
+            found = keras.tree.pack_sequence_as(structure, list(flat))
+            loss = _step(owner(), name, *(found.get(part) for part in names))
+            return keras.ops.convert_to_tensor(loss)
+
+        functions[key] = tf.function(run, input_signature=specs, autograph=False)
+    return functions[key](*leaves)
 
 
 class DistanceMeter(Meter):

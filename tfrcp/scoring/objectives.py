@@ -192,7 +192,8 @@ def _by_name(model: keras.Model, name: str, direction: str | None, labels: bool)
             )
         found = CompiledLoss(model) if _is_compiled(model) else Crossentropy(model)
     elif name == "val_accuracy" and (is_classifier(model) or _threshold(model) is not None):
-        found = Accuracy(_threshold(model))
+        threshold = _threshold(model)
+        found = Accuracy(model.outputs[0].shape[-1] if threshold is None else None, threshold)
     else:
         metric = _compiled_metric(model, name.removeprefix("val_"))
         if metric is None and not getattr(model, "compiled", False):

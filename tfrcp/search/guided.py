@@ -72,7 +72,7 @@ class GuidedChannelSearch(ChannelSearch):
             images = None
             if self.update == "least_squares":
                 data = x if y is None else (x, y)
-                images, _ = inputs.read("x", data, self.model, count=self.winner_images)
+                images = inputs.read("x", data, self.model, count=self.winner_images).x
             self.winner = choose_winner(self, images, verbose=verbose)
 
     def _begin(self, data: Any, verbose: bool) -> None:

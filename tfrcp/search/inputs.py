@@ -9,43 +9,35 @@ import keras
 import numpy as np
 
 from tfrcp import criteria
-from tfrcp.data import as_arrays, check_labels
+from tfrcp.data import Examples, check_labels, read_examples
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.weights import read_weights
+from tfrcp.scoring import objectives
 
 
-def read(
-    name: str,
-    data: Any,
-    model: keras.Model,
-    *,
-    count: int | None = None,
-    labels: bool = False,
-    classes: bool = False,
-) -> tuple[Any, Any]:
-    """Data of an argument as arrays that fit the model.
+def read(name: str, data: Any, model: keras.Model, *, count: int | None = None) -> Examples:
+    """Data of an argument that fit the model's inputs.
 
     Args:
         name: Name of the argument, for errors.
-        data: A batched `tf.data.Dataset`, a tuple of arrays (x, y), x alone, or a `PyDataset`.
+        data: A batched `tf.data.Dataset`, a tuple of arrays (x, y) or (x, y, sample_weight), x
+            alone, or a `PyDataset`; x, y and sample weights may be structures.
         model: The `keras.Model`.
         count: How many images at most; `None` for all.
-        labels: Whether labels are needed.
-        classes: Whether these must be classes of the model, whatever their type.
 
     Returns:
-        Tuple of images and labels, arrays [N, ...].
+        `Examples`.
 
     Raises:
         ValueError: If they are empty, not finite, or do not fit the model.
     """
+    if isinstance(data, list) and len(data) == len(model.inputs):
+        data = (data,)  # the inputs of the model, without labels
     try:
-        x, y = as_arrays(data, count=count, labels=labels)
-        if labels and (classes or y.dtype.kind in "iu"):
-            check_labels(y, model.outputs[0].shape[-1])
+        found = read_examples(data, count=count)
     except ValueError as error:
         raise ValueError(f"`{name}` cannot be used. {str(error).replace('`data`', 'It')}") from None
-    arrays = keras.tree.flatten(x)
+    arrays = keras.tree.flatten(found.x)
     expected = [tuple(tensor.shape) for tensor in model.inputs]
     fits = len(arrays) == len(expected) and all(
         array.ndim == len(shape)
@@ -57,7 +49,43 @@ def read(
             f"`{name}` must hold arrays of shape {expected}, as the model's inputs. "
             f"Received: {[array.shape for array in arrays]}"
         )
-    return x, y
+    return found
+
+
+def check_targets(
+    name: str, found: Examples, model: keras.Model, objective: objectives.Objective
+) -> None:
+    """Checks that there are labels for an objective, and classes for a classifier's accuracy.
+
+    Raises:
+        ValueError: If not, with what would do for this model.
+    """
+    if found.y is None:
+        raise ValueError(
+            f"`{name}` must come with labels for the objective '{objective.name}': pass (x, y), or "
+            "a data set of (x, y) batches; objective='agreement' needs none. Received: images alone"
+        )
+    classes = objective.classes
+    if classes:
+        try:
+            (labels,) = keras.tree.flatten(found.y)
+            check_labels(labels, classes)
+        except ValueError as error:
+            raise ValueError(
+                f"`{name}` cannot be used for the objective '{objective.name}' of '{model.name}', "
+                f"whose output is {tuple(model.outputs[0].shape)}. {error}"
+            ) from None
+
+
+def checksum(data: Any) -> str:
+    """A checksum of what data hold."""
+    total = 0
+    for array in keras.tree.flatten(data):
+        if array is not None:
+            array = np.ascontiguousarray(array)
+            header = f"{array.shape}{array.dtype}".encode()
+            total = zlib.crc32(array.tobytes(), zlib.crc32(header, total))
+    return f"{total:08x}"
 
 
 def identity(criterion: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ def write(file: Path, settings: Mapping[str, Any]) -> None:
     files.write_text(file, json.dumps(settings, indent=1, default=_plain))
 
 
-def check(file: Path, settings: Mapping[str, Any]) -> None:
+def check(file: Path, settings: Mapping[str, Any], *, later: Collection[str] = ()) -> None:
     """Compares settings with those of an earlier process; without any there is nothing to say.
 
     Args:
         file: The file.
         settings: Nested dict of plain values.
+        later: Names of entries that are not known yet.
 
     Raises:
         ValueError: If an entry differs, with both values.
@@ -34,7 +35,9 @@ def check(file: Path, settings: Mapping[str, Any]) -> None:
         before = json.loads(file.read_text())
     except (OSError, ValueError):
         return
+    before = {name: value for name, value in before.items() if name not in later}
     now = json.loads(json.dumps(settings, default=_plain))
+    now = {name: value for name, value in now.items() if name not in later}
     for path, old, new in files.differences(before, now):
         raise ValueError(
             f"The search in {file.parent} was made with another model, space, budget, seed or way "

@@ -13,9 +13,10 @@ import keras_tuner
 import numpy as np
 
 from tfrcp import criteria
-from tfrcp.data import check_disjoint
+from tfrcp.data import Examples, check_disjoint
 from tfrcp.reconstruction import CachedLeastSquares
-from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
+from tfrcp.scoring import objectives
+from tfrcp.scoring.evaluator import ProgramEvaluator
 from tfrcp.search import inputs, settings, task
 from tfrcp.search.distributed import DistributedTuner, role
 from tfrcp.search.oracles import (
@@ -35,6 +36,7 @@ from tfrcp.space.space import SearchSpace
 if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
 
+_DATA = ("calibration_data", "validation_data")
 UPDATES = ("least_squares", "batch_norm", "none")
 
 
@@ -55,7 +57,11 @@ class ChannelSearch(DistributedTuner):
             an int is absolute. Defaults to 0.5 where no other cost is given.
         criterion: Name, config or instance, see `tfrcp.criteria.get`; or "auto": `taylor` where
             labels and a loss allow it, else `l1`.
-        objective: "val_accuracy", or "val_loss" for the loss that the model is compiled with.
+        objective: What candidates are scored by: "auto" (accuracy for a classifier, else the
+            compiled loss; "agreement" where there are no labels), "val_loss" as `model.evaluate`
+            gives it, "val_NAME" for a compiled metric, "agreement" with the unpruned model, which
+            needs no labels, a `keras_tuner.Objective`, a `keras.metrics.Metric`, or a function
+            (y, outputs) -> [n], of which more is better.
         max_trials: Number of candidates.
         seed: Int; 0 is a seed.
         params: Upper bound of the number of weights, in the units of `flops`; the target where it
@@ -108,7 +114,7 @@ class ChannelSearch(DistributedTuner):
         model: keras.Model,
         flops: float | int | None = None,
         criterion: Any = "l1",
-        objective: str = "val_accuracy",
+        objective: Any = "auto",
         max_trials: int = 100,
         seed: int = 0,
         *,
@@ -143,7 +149,8 @@ class ChannelSearch(DistributedTuner):
         self.model = model
         self.criterion = criteria.get(criterion)
         self._channel_scores: Scores | None = None
-        self.metric = metric_for(model, objective)
+        self._given_objective = objective
+        self.objective = objectives.get(model, objective)
         if update not in UPDATES:
             raise ValueError(f"`update` must be one of {list(UPDATES)}. Received: {update!r}")
         for name, value, least in (
@@ -159,7 +166,7 @@ class ChannelSearch(DistributedTuner):
         self._calibration_images, self._batch_norm_images = calibration_images, batch_norm_images
         self._options = {"batch_size": batch_size, "racing": racing and role() is None}
         self.evaluator: ProgramEvaluator | None = None
-        self._board = None if log_dir is None else TensorBoardLogger(log_dir, objective)
+        self._board = None if log_dir is None else TensorBoardLogger(log_dir, self.objective.name)
         folder = Path(directory or ".") / (project_name or "untitled_project")
         folder.mkdir(parents=True, exist_ok=True)  # Python's error names the path.
         if what.budget.latency is not None and latency_model is not None and sampler is None:
@@ -174,7 +181,10 @@ class ChannelSearch(DistributedTuner):
                 "latency": latency_model,
             }
         oracle = self.oracle_class(
-            objective=objective, max_trials=max_trials, **proposed, **oracle_options
+            objective=keras_tuner.Objective(self.objective.name, self.objective.direction),
+            max_trials=max_trials,
+            **proposed,
+            **oracle_options,
         )
         super().__init__(
             oracle, directory=directory, project_name=project_name, overwrite=overwrite
@@ -184,12 +194,13 @@ class ChannelSearch(DistributedTuner):
             "update": update,
             "calibration_images": calibration_images,
             "batch_norm_images": batch_norm_images,
-            "objective": objective,
+            "objective": self.objective.name,
             "model": inputs.fingerprint(self.graph, model),
         }
         self.reload()
         if self.store.trials:
-            settings.check(self._settings_file, self._settings)
+            later = ("objective", *_DATA)  # are known when `search` is called
+            settings.check(self._settings_file, self._settings, later=later)
 
     def search(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
         """Scores the candidates.
@@ -198,7 +209,8 @@ class ChannelSearch(DistributedTuner):
             x: Training data, for calibration and for criteria that look at data: a batched
                 `tf.data.Dataset`, a tuple of arrays (x, y), x alone, or a `PyDataset`.
             y: Labels, where `x` is an array.
-            validation_data: Labelled holdout data, likewise; disjoint from the training data.
+            validation_data: Holdout data, likewise, with labels where the objective needs them;
+                disjoint from the training data.
             verbose: Whether to show progress.
 
         Raises:
@@ -206,17 +218,17 @@ class ChannelSearch(DistributedTuner):
             RuntimeError: If a candidate cannot be scored.
         """
         data = x if y is None else (x, y)
-        holdout = inputs.read(
-            "validation_data",
-            validation_data,
-            self.model,
-            labels=True,
-            classes=self.oracle.objective.name == "val_accuracy",
-        )
+        holdout = inputs.read("validation_data", validation_data, self.model)
+        self._settle_objective(holdout)
         calibration = None
         if self.update != "none":
-            calibration, _ = inputs.read("x", data, self.model, count=self._calibration_images)
-            check_disjoint(calibration, holdout[0], ("The training data", "`validation_data`"))
+            found = inputs.read("x", data, self.model, count=self._calibration_images)
+            calibration = found.x
+            check_disjoint(calibration, holdout.x, ("The training data", "`validation_data`"))
+            self._settings["calibration_data"] = inputs.checksum(calibration)
+        self._settings["validation_data"] = inputs.checksum(holdout[:3])
+        if self.store.trials:
+            settings.check(self._settings_file, self._settings)
         self._channel_scores = None
         self._begin(data, verbose)
         if self.role == "chief":
@@ -235,18 +247,30 @@ class ChannelSearch(DistributedTuner):
                 calibration,
                 verbose=verbose and sys.stdout.isatty(),
             )
-        self._holdout_images = len(holdout[1])
+        self._holdout_images = holdout.size
         self.evaluator = ProgramEvaluator(
             self.model,
             self.graph,
             self.channel_scores(data),
             holdout,
-            self.metric,
+            self.objective,
             calibration,
             update=repair,
             batch_norm_images=self._batch_norm_images,
             **self._options,
         )
+
+    def _settle_objective(self, holdout: Examples) -> None:
+        """Finds the objective of "auto" again where there are no labels; checks the labels."""
+        labels = holdout.y is not None
+        if self._given_objective == objectives.AUTO and not labels:
+            self.objective = objectives.get(self.model, objectives.AUTO, labels=False)
+            self.oracle.objective = keras_tuner.Objective(
+                self.objective.name, self.objective.direction
+            )
+            self._settings["objective"] = self.objective.name
+        if self.objective.needs_labels:
+            inputs.check_targets("validation_data", holdout, self.model, self.objective)
 
     def _begin(self, data: Any, verbose: bool) -> None:
         """What a search does before its first trial, once it has its data."""
@@ -275,7 +299,7 @@ class ChannelSearch(DistributedTuner):
         """Runs the trials that are left, or lets others do so."""
         if self.store.finished:
             return
-        if self.store.end_order and self._options["racing"]:
+        if self.store.end_order and self.evaluator is not None and self.evaluator.racing:
             # The one to beat is known again.
             self.evaluator.score(self.channels_of(self._best(1)[0]))
         verbose = verbose and self.role != "worker"

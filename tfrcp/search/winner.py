@@ -49,7 +49,6 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
     Returns:
         `Winner`.
     """
-    sign = 1 if tuner.metric.higher_is_better else -1
     trials = finalists(tuner, tuner.finalists if tuner.update == "least_squares" else 1)
     best: Winner | None = None
     for trial in trials:
@@ -60,7 +59,7 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
                 "reconstructed layer by layer",
                 flush=True,
             )
-        if best is None or sign * found.score > sign * best.score:
+        if best is None or tuner.objective.better(found.score, best.score):
             best = found
     return best
 
@@ -114,8 +113,7 @@ def _reconstructed(tuner: ChannelSearch, trial: Any, images: Any, *, verbose: bo
     reconstruct(model, tuner.model, tuner.graph, masks, images, verbose=shown)
     recalibrate_batch_norm(model, images)
     score = evaluator.score_model(model)
-    better = score > trial.score if tuner.metric.higher_is_better else score < trial.score
-    if better:
+    if tuner.objective.better(score, trial.score):
         return Winner(model, score, trial)
     model.set_weights(scored)
     return Winner(model, trial.score, trial)

@@ -24,7 +24,8 @@ from tfrcp.data.memory import MemorySplit
 from tfrcp.graph.trace import trace
 from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.run import inputs
-from tfrcp.scoring.evaluator import ProgramEvaluator, metric_for
+from tfrcp.scoring import objectives
+from tfrcp.scoring.evaluator import ProgramEvaluator
 from tfrcp.space.cost import CostModel
 from tfrcp.studies.allocations import Step, check
 from tfrcp.studies.functions import Named
@@ -72,7 +73,7 @@ class Laboratory:
             self._graph,
             {},
             self._holdout.arrays(),
-            metric_for(self._model, "val_accuracy"),
+            objectives.get(self._model, "val_accuracy"),
             calibration,
             update=repair,
             batch_norm_images=search["batch_norm_images"],
