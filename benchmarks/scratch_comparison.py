@@ -179,7 +179,7 @@ class Task:
     def pretrained(self) -> float:
         """Accuracy of random pruning of a trained network, fine-tuned."""
         from tfrcp import training
-        from tfrcp.search.repair import best_model
+        from tfrcp.search.winner import best_model
 
         start = time.perf_counter()
         base = self.network()

@@ -112,13 +112,11 @@ class Task:
 
     def search(self, kind: Any, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores in the order of the trials, higher is better, and the best channel vector."""
+        from tfrcp.search import loop
+
         sampler = kind(self.space, self.cost, self.budget, seed)
-        vectors, scores = [], []
-        for _ in range(trials):
-            vectors.append(sampler.suggest(1)[0])
-            scores.append(self.sign * self._evaluator.score(vectors[-1]).value)
-            sampler.update(vectors[-1][None], scores[-1:])
-        return np.array(scores), vectors[int(np.argmax(scores))]
+        found = loop.run(sampler, lambda v: self.sign * self._evaluator.score(v).value, trials)
+        return found.scores, found.best
 
     def accuracy(self, channels: np.ndarray) -> float:
         """Accuracy on the test images."""

@@ -59,8 +59,8 @@ def get_config() -> ConfigDict:
     config.search.divisor = 1
     config.search.fixed = ()  # names or patterns of groups or layers to leave alone
     config.search.tied = ()  # patterns of groups that keep the same share of their channels
-    config.search.sampler = "random"  # or "evolutionary", "surrogate"
-    config.search.criterion = "l1"
+    config.search.sampler = "guided"  # or "random", "evolutionary", "surrogate"
+    config.search.criterion = "auto"  # "taylor" where labels allow it, else "l1"; or a name
     config.search.objective = "val_accuracy"
     config.search.max_trials = 100
     config.search.update = "least_squares"  # or "batch_norm", "none"

@@ -15,6 +15,8 @@ CHANGES = {
     "train.epochs": 2,
     "train.batch_size": 32,
     "train.warmup_epochs": 0,
+    "search.sampler": "random",
+    "search.criterion": "l1",
     "search.max_trials": 3,
     "search.tolerance": 0.05,
     "finetune.epochs": 2,

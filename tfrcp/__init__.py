@@ -8,8 +8,10 @@ from tfrcp.graph.inheritance import select, slice_model
 from tfrcp.reconstruction import recalibrate_batch_norm, reconstruct
 from tfrcp.renamed import __getattr__ as __getattr__
 from tfrcp.search.architecture import ArchitectureSpec
+from tfrcp.search.guided import GuidedChannelSearch
 from tfrcp.search.oracles import (
     EvolutionaryChannelOracle,
+    GuidedChannelOracle,
     RandomChannelOracle,
     SurrogateChannelOracle,
 )
@@ -34,6 +36,8 @@ __all__ = [
     "Costs",
     "EvolutionaryChannelOracle",
     "EvolutionaryChannelSearch",
+    "GuidedChannelOracle",
+    "GuidedChannelSearch",
     "LatencyModel",
     "RandomChannelOracle",
     "RandomChannelSearch",

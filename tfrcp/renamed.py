@@ -29,7 +29,10 @@ RENAMED = {
     "tfrcp.report": "tfrcp.run.report",
     "tfrcp.rounding": "tfrcp.deployment.rounding",
     "tfrcp.runtimes": "tfrcp.deployment.runtimes",
+    "tfrcp.search.board": "tfrcp.search.tensorboard",
+    "tfrcp.search.repair": "tfrcp.search.winner",
     "tfrcp.search.samplers": "tfrcp.space.sampling",
+    "tfrcp.search.scores": "tfrcp.search.stored_scores",
     "tfrcp.update": "tfrcp.reconstruction",
     "tfrcp.workdir": "tfrcp.run.workdir",
 }

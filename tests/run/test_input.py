@@ -159,7 +159,6 @@ BAD = {
     "divisor": ({"search__divisor": 0}, "divisor"),
     "fixed": ({"search__fixed": ("nope",)}, "'unit0_conv'.*'nope'"),
     "no trials": ({"search__max_trials": 0}, "max_trials"),
-    "too many trials": ({"search__max_trials": 10**6}, "Found .* distinct .*The space reaches"),
     "objective": ({"search__objective": "nope"}, "objective.*'val_loss'.*'nope'"),
     "update": ({"search__update": "nope"}, "update.*'least_squares'.*'nope'"),
     "calibration": ({"search__calibration_images": -1}, "calibration_images.*-1"),

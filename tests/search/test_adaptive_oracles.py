@@ -12,12 +12,19 @@ import tfrcp
 from tests.search.small_oracle import DAMAGES, Counter, stored, traced, trials
 from tests.search.small_search import GROUPS, HOLDOUT, TRAIN, network
 from tests.space.sampling import feasible
-from tfrcp import Budget, EvolutionaryChannelOracle, SearchSpace, SurrogateChannelOracle
+from tfrcp import (
+    Budget,
+    EvolutionaryChannelOracle,
+    GuidedChannelOracle,
+    SearchSpace,
+    SurrogateChannelOracle,
+)
 
 TRIALS = 8
 KINDS = {
     EvolutionaryChannelOracle: {"population": 3, "tournament": 2},
     SurrogateChannelOracle: {"random_first": 3},
+    GuidedChannelOracle: {"random_first": 3},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -117,7 +124,7 @@ def test_with_fewer_candidates_than_trials_all_are_tried(kind):
 def test_a_search_with_other_arguments_is_refused(kind, change, tmp_path):
     search(kind, tmp_path, max_trials=4)
     (option,) = [name for name in KINDS[kind] if name != "tournament"]
-    (other,) = KINDS.keys() - {kind}
+    other = next(each for each in KINDS if each is not kind)
     name, old, new = {
         "seed": ("seed", 0, 1),
         "option": (option, 3, 5),

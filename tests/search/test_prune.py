@@ -7,11 +7,11 @@ import pytest
 import tfrcp
 from tests.search.small_search import GROUPS, HOLDOUT, TRAIN
 from tests.search.small_tuner import CROSSENTROPY, TRIALS
-from tfrcp.search.repair import best_model
+from tfrcp.search.winner import best_model
 
 
 def test_prune_gives_the_best_model(trained, undisturbed, tmp_path):
-    options = {"max_trials": TRIALS, "tolerance": 0.05, "verbose": False}
+    options = {"search": "random", "max_trials": TRIALS, "tolerance": 0.05, "verbose": False}
     pruned = tfrcp.prune(trained, TRAIN, validation_data=HOLDOUT, **options)
     best = max(undisturbed.values(), key=lambda trial: trial[1])
     assert {name: pruned.get_layer(name).filters for name in GROUPS} == best[0]

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from tfrcp import Budget
-from tfrcp.search import EvolutionarySampler, RandomSampler, RejectionSampler, SurrogateSampler
+from tfrcp.search import (
+    EvolutionarySampler,
+    GuidedSampler,
+    RandomSampler,
+    RejectionSampler,
+    SurrogateSampler,
+)
 
-ADAPTIVE = [EvolutionarySampler, SurrogateSampler]
+ADAPTIVE = [EvolutionarySampler, SurrogateSampler, GuidedSampler]
 UNIFORM = [RandomSampler, RejectionSampler]
 every_sampler = pytest.mark.parametrize("sampler", [*UNIFORM, *ADAPTIVE])
 every_uniform_sampler = pytest.mark.parametrize("sampler", UNIFORM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfrcp.criteria.automatic import Automatic
 from tfrcp.criteria.base import CoupledCriterion, Criterion, WeightCriterion
 from tfrcp.criteria.batch_norm_scale import BatchNormScale
 from tfrcp.criteria.empirical_sensitivity import EmpiricalSensitivity
@@ -17,6 +18,7 @@ from tfrcp.criteria.taylor import Taylor
 __all__ = [
     "L1",
     "L2",
+    "Automatic",
     "BatchNormScale",
     "CoupledCriterion",
     "Criterion",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _CRITERIA = {
+    "auto": Automatic,
     "batch_norm_scale": BatchNormScale,
     "empirical_sensitivity": EmpiricalSensitivity,
     "geometric_median": GeometricMedian,
@@ -49,7 +52,7 @@ def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
     """A criterion by name, by config, or as it is.
 
     Args:
-        identifier: A name ("batch_norm_scale", "empirical_sensitivity", "geometric_median",
+        identifier: A name ("auto", "batch_norm_scale", "empirical_sensitivity", "geometric_median",
             "index", "kl_divergence", "l1", "l2", "random", "taylor"), a dict as `serialize` returns
             it, or a callable with the signature of `Criterion`.
 

@@ -12,21 +12,10 @@ import tensorflow as tf
 from tfrcp import criteria, models, training
 from tfrcp.data import AUGMENTATIONS
 from tfrcp.deployment.bundle import kinds
-from tfrcp.search.board import check_tensorboard
 from tfrcp.search.distributed import role
-from tfrcp.search.tuner import (
-    UPDATES,
-    EvolutionaryChannelSearch,
-    RandomChannelSearch,
-    SurrogateChannelSearch,
-)
-
-SEARCHES = {
-    "random": RandomChannelSearch,
-    "evolutionary": EvolutionaryChannelSearch,
-    "surrogate": SurrogateChannelSearch,
-}
-
+from tfrcp.search.prune import SEARCHES
+from tfrcp.search.tensorboard import check_tensorboard
+from tfrcp.search.tuner import UPDATES
 
 TRAININGS = ("supernet", "train", "finetune")
 

@@ -18,8 +18,8 @@ from tfrcp.run.context import BASE, Run
 from tfrcp.run.searching import SEARCHED, record, search
 from tfrcp.scoring import objectives
 from tfrcp.search.oracles import RandomChannelOracle
-from tfrcp.search.repair import best_model
 from tfrcp.search.tuner import ChannelSearch
+from tfrcp.search.winner import best_model
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel, Costs
 

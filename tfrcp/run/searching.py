@@ -11,11 +11,11 @@ import numpy as np
 from tfrcp.deployment.latency_model import LatencyModel
 from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
-from tfrcp.run.checks import SEARCHES
 from tfrcp.run.context import Run
 from tfrcp.search import architecture, task
-from tfrcp.search.repair import best_model
+from tfrcp.search.prune import SEARCHES
 from tfrcp.search.tuner import ChannelSearch
+from tfrcp.search.winner import winner_of
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 
@@ -76,8 +76,10 @@ def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Mode
     options, graph = run.config["search"], cost.graph
     trials = [t for t in tuner.oracle.trials.values() if t.score is not None]
     costs = cost(np.array([tuner.channels_of(trial) for trial in trials]))
-    best = tuner.oracle.get_best_trials(1)[0]
-    kept = tuner.get_best_channels(1)[0]
+    pruned, score, best = winner_of(tuner)
+    kept = dict(
+        zip((group.name for group in graph.prunable), tuner.channels_of(best).tolist(), strict=True)
+    )
     run.workdir.update(
         channels={
             group.name: {"kept": kept[group.name], "full": group.size} for group in graph.prunable
@@ -102,8 +104,7 @@ def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Mode
             "images_calibration": min(options["calibration_images"], run.data.train.size),
         },
     )
-    pruned, score = best_model(tuner)
-    print(f"search: best {best.score:.4f}, {score:.4f} after the last repair", flush=True)
+    print(f"search: best {best.score:.4f}, {score:.4f} reconstructed layer by layer", flush=True)
     run.merge("results", after_search={"test_accuracy": None, "holdout_accuracy": score})
     run.workdir.save_model(SEARCHED, pruned)
     content = architecture.describe(

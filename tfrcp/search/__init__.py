@@ -2,6 +2,7 @@
 
 from tfrcp.space.sampling import (
     EvolutionarySampler,
+    GuidedSampler,
     RandomSampler,
     RejectionSampler,
     Sampler,
@@ -10,6 +11,7 @@ from tfrcp.space.sampling import (
 
 __all__ = [
     "EvolutionarySampler",
+    "GuidedSampler",
     "RandomSampler",
     "RejectionSampler",
     "Sampler",

@@ -1,4 +1,4 @@
-"""One call: search, inherit and repair, without any training."""
+"""One call: search, inherit and reconstruct, without any training."""
 
 from __future__ import annotations
 
@@ -7,8 +7,22 @@ from typing import Any
 
 import keras
 
-from tfrcp.search.repair import best_model
-from tfrcp.search.tuner import RandomChannelSearch
+from tfrcp.search.guided import GuidedChannelSearch
+from tfrcp.search.tuner import (
+    ChannelSearch,
+    EvolutionaryChannelSearch,
+    RandomChannelSearch,
+    SurrogateChannelSearch,
+)
+from tfrcp.search.winner import winner_of
+
+SEARCHES: dict[str, type[ChannelSearch]] = {
+    "guided": GuidedChannelSearch,
+    "random": RandomChannelSearch,
+    "evolutionary": EvolutionaryChannelSearch,
+    "surrogate": SurrogateChannelSearch,
+}
+"""The searches by name."""
 
 
 def prune(
@@ -18,11 +32,12 @@ def prune(
     *,
     validation_data: Any,
     flops: float | int | None = None,
+    search: str | type[ChannelSearch] = "guided",
     directory: str | None = None,
     verbose: bool = True,
     **options: Any,
 ) -> keras.Model:
-    """Prunes a trained model: searches, inherits and repairs the weights; trains nothing.
+    """Prunes a trained model: searches, inherits and reconstructs the weights; trains nothing.
 
     Args:
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
@@ -31,22 +46,30 @@ def prune(
         y: Labels, where `x` is an array.
         validation_data: Labelled holdout data, likewise; disjoint from the training data.
         flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
-            an int is absolute. Defaults to 0.5.
+            an int is absolute. Defaults to 0.5 where no other cost is given.
+        search: "guided", "random" (the paper's plain baseline), "evolutionary", "surrogate", or a
+            class such as `GuidedChannelSearch`.
         directory: Folder in which the search is kept, so that it can go on after an interruption.
             Defaults to a temporary one.
         verbose: Whether to show progress.
-        **options: Further arguments of `RandomChannelSearch`.
+        **options: Further arguments of that class.
 
     Returns:
-        The best candidate, repaired once more (`tfrcp.search.repair`), a plain `keras.Model`.
+        The best candidate, reconstructed once more (`tfrcp.search.winner`), a plain `keras.Model`.
         Fine-tune it next.
 
     Raises:
-        ValueError: As `RandomChannelSearch` and its `search`.
+        ValueError: As the search and its `search`.
     """
+    kind = SEARCHES.get(search) if isinstance(search, str) else search
+    if not (isinstance(kind, type) and issubclass(kind, ChannelSearch)):
+        raise ValueError(
+            f"`search` must be one of {list(SEARCHES)}, or a subclass of ChannelSearch. "
+            f"Received: {search!r}"
+        )
     with tempfile.TemporaryDirectory() as temporary:
-        tuner = RandomChannelSearch(
+        tuner = kind(
             model, flops, directory=directory or temporary, project_name="search", **options
         )
         tuner.search(x, y, validation_data=validation_data, verbose=verbose)
-        return best_model(tuner, verbose=verbose)[0]
+        return winner_of(tuner, verbose=verbose).model

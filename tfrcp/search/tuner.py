@@ -18,7 +18,6 @@ from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
 from tfrcp.search import inputs, settings, task
-from tfrcp.search.board import Board
 from tfrcp.search.distributed import DistributedTuner, role
 from tfrcp.search.oracles import (
     ChannelOracle,
@@ -27,7 +26,8 @@ from tfrcp.search.oracles import (
     SurrogateChannelOracle,
 )
 from tfrcp.search.progress import Progress
-from tfrcp.search.scores import kept
+from tfrcp.search.stored_scores import Scores, load_or_compute
+from tfrcp.search.tensorboard import TensorBoardLogger
 from tfrcp.search.timing import near_budget
 from tfrcp.space.budget import Budget
 from tfrcp.space.sampling import Sampler
@@ -55,7 +55,8 @@ class ChannelSearch(DistributedTuner):
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
         flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
             an int is absolute. Defaults to 0.5 where no other cost is given.
-        criterion: Name, config or instance; see `tfrcp.criteria.get`.
+        criterion: Name, config or instance, see `tfrcp.criteria.get`; or "auto": `taylor` where
+            labels and a loss allow it, else `l1`.
         objective: What candidates are scored by: "auto" (accuracy for a classifier, else the
             compiled loss; "agreement" where there are no labels), "val_loss" as `model.evaluate`
             gives it, "val_NAME" for a compiled metric, "agreement" with the unpruned model, which
@@ -88,7 +89,7 @@ class ChannelSearch(DistributedTuner):
             the batch norms' statistics, "batch_norm" does only the latter, "none" neither.
         calibration_images: Number of training images for that.
         batch_norm_images: How many of these re-estimate the batch norms of a candidate, which costs
-            more than the fit. The winner's last repair (`tfrcp.search.repair`) takes all.
+            more than the fit. The winner's last repair (`tfrcp.search.winner`) takes all.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
@@ -105,6 +106,8 @@ class ChannelSearch(DistributedTuner):
     """
 
     oracle_class: type[ChannelOracle] = RandomChannelOracle
+    #: How many of the best candidates are reconstructed layer by layer to choose the winner.
+    finalists = 1
 
     def __init__(
         self,
@@ -145,6 +148,7 @@ class ChannelSearch(DistributedTuner):
         self.graph, self.cost, self.space = what.graph, what.cost, what.space
         self.model = model
         self.criterion = criteria.get(criterion)
+        self._channel_scores: Scores | None = None
         self._given_objective = objective
         self.objective = objectives.get(model, objective)
         if update not in UPDATES:
@@ -162,7 +166,7 @@ class ChannelSearch(DistributedTuner):
         self._calibration_images, self._batch_norm_images = calibration_images, batch_norm_images
         self._options = {"batch_size": batch_size, "racing": racing and role() is None}
         self.evaluator: ProgramEvaluator | None = None
-        self._board = None if log_dir is None else Board(log_dir, self.objective.name)
+        self._board = None if log_dir is None else TensorBoardLogger(log_dir, self.objective.name)
         folder = Path(directory or ".") / (project_name or "untitled_project")
         folder.mkdir(parents=True, exist_ok=True)  # Python's error names the path.
         if what.budget.latency is not None and latency_model is not None and sampler is None:
@@ -225,6 +229,8 @@ class ChannelSearch(DistributedTuner):
         self._settings["validation_data"] = inputs.checksum(holdout[:3])
         if self.store.trials:
             settings.check(self._settings_file, self._settings)
+        self._channel_scores = None
+        self._begin(data, verbose)
         if self.role == "chief":
             self._run(verbose)  # Others score.
         self._prepare(data, calibration, holdout, verbose)
@@ -241,17 +247,11 @@ class ChannelSearch(DistributedTuner):
                 calibration,
                 verbose=verbose and sys.stdout.isatty(),
             )
-        key = {name: self._settings[name] for name in ("criterion", "model")}
-        scores = kept(
-            Path(self.project_dir) / "scores.npz",
-            key,
-            lambda: self.criterion(self.model, self.graph, data),
-        )
         self._holdout_images = holdout.size
         self.evaluator = ProgramEvaluator(
             self.model,
             self.graph,
-            scores,
+            self.channel_scores(data),
             holdout,
             self.objective,
             calibration,
@@ -271,6 +271,29 @@ class ChannelSearch(DistributedTuner):
             self._settings["objective"] = self.objective.name
         if self.objective.needs_labels:
             inputs.check_targets("validation_data", holdout, self.model, self.objective)
+
+    def _begin(self, data: Any, verbose: bool) -> None:
+        """What a search does before its first trial, once it has its data."""
+
+    def channel_scores(self, data: Any) -> Scores:
+        """Scores of the channels by the search's criterion, from the project folder if there.
+
+        Args:
+            data: Training data, as for `search`.
+
+        Returns:
+            Dict from group name to float array [size].
+        """
+        if self._channel_scores is None:
+            if isinstance(self.criterion, criteria.Automatic):
+                self.criterion = self.criterion.choose(self.model, self.graph, data)
+            identity, folder = inputs.identity(self.criterion), Path(self.project_dir)
+            self._channel_scores = load_or_compute(
+                folder / "scores.npz",
+                {"criterion": identity, "model": self._settings["model"]},
+                lambda: self.criterion(self.model, self.graph, data),
+            )
+        return self._channel_scores
 
     def _run(self, verbose: bool) -> None:
         """Runs the trials that are left, or lets others do so."""
@@ -296,6 +319,13 @@ class ChannelSearch(DistributedTuner):
             super().search()
         except keras_tuner.errors.FatalError as error:
             raise RuntimeError(str(error)) from error.__cause__
+        ended = len(self.store.end_order)
+        if verbose and self.store.finished and ended < self.store.max_trials:
+            print(
+                f"search: ends after {ended} of at most {self.store.max_trials} trials: the last "
+                f"{self.store.sampler.patience} moves gained nothing",
+                flush=True,
+            )
 
     def run_trial(self, trial: Any) -> dict[str, float]:
         """Scores one candidate."""

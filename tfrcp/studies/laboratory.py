@@ -26,7 +26,6 @@ from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.run import inputs
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
-from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.studies.allocations import Step, check
 from tfrcp.studies.functions import Named
@@ -140,7 +139,13 @@ class Laboratory:
         passes = data.images
         if isinstance(instance, criteria.KLDivergence):
             passes *= 1 + int(self._graph.full.sum())  # one for each channel
-        return {"scores": scores, "images": data.images, "passes": passes, "seconds": seconds}
+        return {
+            "criterion": criterion.label,
+            "scores": scores,
+            "images": data.images,
+            "passes": passes,
+            "seconds": seconds,
+        }
 
     def allocate(
         self, allocation: Named, scored: Result, flops: float, samples: int, seed: int
@@ -165,7 +170,7 @@ class Laboratory:
         """
         search = self._config["search"]
         space = inputs.space(self._graph, search)
-        budget = Budget(flops, inputs.budget(search).params, search["tolerance"])
+        budget = dataclasses.replace(inputs.budget(search), flops=flops, latency=None)
         scores = {name: np.array(score) for name, score in scored["scores"].items()}
         evaluator, known = self._evaluator, {}
         evaluator.scores = scores
@@ -182,7 +187,8 @@ class Laboratory:
             known.setdefault(vector.tobytes(), (vector, score(vector)))
             return known[vector.tobytes()][1]
 
-        step = Step(space, self._cost, budget, scores, counted, samples, seed)
+        criterion = scored.get("criterion", "")
+        step = Step(space, self._cost, budget, scores, counted, samples, seed, criterion)
         start = time.perf_counter()
         vector = np.asarray(allocation.call(step))
         seconds, passes = time.perf_counter() - start, images

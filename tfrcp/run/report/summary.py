@@ -106,6 +106,7 @@ def method(metrics: Metrics) -> list[str]:
         repair = f", only repaired with {images:,} training images without their labels"
     sampler = section(metrics, "config", "search").get("sampler")
     way = {
+        "guided": "begin with allocations by several criteria and move around the best of them",
         "evolutionary": "evolve from random ones",
         "surrogate": "are chosen by a regression of the scores so far, the first at random",
     }.get(sampler, "are drawn at random")

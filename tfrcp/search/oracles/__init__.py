@@ -3,6 +3,7 @@
 from tfrcp.search.oracles.base import ChannelOracle
 from tfrcp.search.oracles.variants import (
     EvolutionaryChannelOracle,
+    GuidedChannelOracle,
     RandomChannelOracle,
     SurrogateChannelOracle,
 )
@@ -10,6 +11,7 @@ from tfrcp.search.oracles.variants import (
 __all__ = [
     "ChannelOracle",
     "EvolutionaryChannelOracle",
+    "GuidedChannelOracle",
     "RandomChannelOracle",
     "SurrogateChannelOracle",
 ]

@@ -134,8 +134,10 @@ class ChannelOracle(keras_tuner.Oracle):
 
     @property
     def finished(self) -> bool:
-        """Whether all trials have ended."""
-        return len(self.end_order) >= self.max_trials
+        """Whether all trials have ended, or nothing better is expected from further ones."""
+        if len(self.end_order) >= self.max_trials:
+            return True
+        return self.sampler.converged and not self.ongoing_trials and not self._retry_queue
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The channel vector of a trial."""
@@ -160,10 +162,14 @@ class ChannelOracle(keras_tuner.Oracle):
             self.tuner_ids.discard(tuner_id)
             return self._empty_trial(_Status.STOPPED)
         mine, retries = tuner_id in self.ongoing_trials, list(self._retry_queue)
-        if not mine and not retries and self.ongoing_trials:
-            if len(self.trials) >= self.max_trials:  # One of the others may yet be killed.
-                self.tuner_ids.add(tuner_id)
+        if not mine and not retries:
+            converged = self.sampler.converged
+            if self.ongoing_trials and (converged or len(self.trials) >= self.max_trials):
+                self.tuner_ids.add(tuner_id)  # One of the others may yet be killed.
                 return self._empty_trial(_Status.IDLE)
+            if converged:
+                self.tuner_ids.discard(tuner_id)
+                return self._empty_trial(_Status.STOPPED)
         trial = super().create_trial(tuner_id)
         if trial.trial_id in retries:
             # keras-tuner would take the metrics of the run before for those of this one.

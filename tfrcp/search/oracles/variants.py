@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tfrcp.search.oracles.base import ChannelOracle
-from tfrcp.space.sampling import EvolutionarySampler, RandomSampler, SurrogateSampler
+from tfrcp.space.sampling import (
+    EvolutionarySampler,
+    GuidedSampler,
+    RandomSampler,
+    SurrogateSampler,
+)
 
 
 class RandomChannelOracle(ChannelOracle):
@@ -38,3 +45,23 @@ class SurrogateChannelOracle(ChannelOracle):
     """
 
     sampler_class = SurrogateSampler
+
+
+class GuidedChannelOracle(ChannelOracle):
+    """Proposes given channel vectors first, then moves around the best ones, until none gains.
+
+    It may so end before `max_trials`. What a trial depends on is told in
+    `EvolutionaryChannelOracle`. Arguments as for `ChannelOracle`; further ones are `starts`,
+    `patience` and `random_first`, as in `GuidedSampler`.
+    """
+
+    sampler_class = GuidedSampler
+
+    def start_from(self, vectors: np.ndarray) -> None:
+        """Gives the vectors to begin with, once they are known; trials that ended stay.
+
+        Args:
+            vectors: int array [N, prunable groups].
+        """
+        self.sampler = self.sampler.again(starts=vectors)
+        self.reload()

@@ -6,12 +6,14 @@ accepts, none of them twice, and `update(channels, scores)` tells how good they 
 
 from tfrcp.space.sampling.base import Sampler
 from tfrcp.space.sampling.evolutionary import EvolutionarySampler
+from tfrcp.space.sampling.guided import GuidedSampler
 from tfrcp.space.sampling.random import RandomSampler
 from tfrcp.space.sampling.rejection import RejectionSampler
 from tfrcp.space.sampling.surrogate import SurrogateSampler
 
 __all__ = [
     "EvolutionarySampler",
+    "GuidedSampler",
     "RandomSampler",
     "RejectionSampler",
     "Sampler",

@@ -98,14 +98,19 @@ class Sampler:
         except Exhausted:
             return self.suggest(len(self._ready))
 
-    def again(self, budget: Budget | None = None) -> Sampler:
-        """A new sampler with the same arguments, but perhaps another budget."""
+    def again(self, budget: Budget | None = None, **options: Any) -> Sampler:
+        """A new sampler with the same arguments, but perhaps another budget or other options."""
         (*args,), kwargs = self._arguments
         if budget is not None and len(args) > 2:
             args[2] = budget
         elif budget is not None:
-            kwargs = {**kwargs, "budget": budget}
-        return type(self)(*args, **kwargs)
+            options["budget"] = budget
+        return type(self)(*args, **{**kwargs, **options})
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing better is expected from further suggestions."""
+        return False
 
     def take(self, channels: np.ndarray) -> None:
         """Counts vectors as suggested, as an interrupted search did before.

@@ -36,7 +36,7 @@ def settle(sampler: Sampler, count: int) -> Settled:
     the tolerance is doubled until there is one: the nearest ones are tried.
 
     Args:
-        sampler: A new sampler. It is not asked for anything.
+        sampler: A new sampler. It is not asked for anything, unless it is a `RandomSampler`.
         count: How many vectors are wanted.
 
     Returns:
@@ -47,9 +47,11 @@ def settle(sampler: Sampler, count: int) -> Settled:
     """
     asked, sampler = sampler.budget, _widened(sampler)
     while True:
-        random = RandomSampler(
-            sampler.space, sampler.cost, sampler.budget, sampler.seed, latency=sampler.latency
-        )
+        random = sampler
+        if type(sampler) is not RandomSampler:
+            random = RandomSampler(
+                sampler.space, sampler.cost, sampler.budget, sampler.seed, latency=sampler.latency
+            )
         vectors = random.suggest_up_to(count)
         if len(vectors):
             break

@@ -14,7 +14,7 @@ from tfrcp.studies.allocations.base import (
     into_window,
     meet_budget,
 )
-from tfrcp.studies.allocations.searches import evolutionary, random
+from tfrcp.studies.allocations.searches import evolutionary, guided, random
 
 __all__ = [
     "ALLOCATIONS",
@@ -44,6 +44,7 @@ def _of_step(name: str) -> Allocation:
 ALLOCATIONS: dict[str, Allocation] = {
     **{name: _of_step(name) for name in allocation.ALLOCATIONS},
     "evolutionary": evolutionary,
+    "guided": guided,
     "random": random,
 }
 """The allocations by name."""

@@ -33,6 +33,7 @@ class Step:
             call is counted.
         samples: How many networks a search scores; of no meaning to methods that do not search.
         seed: Seed of whatever is random.
+        criterion: Name of the criterion that the scores are by.
     """
 
     space: SearchSpace
@@ -42,6 +43,7 @@ class Step:
     score: Callable[[np.ndarray], float]
     samples: int
     seed: int
+    criterion: str = ""
 
 
 Allocation = Callable[[Step], np.ndarray]

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfrcp.space.sampling import EvolutionarySampler, RandomSampler, Sampler
+from tfrcp.allocation.starts import starting_points
+from tfrcp.search import loop
+from tfrcp.space.sampling import EvolutionarySampler, GuidedSampler, RandomSampler
 from tfrcp.studies.allocations.base import Step
 
 
 def random(step: Step) -> np.ndarray:
     """The best of `step.samples` uniform draws from all that meets the budget."""
-    return _search(RandomSampler(step.space, step.cost, step.budget, step.seed), step)
+    sampler = RandomSampler(step.space, step.cost, step.budget, step.seed)
+    return loop.run(sampler, step.score, step.samples).best
 
 
 def evolutionary(step: Step) -> np.ndarray:
@@ -29,13 +32,19 @@ def evolutionary(step: Step) -> np.ndarray:
         population=population,
         tournament=max(population // 2, 1),
     )
-    return _search(sampler, step)
+    return loop.run(sampler, step.score, step.samples).best
 
 
-def _search(sampler: Sampler, step: Step) -> np.ndarray:
-    vectors, scores = [], []
-    for _ in range(step.samples):
-        vectors.append(sampler.suggest(1)[0])
-        scores.append(step.score(vectors[-1]))
-        sampler.update(vectors[-1][None], np.array(scores[-1:]))
-    return vectors[int(np.argmax(scores))]
+def guided(step: Step) -> np.ndarray:
+    """The best of the allocations by the step's scores and of moves around them.
+
+    As `tfrcp.GuidedChannelSearch`, but that the winner is reconstructed as every candidate is.
+    """
+    graph = step.space.graph
+    starts = starting_points(
+        graph, {step.criterion: step.scores}, step.space, step.cost, step.budget
+    )
+    sampler = GuidedSampler(
+        step.space, step.cost, step.budget, step.seed, starts=[*starts.values()]
+    )
+    return loop.run(sampler, step.score, step.samples).best

@@ -16,7 +16,7 @@ from tfrcp import files
 Scores = dict[str, np.ndarray]
 
 
-def kept(file: Path, key: Mapping[str, Any], compute: Callable[[], Scores]) -> Scores:
+def load_or_compute(file: Path, key: Mapping[str, Any], compute: Callable[[], Scores]) -> Scores:
     """The scores in a file, or newly computed ones, which are then kept there.
 
     So a search that goes on, and all workers of one, rank the channels alike.

@@ -18,7 +18,7 @@ def check_tensorboard(argument: str) -> None:
         )
 
 
-class Board:
+class TensorBoardLogger:
     """Writes what TensorBoard shows.
 
     Args:

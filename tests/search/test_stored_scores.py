@@ -6,7 +6,7 @@ import pytest
 import tfrcp
 from tests.search.small_search import HOLDOUT, TRAIN, network
 from tfrcp.criteria import L1
-from tfrcp.search.scores import kept
+from tfrcp.search.stored_scores import load_or_compute
 
 SCORES = {"a": np.array([0.1, 0.3]), "b/c": np.arange(3)}
 
@@ -18,7 +18,7 @@ def refuse():
 def test_kept_scores_are_exact(tmp_path):
     file = tmp_path / "scores.npz"
     for compute in (lambda: SCORES, refuse):
-        found = kept(file, {"criterion": "x"}, compute)
+        found = load_or_compute(file, {"criterion": "x"}, compute)
         assert list(found) == list(SCORES)
         for name, array in found.items():
             np.testing.assert_array_equal(array, SCORES[name])
@@ -26,12 +26,12 @@ def test_kept_scores_are_exact(tmp_path):
 
 def test_other_or_broken_ones_are_computed_again(tmp_path):
     file = tmp_path / "scores.npz"
-    kept(file, {"criterion": "x"}, lambda: SCORES)
+    load_or_compute(file, {"criterion": "x"}, lambda: SCORES)
     with pytest.raises(AssertionError, match="computed again"):
-        kept(file, {"criterion": "y"}, refuse)
+        load_or_compute(file, {"criterion": "y"}, refuse)
     file.write_bytes(file.read_bytes()[:100])
-    kept(file, {"criterion": "x"}, lambda: SCORES)
-    kept(file, {"criterion": "x"}, refuse)
+    load_or_compute(file, {"criterion": "x"}, lambda: SCORES)
+    load_or_compute(file, {"criterion": "x"}, refuse)
 
 
 class Counted(L1):

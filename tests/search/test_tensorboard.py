@@ -18,7 +18,7 @@ class Recorder:
 
 @pytest.fixture
 def searched(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfrcp.search.tuner.Board", Recorder)
+    monkeypatch.setattr("tfrcp.search.tuner.TensorBoardLogger", Recorder)
     tuner = tfrcp.RandomChannelSearch(
         network(), max_trials=3, tolerance=0.05, directory=tmp_path, log_dir="any", update="none"
     )
