@@ -15,7 +15,8 @@ from tfrcp.search.oracles import (
     RandomChannelOracle,
     SurrogateChannelOracle,
 )
-from tfrcp.search.prune import prune
+from tfrcp.search.prune import prune, tradeoff
+from tfrcp.search.sensitivity import sensitivity
 from tfrcp.search.tuner import (
     EvolutionaryChannelSearch,
     RandomChannelSearch,
@@ -61,6 +62,8 @@ __all__ = [
     "rounding",
     "search",
     "select",
+    "sensitivity",
     "slice_model",
     "trace",
+    "tradeoff",
 ]

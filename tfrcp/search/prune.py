@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from tfrcp.search.guided import GuidedChannelSearch
+from tfrcp.search.tradeoff import Tradeoff, prune_within, tradeoff_of
 from tfrcp.search.tuner import (
     ChannelSearch,
     EvolutionaryChannelSearch,
@@ -33,6 +35,7 @@ def prune(
     validation_data: Any,
     flops: float | int | None = None,
     search: str | type[ChannelSearch] = "guided",
+    max_drop: float | None = None,
     directory: str | None = None,
     verbose: bool = True,
     **options: Any,
@@ -49,6 +52,9 @@ def prune(
             an int is absolute. Defaults to 0.5 where no other cost is given.
         search: "guided", "random" (the paper's plain baseline), "evolutionary", "surrogate", or a
             class such as `GuidedChannelSearch`.
+        max_drop: Instead of a cost: the cheapest network is looked for whose score on the holdout
+            images, before any fine-tuning, falls by no more than this (0.01 of an accuracy is one
+            percentage point). Takes five searches.
         directory: Folder in which the search is kept, so that it can go on after an interruption.
             Defaults to a temporary one.
         verbose: Whether to show progress.
@@ -61,11 +67,19 @@ def prune(
     Raises:
         ValueError: As the search and its `search`.
     """
-    kind = SEARCHES.get(search) if isinstance(search, str) else search
-    if not (isinstance(kind, type) and issubclass(kind, ChannelSearch)):
-        raise ValueError(
-            f"`search` must be one of {list(SEARCHES)}, or a subclass of ChannelSearch. "
-            f"Received: {search!r}"
+    kind = search_class(search)
+    if max_drop is not None:
+        options["flops"] = flops
+        return prune_within(
+            kind,
+            model,
+            x,
+            y,
+            validation_data=validation_data,
+            max_drop=max_drop,
+            directory=directory,
+            verbose=verbose,
+            options=options,
         )
     with tempfile.TemporaryDirectory() as temporary:
         tuner = kind(
@@ -73,3 +87,59 @@ def prune(
         )
         tuner.search(x, y, validation_data=validation_data, verbose=verbose)
         return winner_of(tuner, verbose=verbose).model
+
+
+def tradeoff(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any,
+    flops: Sequence[float] = (0.75, 0.5, 0.25),
+    search: str | type[ChannelSearch] = "guided",
+    directory: str | None = None,
+    verbose: bool = True,
+    **options: Any,
+) -> Tradeoff:
+    """Prunes to several costs, to see what each is worth; arguments as for `prune`.
+
+    Args:
+        model: See `prune`.
+        x: See `prune`.
+        y: See `prune`.
+        validation_data: See `prune`.
+        flops: Shares of the multiply-adds, floats in (0, 1).
+        search: See `prune`.
+        directory: See `prune`.
+        verbose: See `prune`.
+        **options: See `prune`.
+
+    Returns:
+        `Tradeoff`: the unpruned network and one for each cost. It prints as a table, has `plot`,
+        and holds the pruned models.
+
+    Raises:
+        ValueError: As `prune`.
+    """
+    return tradeoff_of(
+        search_class(search),
+        model,
+        x,
+        y,
+        validation_data=validation_data,
+        flops=flops,
+        directory=directory,
+        verbose=verbose,
+        options=options,
+    )
+
+
+def search_class(search: str | type[ChannelSearch]) -> type[ChannelSearch]:
+    """The class of a search that is given by its name or as it is."""
+    kind = SEARCHES.get(search) if isinstance(search, str) else search
+    if not (isinstance(kind, type) and issubclass(kind, ChannelSearch)):
+        raise ValueError(
+            f"`search` must be one of {list(SEARCHES)}, or a subclass of ChannelSearch. "
+            f"Received: {search!r}"
+        )
+    return kind

@@ -217,6 +217,20 @@ class ChannelSearch(DistributedTuner):
             ValueError: If the data are empty, not finite, do not fit the model, or overlap.
             RuntimeError: If a candidate cannot be scored.
         """
+        data, calibration, holdout = self._read(x, y, validation_data)
+        self._begin(data, verbose)
+        if self.role == "chief":
+            self._run(verbose)  # Others score.
+        self._prepare(data, calibration, holdout, verbose)
+        if self.role != "chief":
+            self._run(verbose)
+
+    def prepare(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
+        """Makes `evaluator`, which scores channel vectors, and runs no trial; see `search`."""
+        self._prepare(*self._read(x, y, validation_data), verbose)
+
+    def _read(self, x: Any, y: Any, validation_data: Any) -> tuple[Any, Any, Examples]:
+        """Training data as given, calibration images, and holdout data, checked."""
         data = x if y is None else (x, y)
         holdout = inputs.read("validation_data", validation_data, self.model)
         self._settle_objective(holdout)
@@ -230,12 +244,7 @@ class ChannelSearch(DistributedTuner):
         if self.store.trials:
             settings.check(self._settings_file, self._settings)
         self._channel_scores = None
-        self._begin(data, verbose)
-        if self.role == "chief":
-            self._run(verbose)  # Others score.
-        self._prepare(data, calibration, holdout, verbose)
-        if self.role != "chief":
-            self._run(verbose)
+        return data, calibration, holdout
 
     def _prepare(self, data: Any, calibration: Any, holdout: Any, verbose: bool) -> None:
         """Makes what scores candidates."""
