@@ -103,6 +103,7 @@ def recipe(**changes) -> ConfigDict:
         "accumulate": 1,
         "patience": 0,
         "keep_best": False,
+        "batch_norm_images": 1000,  # re-estimate batch norms' statistics; see tfrcp.training.Recipe
         "precision": "float32",
         "jit_compile": False,
     }

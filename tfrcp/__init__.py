@@ -23,6 +23,7 @@ from tfrcp.search.tuner import (
     SurrogateChannelSearch,
 )
 from tfrcp.space import Budget, CostModel, Costs, SearchSpace
+from tfrcp.training.recalibration import RecalibrateBatchNorm
 from tfrcp.training.supernet import Supernet
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ __all__ = [
     "LatencyModel",
     "RandomChannelOracle",
     "RandomChannelSearch",
+    "RecalibrateBatchNorm",
     "SearchSpace",
     "Supernet",
     "SurrogateChannelOracle",

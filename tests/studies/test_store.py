@@ -16,7 +16,7 @@ from tfrcp.studies.store import Store
 WORKER = """
 import pathlib, sys, time, types
 benchmark = pathlib.Path(sys.argv[1]).parent
-for name, path in (("tfrcp", benchmark.parent), ("tfrcp.benchmark", benchmark)):
+for name, path in (("tfrcp", benchmark.parent), ("tfrcp.studies", benchmark)):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [str(path)]
 from tfrcp.studies import store

@@ -31,7 +31,7 @@ class Examples(NamedTuple):
         return len(keras.tree.flatten(self.x)[0])
 
 
-def read_examples(data, *, count: int | None = None) -> Examples:
+def read_examples(data, *, count: int | None = None, targets: bool = True) -> Examples:
     """Reads data of any structure, no further than needed.
 
     Args:
@@ -39,6 +39,7 @@ def read_examples(data, *, count: int | None = None) -> Examples:
             (x, y, sample_weight); a tuple of arrays of these; or x alone. x, y and sample weights
             may be structures: dicts, tuples, or lists inside of the tuple.
         count: The most examples to take, the first ones; all by default.
+        targets: Whether y and sample weights are read as well.
 
     Returns:
         `Examples`.
@@ -53,7 +54,7 @@ def read_examples(data, *, count: int | None = None) -> Examples:
         check_int("count", count, 1)
     parts, sizes = [], []
     for part in _batches(data, count):
-        part = tuple(tree for tree in part if tree is not None)
+        part = tuple(tree for tree in part if tree is not None)[: None if targets else 1]
         size = _size(part)
         take = size if count is None else min(size, count - sum(sizes))
         if parts and len(part) != len(parts[0]):
@@ -86,7 +87,7 @@ def as_arrays(data, *, count: int | None = None, labels: bool = False):
     Raises:
         ValueError: As `read_examples`, or `data` lacks labels that are needed.
     """
-    found = read_examples(data, count=count)
+    found = read_examples(data, count=count, targets=labels)
     if labels and found.y is None:
         raise ValueError(
             "`data` must come with labels here: pass (x, y), or a data set of (x, y) "

@@ -45,6 +45,15 @@ class TreeSplit(Split):
         stored = batches_of_rows(leaves, batch_size, shuffle=shuffle, seed=seed, epoch=epoch)
 
         def finish(*tensors):
-            return keras.tree.pack_sequence_as(self.data, list(tensors[:-1]))
+            return _no_lists(keras.tree.pack_sequence_as(self.data, list(tensors[:-1])))
 
         return Batches(stored, finish)
+
+
+def _no_lists(tree: Any) -> Any:
+    """A structure with tuples for lists, which `tf.data` would make one tensor of."""
+    if isinstance(tree, dict):
+        return {name: _no_lists(part) for name, part in tree.items()}
+    if isinstance(tree, list | tuple):
+        return tuple(_no_lists(part) for part in tree)
+    return tree

@@ -100,12 +100,13 @@ def deploy(
     after: keras.Model,
     folder: str | os.PathLike[str],
     names: str | Sequence[str],
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: Any,
+    labels: Any,
     *,
-    calibration: np.ndarray,
+    calibration: Any,
     batch_size: int = 64,
     accuracy_tolerance: float = 0.01,
+    score_tolerance: float = 0.1,
     **options: Any,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Writes the files of a pruned network and compares each with the unpruned network's.
@@ -116,16 +117,18 @@ def deploy(
         folder: Where its files go; exists. Earlier exports are replaced.
         names: Keys of `KINDS`.
         images: Images `[n, ...]` as the files take them, to compare and to time on.
-        labels: Their class numbers `[n]`.
+        labels: Their labels, by which the files are scored.
         calibration: Images that quantization to integers reads the ranges of activations from.
         batch_size: Images per timed run.
         accuracy_tolerance: Largest loss of accuracy by the conversion, a share of the images.
-        **options: Further arguments of `tfrcp.export`.
+        score_tolerance: Largest change for the worse of any other score, a fraction of it.
+        **options: Further arguments of `tfrcp.export`, such as `objective`.
 
     Yields:
         For each file its name among `KINDS` and a dict: `path`; `max_difference` to the network;
-        `model_accuracy`, the network's on these images; `before` and `after`, each with `bytes`,
-        `latency_ms` per image and `accuracy`; `latency_ratio` with `ratio`, `low`, `high` (95 %
+        `model_NAME`, the network's score on these images; `before` and `after`, each with `bytes`,
+        `latency_ms` per image and the score under NAME, such as `accuracy` or `loss`;
+        `latency_ratio` with `ratio`, `low`, `high` (95 %
         interval), `batch_size`, `device` and `runtime`.
     """
     for name, kind in kinds(names).items():
@@ -145,11 +148,20 @@ def deploy(
             )
 
         done = write(
-            after, Path(folder, kind.file), accuracy_tolerance=accuracy_tolerance, overwrite=True
+            after,
+            Path(folder, kind.file),
+            accuracy_tolerance=accuracy_tolerance,
+            score_tolerance=score_tolerance,
+            overwrite=True,
         )
+        name_of_score = (done.objective or "val_accuracy").removeprefix("val_")
         with tempfile.TemporaryDirectory() as elsewhere:
             twin = write(
-                before, Path(elsewhere, kind.file), tolerance=np.inf, accuracy_tolerance=1.0
+                before,
+                Path(elsewhere, kind.file),
+                tolerance=np.inf,
+                accuracy_tolerance=1.0,
+                score_tolerance=np.inf,
             )
             times = latency.measure(
                 {"before": twin.path, "after": done.path}, images, batch_size=batch_size
@@ -160,12 +172,12 @@ def deploy(
             {
                 "path": str(done.path),
                 "max_difference": done.max_difference,
-                "model_accuracy": done.model_accuracy,
+                f"model_{name_of_score}": done.model_score,
                 **{
                     when: {
                         "bytes": file.bytes,
                         "latency_ms": times[when].median,
-                        "accuracy": file.accuracy,
+                        name_of_score: file.score,
                     }
                     for when, file in (("before", twin), ("after", done))
                 },

@@ -1,17 +1,74 @@
-"""What an export is checked on: real images, and the outputs of the file and of the model."""
+"""What an export is checked on: real images, the outputs of file and model, and their scores."""
 
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfrcp.data import check_labels
 from tfrcp.deployment.runtimes import Runner
+from tfrcp.scoring import objectives
+from tfrcp.scoring.objectives import Objective
 
 _BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What outputs are scored against.
+
+    Attributes:
+        y: Labels of the sample, in the structure that the objective takes.
+        sample_weight: Their weights, or `None`.
+        objective: What is scored.
+        share_tolerance: Largest allowed loss of a share of the images, such as an accuracy; that of
+            a single image is always allowed.
+        score_tolerance: Largest allowed change for the worse of any other figure, as a fraction of
+            the model's.
+    """
+
+    y: Any
+    sample_weight: Any
+    objective: Objective
+    share_tolerance: float
+    score_tolerance: float
+
+    def check(self, ours: float, theirs: float, images: int) -> None:
+        """Refuses a file that is worse than the model by more than is allowed.
+
+        Args:
+            ours: Score of the model.
+            theirs: Score of the file.
+            images: Number of images.
+
+        Raises:
+            ValueError: If so.
+        """
+        objective = self.objective
+        worse = ours - theirs if objective.higher_is_better else theirs - ours
+        if is_share(objective):
+            if not worse <= max(1.0 / images, self.share_tolerance) + 1e-9:
+                raise ValueError(
+                    f"The export has {100 * theirs:.1f} % {objective.label} on {images:,} images, "
+                    f"the model {100 * ours:.1f} %, and {100 * self.share_tolerance:g} points less "
+                    "are allowed (`accuracy_tolerance`). It was discarded."
+                )
+        elif not worse <= self.score_tolerance * abs(ours) + 1e-6:
+            raise ValueError(
+                f"The export reaches {theirs:.4g} {objective.label} on {images:,} images, the "
+                f"model {ours:.4g}, and {100 * self.score_tolerance:g} % worse is allowed "
+                "(`score_tolerance`). It was discarded."
+            )
+
+
+def is_share(objective: Objective) -> bool:
+    """Whether an objective is a share of the images."""
+    return objective.name.endswith("accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +77,13 @@ class Agreement:
 
     Attributes:
         difference: Largest absolute difference, in the units of the outputs.
-        model_accuracy: Share of the labels that the model gets right; `None` without labels.
-        accuracy: The same of the file.
+        model_score: What the model reaches on the sample; `None` without labels.
+        score: The same of the file.
     """
 
     difference: float
-    model_accuracy: float | None = None
-    accuracy: float | None = None
+    model_score: float | None = None
+    score: float | None = None
 
 
 def model_inputs(model: Any) -> Any:
@@ -78,25 +135,45 @@ def images_for(model: keras.Model, images: Any, name: str) -> Any:
     return images
 
 
-def labels_for(model: keras.Model, labels: Any, sample: Any) -> np.ndarray | None:
-    """Labels as class numbers, int array `[n]`.
+def truth_for(
+    model: keras.Model,
+    labels: Any,
+    sample_weight: Any,
+    objective: Any,
+    sample: Any,
+    share_tolerance: float,
+    score_tolerance: float,
+) -> Truth | None:
+    """What outputs on the sample are scored against; `None` without labels.
 
     Raises:
-        ValueError: If they do not fit the images or the model.
+        ValueError: If the labels do not fit the sample, or the objective not the model.
     """
     if labels is None:
         return None
-    labels = np.asarray(labels)
-    images = len(keras.tree.flatten(sample)[0])
-    shapes = [tuple(output.shape) for output in model.outputs]
-    if labels.shape == (images, shapes[0][-1]) and labels.ndim == 2:
-        labels = labels.argmax(axis=1)
-    if len(shapes) != 1 or len(shapes[0]) != 2 or labels.shape != (images,):
+    found = objectives.get(model, objective)
+    if found.needs_reference:
         raise ValueError(
-            f"`labels` must be class numbers [{images}] or one-hot rows, for a model with one "
-            f"output [images, classes]. Received: shape {labels.shape}, outputs {shapes}"
+            "`labels` cannot be used: the model is no classifier and not compiled with a loss. "
+            "Compile it, or give an `objective` such as a keras.metrics.Metric."
         )
-    return labels
+    images = len(keras.tree.flatten(sample)[0])
+    y, weight = (
+        None if tree is None else keras.tree.map_structure(np.asarray, tree)
+        for tree in (labels, sample_weight)
+    )
+    shapes = [array.shape for array in keras.tree.flatten([y, weight]) if array is not None]
+    try:
+        if any(shape[:1] != (images,) for shape in shapes):
+            raise ValueError(f"there are {images} images")
+        if found.classes:
+            check_labels(*keras.tree.flatten(y), found.classes)
+    except ValueError as error:
+        raise ValueError(
+            f"`labels` must fit the sample and the objective '{found.name}': {error}. Received: "
+            f"shapes {shapes}, outputs {[tuple(x.shape) for x in model.outputs]}"
+        ) from None
+    return Truth(y, weight, found, share_tolerance, score_tolerance)
 
 
 def by_name(model: keras.Model, images: Any) -> dict[str, np.ndarray]:
@@ -110,9 +187,8 @@ def compare(
     prepare: Callable[[Any], Any],
     runner: Runner,
     sample: Any,
-    labels: np.ndarray | None,
+    truth: Truth | None,
     tolerance: float,
-    accuracy_tolerance: float,
 ) -> Agreement:
     """Compares the outputs on the sample, and on one image more (another batch size).
 
@@ -121,32 +197,46 @@ def compare(
         prepare: What the file does with its inputs before the model's own work.
         runner: The file.
         sample: Images as the file takes them.
-        labels: Class numbers, or `None`.
+        truth: What the outputs are scored against, or `None`.
         tolerance: Largest allowed difference, as a fraction of 1 + the largest absolute output.
-        accuracy_tolerance: Largest allowed loss of accuracy; a single image is always allowed.
 
     Raises:
         ValueError: If they differ by more, or outputs are not finite.
     """
-    largest, right = 0.0, np.zeros(2)
+    largest, seen, scores = 0.0, 0, []
+    outputs: list[list[np.ndarray]] = [[], []]
     for number, batch in enumerate(_batches(sample)):
         expected = _arrays(model(prepare(batch), training=False))
         received = _arrays(runner.run(by_name(model, batch)))
         largest = max(largest, _difference(expected, received, tolerance))
-        if labels is not None and number > 0:
-            true = labels[_BATCH * (number - 1) :][: len(expected[0])]
-            right += [(out[0].argmax(axis=1) == true).sum() for out in (expected, received)]
-    if labels is None:
+        if truth is not None and number > 0:
+            for kept, new in zip(outputs, (expected, received), strict=True):
+                kept.append(new)
+            seen += len(expected[0])
+    if truth is None:
         return Agreement(largest)
-    lost, allowed = right[0] - right[1], max(1.0, accuracy_tolerance * len(labels))
-    ours, theirs = (float(n / len(labels)) for n in right)
-    if lost > allowed:
-        raise ValueError(
-            f"The export is right on {100 * theirs:.1f} % of {len(labels):,} images, the model on "
-            f"{100 * ours:.1f} %, and {100 * accuracy_tolerance:g} points less are allowed "
-            "(`accuracy_tolerance`). It was discarded."
+    for kept in outputs:
+        scores.append(_score(model, truth, kept, sample))
+    truth.check(*scores, seen)
+    return Agreement(largest, *scores)
+
+
+def _score(model: keras.Model, truth: Truth, outputs: list[list[np.ndarray]], sample: Any) -> float:
+    """What outputs reach, taken in batches as Keras's `evaluate` does."""
+    meter, types = truth.objective.meter(model), [x.dtype for x in model.outputs]
+    whole = [
+        np.concatenate(parts).astype(dtype)
+        for parts, dtype in zip(zip(*outputs, strict=True), types, strict=True)
+    ]
+    for start in range(0, len(whole[0]), 32):
+        cut = operator.itemgetter(slice(start, start + 32))
+        parts = [keras.tree.pack_sequence_as(model.output, [cut(array) for array in whole])]
+        y, weight, x = (
+            None if tree is None else keras.tree.map_structure(cut, tree)
+            for tree in (truth.y, truth.sample_weight, sample)
         )
-    return Agreement(largest, ours, theirs)
+        meter.update(y, parts[0], weight, x)
+    return meter.result()
 
 
 def _batches(sample: Any) -> Iterator[Any]:

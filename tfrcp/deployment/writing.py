@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from tfrcp.deployment import runtimes
-from tfrcp.deployment.checking import by_name, compare, images_for, labels_for, model_inputs
+from tfrcp.deployment.checking import by_name, compare, images_for, model_inputs, truth_for
 from tfrcp.deployment.formats import FORMATS, QUANTIZATIONS, Format, one_line
 
 # What rounding changes in the outputs, as a fraction of 1 + the largest absolute output.
@@ -29,15 +29,27 @@ class Exported:
         path: where it stands.
         bytes: size on disk in bytes, the sum over all files.
         max_difference: largest absolute difference to the model, in the units of its outputs.
-        model_accuracy: share of the labels that the model gets right; `None` without labels.
-        accuracy: the same of what was written.
+        objective: name of what was scored with the labels, such as "val_accuracy"; or `None`.
+        model_score: what the model reaches on the sample; `None` without labels.
+        score: the same of what was written.
     """
 
     path: pathlib.Path
     bytes: int
     max_difference: float
-    model_accuracy: float | None = None
-    accuracy: float | None = None
+    objective: str | None = None
+    model_score: float | None = None
+    score: float | None = None
+
+    @property
+    def model_accuracy(self) -> float | None:
+        """The model's score where it is an accuracy, else `None`."""
+        return self.model_score if self.objective == "val_accuracy" else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """The file's score where it is an accuracy, else `None`."""
+        return self.score if self.objective == "val_accuracy" else None
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -54,8 +66,11 @@ def export(
     std: Sequence[float] | None = None,
     sample: Any = None,
     labels: Any = None,
+    sample_weight: Any = None,
+    objective: Any = "auto",
     tolerance: float | None = None,
     accuracy_tolerance: float = 0.01,
+    score_tolerance: float = 0.1,
     overwrite: bool = False,
 ) -> Exported:
     """Writes `model` to `path` and checks that what was written gives the model's outputs.
@@ -87,17 +102,23 @@ def export(
         sample: inputs to compare on, `[n, ...]` with n >= 1, in the structure of the model's, as
             the file takes them. Without it, two seeded random images (uniform in [0, 1), or
             integers 0 and 1).
-        labels: class numbers `[n]` of the sample, or one-hot rows. With them the accuracy of both
-            is compared as well.
+        labels: labels of the sample, in the structure that the model is trained on: class numbers
+            `[n]`, masks, targets, one for each output. With them the scores of both are compared as
+            well.
+        sample_weight: sample weights that go with them.
+        objective: what is scored: "auto" (the accuracy of a classifier, else the loss that the
+            model is compiled with), or as in `tfrcp.prune`.
         tolerance: largest allowed absolute difference, as a fraction of 1 + the largest absolute
             output. Defaults to 1e-4, with float16 weights to 1e-2; with 8 bits to 0.2, or to no
-            limit where labels are given: then the accuracy tells more.
+            limit where labels are given: then the score tells more.
         accuracy_tolerance: largest allowed loss of accuracy, a share of the images; a loss of a
             single image is always allowed.
+        score_tolerance: largest allowed change for the worse of any other score, as a fraction of
+            the model's.
         overwrite: whether to replace an earlier export at `path`.
 
     Returns:
-        `Exported`: the path, the size in bytes, the largest difference found, the accuracies.
+        `Exported`: the path, the size in bytes, the largest difference found, the scores.
 
     Raises:
         ValueError: for an unknown format, a model or sample that cannot be used, an operation that
@@ -118,13 +139,19 @@ def export(
     if tolerance is None:
         by_labels = labels is not None and quantization in ("dynamic", "int8")
         tolerance = math.inf if by_labels else TOLERANCES[quantization]
-    for name, value in (("tolerance", tolerance), ("accuracy_tolerance", accuracy_tolerance)):
+    for name, value in (
+        ("tolerance", tolerance),
+        ("accuracy_tolerance", accuracy_tolerance),
+        ("score_tolerance", score_tolerance),
+    ):
         if not value >= 0:
             raise ValueError(f"`{name}` must be at least 0. Received: {name}={value!r}")
     path = pathlib.Path(os.path.abspath(path))
     _check_target(path, kind, overwrite)
     sample = images_for(model, sample, "sample")
-    labels = labels_for(model, labels, sample)
+    truth = truth_for(
+        model, labels, sample_weight, objective, sample, accuracy_tolerance, score_tolerance
+    )
     if (quantization == "int8") != (calibration is not None):
         raise ValueError(
             "`calibration` must hold images for quantization='int8', and for nothing else. "
@@ -151,13 +178,13 @@ def export(
             (lambda x: x) if mean is None else lambda x: (x - mean) / std,
             runtimes.load(written),
             sample,
-            labels,
+            truth,
             tolerance,
-            accuracy_tolerance,
         )
         size = runtimes.size(written)
         _move(written, path, aside=pathlib.Path(folder, "old"))
-    return Exported(path, size, found.difference, found.model_accuracy, found.accuracy)
+    scored = None if truth is None else truth.objective.name
+    return Exported(path, size, found.difference, scored, found.model_score, found.score)
 
 
 def _check_target(path: pathlib.Path, format: Format, overwrite: bool) -> None:

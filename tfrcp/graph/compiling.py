@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 
-def compile_like(model: keras.Model, source: keras.Model) -> None:
+def compile_like(model: keras.Model, source: keras.Model, *, optimizer: Any = None) -> None:
     """Compiles a model with the loss, the metrics and the settings of another.
 
     Losses and functions are the very objects, so that those that Keras cannot write down are kept
@@ -17,6 +17,7 @@ def compile_like(model: keras.Model, source: keras.Model) -> None:
     Args:
         model: The copy; its outputs have the structure and the names of the source's.
         source: What it is a copy of; if it is not compiled, nothing is done.
+        optimizer: Another optimizer instead of a new one like the source's.
     """
     stored = getattr(source, "_compile_config", None)
     if not source.compiled or stored is None:
@@ -25,7 +26,7 @@ def compile_like(model: keras.Model, source: keras.Model) -> None:
     for name in ("metrics", "weighted_metrics"):
         if options.get(name) is not None:
             options[name] = keras.tree.map_structure(_new_metric, options[name])
-    options["optimizer"] = _new_optimizer(source)
+    options["optimizer"] = _new_optimizer(source) if optimizer is None else optimizer
     model.compile(**options)
 
 

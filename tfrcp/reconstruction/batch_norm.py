@@ -1,4 +1,4 @@
-"""Re-estimates the moving statistics of batch norms after pruning."""
+"""Re-estimates the moving statistics of batch norms, after pruning and after short trainings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,62 @@ import numpy as np
 from tfrcp.data import as_arrays
 from tfrcp.graph.program import Program
 from tfrcp.graph.trace import trace
-from tfrcp.graph.weights import read_weights, slice_weights, variables_of
+from tfrcp.graph.weights import layer_at, read_weights, slice_weights, variables_of
+
+
+class BatchNormStatistics:
+    """The statistics of a model's batch norms, estimated as often as its weights change.
+
+    All images go through the network as one batch, each batch norm normalizing by their pooled mean
+    and (biased) variance, so that the result depends neither on the batch size nor on the order of
+    the images. The memory of a few of the network's largest activations for all images is needed.
+
+    Args:
+        model: A built Functional or Sequential `keras.Model`.
+        frozen: Whether batch norms that are not trainable are estimated as well. Keras leaves their
+            statistics alone in training.
+
+    Attributes:
+        momentum: The largest momentum among the batch norms that are estimated; 0 if there is none.
+
+    Raises:
+        ValueError: If the model cannot be traced.
+    """
+
+    def __init__(self, model: keras.Model, *, frozen: bool = True) -> None:
+        self._model, self._graph = model, trace(model)
+        self._program = Program(self._graph)
+        self._run: Any = None
+        self._variables = {
+            path: entry
+            for path, entry in variables_of(self._graph, model).items()
+            if "moving_mean" in entry and (frozen or layer_at(model, path).trainable)
+        }
+        layers = (layer_at(model, path) for path in self._variables)
+        self.momentum = max((float(layer.momentum) for layer in layers), default=0.0)
+
+    def estimate(self, x: Any) -> None:
+        """Sets the moving mean and variance of every batch norm to those of images.
+
+        Args:
+            x: Images, structure of arrays [N, ...] like the model's inputs.
+        """
+        if not self._variables:
+            return
+        arrays = slice_weights(self._graph, read_weights(self._graph, self._model), {})
+        if self._run is None:
+            self._run = self._program.compile(self._program.run_on_batch_statistics, arrays)
+        _, statistics = self._run(arrays, self._program.pack(x))
+        for path, (mean, variance) in statistics.items():
+            if path in self._variables:
+                self._variables[path]["moving_mean"].assign(np.asarray(mean))
+                self._variables[path]["moving_variance"].assign(np.asarray(variance))
 
 
 def recalibrate_batch_norm(model: keras.Model, data: Any, *, count: int | None = None) -> None:
     """Sets the moving mean and variance of every batch norm to those of the calibration images.
 
-    All images go through the network as one batch, each batch norm normalizing by their pooled mean
-    and (biased) variance, so that the result depends neither on the batch size nor on the order of
-    the images. The memory of a few of the network's largest activations for all images is needed.
+    See `BatchNormStatistics`.
 
     Args:
         model: A built Functional or Sequential `keras.Model`; changed in place.
@@ -31,12 +78,4 @@ def recalibrate_batch_norm(model: keras.Model, data: Any, *, count: int | None =
             cannot be traced.
     """
     x, _ = as_arrays(data, count=count)
-    graph = trace(model)
-    program = Program(graph)
-    arrays = slice_weights(graph, read_weights(graph, model), {})
-    run = program.compile(program.run_on_batch_statistics, arrays)
-    _, statistics = run(arrays, program.pack(x))
-    variables = variables_of(graph, model)
-    for path, (mean, variance) in statistics.items():
-        variables[path]["moving_mean"].assign(np.asarray(mean))
-        variables[path]["moving_variance"].assign(np.asarray(variance))
+    BatchNormStatistics(model).estimate(x)

@@ -84,6 +84,14 @@ class CompiledMeter(Meter):
         except (TypeError, AttributeError, NotImplementedError):  # no code for compiled functions
             return _step(self._model, self._name, *parts)
 
+    def results(self) -> dict[str, float]:
+        """All figures that `evaluate` gives, "loss" first; of a meter that is named "all"."""
+        found = {"loss": self._loss / self._count}
+        for name, value in self._model.get_metrics_result().items():
+            value = np.asarray(keras.ops.convert_to_numpy(value), dtype=float)
+            found.setdefault(name, float(value.mean()))
+        return found
+
     def result(self) -> float:
         """The figure over all batches so far."""
         if self._name == "loss":

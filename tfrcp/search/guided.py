@@ -72,7 +72,8 @@ class GuidedChannelSearch(ChannelSearch):
             images = None
             if self.reconstruction == "least_squares":
                 data = x if y is None else (x, y)
-                images = inputs.read("x", data, self.model, count=self.winner_images).x
+                count = self.winner_images
+                images = inputs.read("x", data, self.model, count=count, targets=False).x
             self.winner = choose_winner(self, images, verbose=verbose)
 
     def _begin(self, data: Any, verbose: bool) -> None:

@@ -15,7 +15,9 @@ from tfrcp.graph.weights import read_weights
 from tfrcp.scoring import objectives
 
 
-def read(name: str, data: Any, model: keras.Model, *, count: int | None = None) -> Examples:
+def read(
+    name: str, data: Any, model: keras.Model, *, count: int | None = None, targets: bool = True
+) -> Examples:
     """Data of an argument that fit the model's inputs.
 
     Args:
@@ -24,6 +26,7 @@ def read(name: str, data: Any, model: keras.Model, *, count: int | None = None) 
             alone, or a `PyDataset`; x, y and sample weights may be structures.
         model: The `keras.Model`.
         count: How many images at most; `None` for all.
+        targets: Whether labels and sample weights are read as well.
 
     Returns:
         `Examples`.
@@ -34,7 +37,7 @@ def read(name: str, data: Any, model: keras.Model, *, count: int | None = None) 
     if isinstance(data, list) and len(data) == len(model.inputs):
         data = (data,)  # the inputs of the model, without labels
     try:
-        found = read_examples(data, count=count)
+        found = read_examples(data, count=count, targets=targets)
     except ValueError as error:
         raise ValueError(f"`{name}` cannot be used. {str(error).replace('`data`', 'It')}") from None
     arrays = keras.tree.flatten(found.x)

@@ -247,8 +247,8 @@ class ChannelSearch(DistributedTuner):
         self._settle_objective(holdout)
         calibration = None
         if self.reconstruction != "none":
-            found = inputs.read("x", data, self.model, count=self._calibration_images)
-            calibration = found.x
+            count = self._calibration_images
+            calibration = inputs.read("x", data, self.model, count=count, targets=False).x
             check_disjoint(calibration, holdout.x, ("The training data", "`validation_data`"))
             self._settings["calibration_data"] = inputs.checksum(calibration)
         self._settings["validation_data"] = inputs.checksum(holdout[:3])

@@ -2,8 +2,8 @@
 
 Keras leaves traps here: a model built outside the strategy's scope fails, batch norm keeps other
 statistics on each device unless it is synchronised, what is saved is the first device's copy, and a
-device left without an example stops the program. `stand_in` and `spread` avoid them, so that a
-caller hands over any model and any batches and never sees a scope.
+device left without an example stops the program. `training_copy` and `distribute` avoid them, so
+that a caller hands over any model and any batches and never sees a scope.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _tpu() -> tf.distribute.Strategy:
         ) from None
 
 
-def stand_in(model: keras.Model, precision: str = "float32") -> keras.Model:
+def training_copy(model: keras.Model, precision: str = "float32") -> keras.Model:
     """Returns the model to train in place of `model`, under the current strategy.
 
     On one device it shares all layers with `model`: training it trains `model`, whose compilation
@@ -135,21 +135,23 @@ def stand_in(model: keras.Model, precision: str = "float32") -> keras.Model:
     scope, whose batch norm is synchronised; `copy_variables` brings the result back.
 
     Args:
-        model: Functional or Sequential, built, with one input and one output.
+        model: Functional or Sequential, built.
         precision: Name of the Keras dtype policy to compute in; "float32" leaves the layers'.
 
     Raises:
         ValueError: `model` is something else.
     """
     ends = [getattr(model, name, None) or () for name in ("inputs", "outputs")]
-    if not isinstance(model, keras.Model) or [len(end) for end in ends] != [1, 1]:
+    if not isinstance(model, keras.Model) or not all(ends):
         raise ValueError(
-            "`model` must be a Functional or Sequential keras.Model, built, with one input and one "
-            f"output. Received: {model!r} of type {type(model).__name__}"
+            "`model` must be a Functional or Sequential keras.Model, built. "
+            f"Received: {model!r} of type {type(model).__name__}"
         )
     several = tf.distribute.get_strategy().num_replicas_in_sync > 1
     if not several and precision == "float32":
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+        if len(ends[0]) == len(ends[1]) == 1:
+            return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+        return keras.Model(model.input, model.output, name=model.name)
 
     def copy_of(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
@@ -188,7 +190,7 @@ def share_variables(model: keras.Model, strategy: tf.distribute.Strategy) -> Non
         variable.assign(value.reshape(variable.shape).astype(variable.dtype))
 
 
-def spread(batches: tf.data.Dataset | Batches, strategy: tf.distribute.Strategy) -> Any:
+def distribute(batches: tf.data.Dataset | Batches, strategy: tf.distribute.Strategy) -> Any:
     """Spreads the batches over the replicas of a strategy, equal parts of each batch to each.
 
     Every worker reads all batches, and finishes its part alone, so that the examples of a step are
@@ -196,16 +198,16 @@ def spread(batches: tf.data.Dataset | Batches, strategy: tf.distribute.Strategy)
     its own first examples, of weight 0: a replica without examples breaks synchronised batch norm.
 
     Args:
-        batches: Batches (x, y), the same on all workers.
+        batches: Batches (x, y) or (x, y, sample_weight), the same on all workers.
         strategy: The strategy.
 
     Returns:
-        Batches (x, y, weight, total) for `strategy.run`: the part of a replica, its weights float32
-        [n], and the number of examples of the whole batch, float32.
+        Batches (x, y, ..., weight, total) for `strategy.run`: the part of a replica, its weights
+        float32 [n], and the number of examples of the whole batch, float32.
     """
     replicas = strategy.num_replicas_in_sync
     if not isinstance(batches, Batches):
-        batches = Batches(batches, lambda x, y: (x, y))
+        batches = _flat(batches)
 
     def parts_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         own = replicas // context.num_input_pipelines
@@ -234,6 +236,14 @@ def spread(batches: tf.data.Dataset | Batches, strategy: tf.distribute.Strategy)
         return finished.prefetch(own + 1)
 
     return strategy.distribute_datasets_from_function(parts_of_worker)
+
+
+def _flat(dataset: tf.data.Dataset) -> Batches:
+    """Batches of a data set of any structure, as flat tuples of tensors that are packed later."""
+    spec = dataset.element_spec
+    structure = spec if isinstance(spec, tuple) else (spec,)
+    stored = dataset.map(lambda *parts: tuple(tf.nest.flatten(parts)))
+    return Batches(stored, lambda *leaves: tf.nest.pack_sequence_as(structure, leaves))
 
 
 def _visible_devices(kind: str | None = None) -> list[str]:

@@ -13,8 +13,11 @@ import tensorflow as tf
 
 from tfrcp.data import Batches
 from tfrcp.scoring.losses import crossentropy
+from tfrcp.scoring.meters import CompiledMeter
+from tfrcp.scoring.objectives import Objective
 from tfrcp.training.backup import Backup, History
-from tfrcp.training.distribute import is_chief, stand_in
+from tfrcp.training.compiled import CompiledLoop, figures, is_compiled_job
+from tfrcp.training.distribute import is_chief, training_copy
 from tfrcp.training.loop import Loop
 from tfrcp.training.progress import Progress
 from tfrcp.training.recipe import Recipe
@@ -28,6 +31,7 @@ def fit(
     *,
     teacher: keras.Model | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    objective: Objective | None = None,
     backup_dir: str | os.PathLike[str] | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     verbose: bool = True,
@@ -44,16 +48,20 @@ def fit(
     first one writes and all of them read; the model is the same in all of them afterwards.
 
     Args:
-        model: Functional or Sequential classifier, [batch, ...] -> [batch, classes], built; logits,
-            or probabilities by a final softmax.
-        train: Batches (x, y) with integer labels y [batch], a `tf.data.Dataset` or
-            `tfrcp.data.Batches`; or a function from the epoch, counted from 0, to the batches of
-            that epoch, the same whenever they are iterated over.
+        model: Functional or Sequential, built. What is compiled is trained by its own loss and
+            scored by its own metrics, whatever the structure of its data; a classifier,
+            [batch, ...] -> [batch, classes], that is not compiled, or for sparse labels, by the
+            cross-entropy: logits, or probabilities by a final softmax.
+        train: Batches (x, y) or (x, y, sample_weight), of a classifier with integer labels y
+            [batch]; a `tf.data.Dataset` or `tfrcp.data.Batches`; or a function from the epoch,
+            counted from 0, to the batches of that epoch, the same whenever they are iterated over.
         holdout: Batches (x, y) that are scored after each epoch, or `None`.
         recipe: How to train. `augment` and `batch_size` are for whoever makes `train`.
         teacher: A classifier of the same images and classes, such as the unpruned one, which
             `recipe.distillation` says how far to imitate; it is not changed.
         strategy: Where to train, from `tfrcp.training.strategy`; by default on one device.
+        objective: What `recipe.patience` and `recipe.keep_best` go by: among what the model is
+            compiled for. Defaults to the accuracy of a classifier, else to the loss.
         backup_dir: Folder for the state of this one training; made if missing.
         callbacks: Keras callbacks. Their `model` shares its weights with `model` on one device.
         verbose: Whether to print progress; only the first of several workers does.
@@ -61,7 +69,8 @@ def fit(
     Returns:
         One number per epoch, resumed ones included, under `loss`, `accuracy`, with a holdout
         `val_loss` and `val_accuracy`, and `seconds`, the wall time. Losses are in nats; `loss`
-        includes label smoothing and distillation. Accuracies lie in [0, 1].
+        includes label smoothing and distillation. Accuracies lie in [0, 1]. Of a model that is
+        trained by its own loss `loss`, `val_loss` and `val_NAME` of all its metrics.
 
     Raises:
         ValueError: A bad argument, or a backup that belongs to another recipe or model.
@@ -75,13 +84,20 @@ def fit(
     strategy = strategy or tf.distribute.get_strategy()
     _check(model, holdout, recipe, teacher, strategy)
     chief = is_chief(strategy)
-    scores = ["loss", "accuracy"] + (["val_loss", "val_accuracy"] if holdout is not None else [])
+    compiled = is_compiled_job(model)
+    found = figures(model, _dataset(holdout)) if compiled and holdout is not None else []
+    scores = ["loss"] if compiled else ["loss", "accuracy"]
+    if holdout is not None:
+        scores += [f"val_{name}" for name in found or scores]
+    monitor, is_higher_better = _monitor(model, objective, scores)
     history: History = {name: [] for name in [*scores, "seconds"]}
     if not recipe.epochs:
         return history
     batches_of = train if callable(train) else lambda epoch: train
     steps = count_steps(batches_of(0))
-    loop = Loop(model, recipe, steps, strategy, teacher if recipe.distillation else None)
+    kind = CompiledLoop if compiled else Loop
+    loop = kind(model, recipe, steps, strategy, teacher if recipe.distillation else None)
+    loop.recalibrate_on(batches_of(0))
     worker, best, backup = loop.model, [], None
     if backup_dir is not None:
         backup = Backup(backup_dir, recipe, worker, writes=chief)
@@ -102,7 +118,7 @@ def fit(
     worker.stop_training = False
     listeners.on_train_begin()
     for epoch in range(done, recipe.epochs):
-        if worker.stop_training or _is_over(history, recipe):
+        if worker.stop_training or _is_over(history.get(monitor, []), is_higher_better, recipe):
             break
         started = time.perf_counter()
         progress.begin_epoch(epoch)
@@ -118,7 +134,7 @@ def fit(
             history[name].append(logs[name])
         history["seconds"].append(time.perf_counter() - started)
         check_finite(worker, history, recipe)
-        if recipe.keep_best and logs["val_accuracy"] >= max(history["val_accuracy"]):
+        if recipe.keep_best and logs[monitor] == _best(history[monitor], is_higher_better):
             best = loop.kept_weights()
         listeners.on_epoch_end(epoch, logs)
         if backup:
@@ -173,7 +189,14 @@ def evaluate(
     Raises:
         ValueError: `model` is no such classifier.
     """
-    worker = stand_in(model)
+    if is_compiled_job(model):
+        batches = [data] if isinstance(data, tuple) else data
+        meter = CompiledMeter(model, "all")
+        for batch in batches:
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+            meter.update(y, model(x, training=False), weight, x)
+        return meter.results()
+    worker = training_copy(model)
     accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     worker.compile(loss=crossentropy(worker), metrics=[accuracy])
     x, y = data if isinstance(data, tuple) else (data, None)
@@ -205,12 +228,35 @@ def _check(
             )
 
 
-def _is_over(history: History, recipe: Recipe) -> bool:
-    """Whether the holdout accuracy has not risen for too long."""
-    scores = history.get("val_accuracy", [])
-    return bool(
-        recipe.patience and scores and len(scores) - 1 - int(np.argmax(scores)) >= recipe.patience
-    )
+def _monitor(
+    model: keras.Model, objective: Objective | None, scores: list[str]
+) -> tuple[str, bool]:
+    """The holdout score that the best epoch is told by, and whether more of it is better.
+
+    Raises:
+        ValueError: If it is not among what is scored.
+    """
+    if objective is None:
+        name = "val_accuracy" if "val_accuracy" in scores else "val_loss"
+        return name, name == "val_accuracy"
+    if objective.name not in scores:  # such as the agreement, which training does not measure
+        return _monitor(model, None, scores)
+    return objective.name, objective.higher_is_better
+
+
+def _best(scores: list[float], is_higher_better: bool) -> float:
+    return max(scores) if is_higher_better else min(scores)
+
+
+def _is_over(scores: list[float], is_higher_better: bool, recipe: Recipe) -> bool:
+    """Whether the holdout score has not become better for too long."""
+    if not (recipe.patience and scores):
+        return False
+    return len(scores) - 1 - scores.index(_best(scores, is_higher_better)) >= recipe.patience
+
+
+def _dataset(batches: tf.data.Dataset | Batches) -> tf.data.Dataset:
+    return batches.dataset() if isinstance(batches, Batches) else batches
 
 
 def check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:

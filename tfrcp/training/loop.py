@@ -14,9 +14,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfrcp.data import Batches
+from tfrcp.data import Batches, as_arrays
+from tfrcp.reconstruction.batch_norm import BatchNormStatistics
 from tfrcp.scoring.losses import crossentropy, ends_in_softmax
-from tfrcp.training.distribute import copy_variables, share_variables, spread, stand_in
+from tfrcp.training.distribute import copy_variables, distribute, share_variables, training_copy
+from tfrcp.training.recalibration import LAG
 from tfrcp.training.recipe import Recipe
 
 
@@ -54,16 +56,37 @@ class Loop:
     ) -> None:
         self._recipe, self._strategy = recipe, strategy
         with strategy.scope():
-            self.model = stand_in(model, recipe.precision)
+            self.model = training_copy(model, recipe.precision)
             share_variables(self.model, strategy)
-            self._teacher = None if teacher is None else stand_in(teacher, recipe.precision)
-            self.model.compile(
-                optimizer=recipe.optimizer(self.model, steps),
-                loss=crossentropy(self.model, label_smoothing=recipe.label_smoothing),
-            )
+            self._teacher = None if teacher is None else training_copy(teacher, recipe.precision)
+            self._compile(model, recipe.optimizer(self.model, steps))
             self.model.optimizer.build(self.model.trainable_variables)
-        self._plain_loss = crossentropy(self.model)
         self._steps: dict[Any, Callable[..., Any]] = {}
+        self._kept: list[np.ndarray] | None = None
+        self._statistics: BatchNormStatistics | None = None
+        self._images: Any = None
+
+    def _compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        """Compiles what is trained.
+
+        Args:
+            model: The given model.
+            optimizer: The recipe's.
+        """
+        smoothing = self._recipe.label_smoothing
+        loss = crossentropy(self.model, label_smoothing=smoothing)
+        self.model.compile(optimizer=optimizer, loss=loss)
+        self._plain_loss = crossentropy(self.model)
+
+    def recalibrate_on(self, batches: tf.data.Dataset | Batches) -> None:
+        """Takes the images that re-estimate batch norms before weights are scored or kept."""
+        if not self._recipe.batch_norm_images:
+            return
+        statistics = BatchNormStatistics(self.model, frozen=False)
+        if statistics.momentum:
+            dataset = batches.dataset() if isinstance(batches, Batches) else batches
+            self._images, _ = as_arrays(dataset, count=self._recipe.batch_norm_images)
+            self._statistics = statistics
 
     def train(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:
         """Takes one step for each batch.
@@ -75,6 +98,7 @@ class Loop:
         Returns:
             `loss`, the mean in nats, and `accuracy` in [0, 1] over the batches.
         """
+        self._kept = None
         return self._run(self._train_step, batches, listener)
 
     def evaluate(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:
@@ -86,14 +110,22 @@ class Loop:
         return scores
 
     def kept_weights(self) -> list[np.ndarray]:
-        """Values of the model's variables as they are to be kept: averaged where that is wanted."""
-        if not self._recipe.ema:
-            return [variable.numpy() for variable in self.model.variables]
+        """Values of the model's variables as they are to be kept.
+
+        Averaged where that is wanted, and with statistics of batch norms that belong to them.
+        """
+        if self._kept is not None:
+            return self._kept
         trained = [variable.numpy() for variable in self.model.variables]
-        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        kept = [variable.numpy() for variable in self.model.variables]
+        if self._recipe.ema:
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        if self._statistics is not None:
+            lag = self._statistics.momentum ** int(self.model.optimizer.iterations.numpy())
+            if self._recipe.ema or lag > LAG:
+                self._statistics.estimate(self._images)
+        self._kept = [variable.numpy() for variable in self.model.variables]
         self._assign(trained)
-        return kept
+        return self._kept
 
     def finish(self, model: keras.Model, best: list[np.ndarray]) -> None:
         """Brings the weights to be kept, or those of the best epoch, back into the given model."""
@@ -111,7 +143,7 @@ class Loop:
         batches: tf.data.Dataset | Batches,
         listener: Listener,
     ) -> dict[str, float]:
-        batches = spread(batches, self._strategy)
+        batches = distribute(batches, self._strategy)
         if step not in self._steps:
             self._steps[step] = self._compiled(step, batches.element_spec)
         sums: list[Any] = []

@@ -48,11 +48,14 @@ class Progress:
             return
         last = {name: values[-1] for name, values in history.items()}
         done = len(history["loss"])
-        line = (
-            f"epoch {done}/{self._epochs}: loss {last['loss']:.4f}, accuracy {last['accuracy']:.2%}"
-        )
-        if "val_accuracy" in last:
-            line += f", holdout accuracy {last['val_accuracy']:.2%}"
+        line = f"epoch {done}/{self._epochs}: loss {last['loss']:.4f}"
+        for name, value in last.items():
+            figure = name.removeprefix("val_")
+            if name in ("loss", "seconds") or ("val_accuracy" in last and name == "val_loss"):
+                continue
+            text = f"{value:.2%}" if figure == "accuracy" else f"{value:.4f}"
+            label = figure.replace("_", " ")
+            line += f", holdout {label} {text}" if name != figure else f", {label} {text}"
         line += f", {duration(last['seconds'])}"
         left = (self._epochs - done) * statistics.median(history["seconds"])
         line += f", {duration(left)} left" if left else ""

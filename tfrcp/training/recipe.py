@@ -42,13 +42,18 @@ class Recipe:
         augment: Name of an augmentation of the training data, or `None`.
         ema: Decay in [0, 1) of a moving average of the weights, which is what is scored and kept;
             0 for none.
-        distillation: Share in [0, 1] of the loss that imitates a teacher's predictions.
+        distillation: Share in [0, 1] of the loss that imitates a teacher's predictions; of outputs
+            that are no class scores, their normalised squared distance.
         temperature: By which the logits are divided for that.
         accumulate: Parts that a device's share of a batch is computed in, one after the other, to
             save memory: the sum of their gradients makes one step. Batch norm sees the parts.
-        patience: Epochs without a better holdout accuracy after which training stops; 0: never.
-        keep_best: Whether the weights of the epoch with the best holdout accuracy are kept, instead
-            of the last. They were selected by the holdout, whose accuracy flatters them.
+        patience: Epochs without a better holdout score (of a classifier its accuracy, else the
+            loss or what is asked for) after which training stops; 0: never.
+        keep_best: Whether the weights of the epoch with the best holdout score are kept, instead of
+            the last. They were selected by the holdout, whose score flatters them.
+        batch_norm_images: Number of training images, as trained, that re-estimate the statistics of
+            batch norms before weights are scored or kept, while the moving ones still hold more
+            than 0.1 % of what they were, or weights are averaged (`ema`); 0 for none.
         precision: Keras dtype policy to compute in: "float32", "mixed_float16", "mixed_bfloat16".
         jit_compile: Whether steps are compiled by XLA; on one device only.
 
@@ -70,6 +75,7 @@ class Recipe:
     accumulate: int = 1
     patience: int = 0
     keep_best: bool = False
+    batch_norm_images: int = 1000
     precision: str = "float32"
     jit_compile: bool = False
 
@@ -80,6 +86,7 @@ class Recipe:
             ("warmup_epochs", 0),
             ("accumulate", 1),
             ("patience", 0),
+            ("batch_norm_images", 0),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -13,7 +13,7 @@ from tfrcp.scoring.losses import crossentropy
 from tfrcp.space.budget import Budget
 from tfrcp.space.space import SearchSpace
 from tfrcp.training.backup import Backup, History
-from tfrcp.training.distribute import copy_variables, stand_in
+from tfrcp.training.distribute import copy_variables, training_copy
 from tfrcp.training.fit import check_finite, count_steps
 from tfrcp.training.progress import duration
 from tfrcp.training.recipe import Recipe
@@ -82,7 +82,7 @@ def fit_supernet(
         return history
     steps = count_steps(batches_of(0))
     with strategy.scope():
-        worker = stand_in(model, recipe.precision)
+        worker = training_copy(model, recipe.precision)
         supernet = Supernet(
             worker,
             space,
