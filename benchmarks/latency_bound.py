@@ -60,7 +60,7 @@ def main() -> None:
                 latency_model=predictor,
                 divisor=arguments.divisor,
                 max_trials=arguments.candidates,
-                update="none",
+                reconstruction="none",
                 seed=seed,
                 directory=folder,
             )

@@ -126,7 +126,9 @@ class Task:
         self._note("supernet", start)
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            tuner = self._search(self.supernet, folder, criterion="index", update="batch_norm")
+            tuner = self._search(
+                self.supernet, folder, criterion="index", reconstruction="batch_norm"
+            )
             self._evaluator = tuner.evaluator
             trials = [
                 (trial.score, tuner.channels_of(trial)) for trial in tuner.oracle.trials.values()
@@ -185,7 +187,7 @@ class Task:
         base = self.network()
         training.fit(base, self.batches, None, self.recipe, verbose=False)
         with tempfile.TemporaryDirectory() as folder:
-            tuner = self._search(base, folder, criterion="l1", update="least_squares")
+            tuner = self._search(base, folder, criterion="l1", reconstruction="least_squares")
             pruned, _ = best_model(tuner, verbose=False)
         training.fit(pruned, self.batches, None, self.finetuning, verbose=False)
         self._note("pre-trained", start)

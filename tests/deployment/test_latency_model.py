@@ -239,7 +239,7 @@ class Optimist(Priced):
 def test_a_search_calibrates_where_its_networks_are(tmp_path):
     model = network()
     latency = Optimist(tfrcp.trace(model))
-    options = {"latency": 0.6, "tolerance": 0.05, "max_trials": 4, "update": "none"}
+    options = {"latency": 0.6, "tolerance": 0.05, "max_trials": 4, "reconstruction": "none"}
     tuner = tfrcp.RandomChannelSearch(model, latency_model=latency, directory=tmp_path, **options)
     used = tuner.oracle.sampler.latency
     assert len(used.seen) == 5
@@ -315,7 +315,7 @@ def test_without_a_latency_nothing_changes():
 def test_a_search_keeps_to_the_latency(kind, tmp_path):
     model = network()
     latency = Priced(tfrcp.trace(model))
-    options = {"latency": 0.6, "tolerance": 0.05, "max_trials": 4, "update": "none"}
+    options = {"latency": 0.6, "tolerance": 0.05, "max_trials": 4, "reconstruction": "none"}
     with pytest.raises(ValueError, match="needs `latency`, a tfrcp.LatencyModel"):
         kind(model, directory=tmp_path, **options)
     tuner = kind(model, latency_model=latency, directory=tmp_path, **options)

@@ -100,12 +100,51 @@ def test_two_workers_give_what_one_process_gives(make, tmp_path):
         assert worker.store.get_best_trials()[0].score == chief.oracle.get_best_trials()[0].score
 
 
-@pytest.mark.parametrize("kind", [tfrcp.EvolutionaryChannelOracle, tfrcp.SurrogateChannelOracle])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tfrcp.EvolutionaryChannelOracle,
+        tfrcp.SurrogateChannelOracle,
+        tfrcp.GuidedChannelOracle,
+    ],
+)
 def test_samplers_that_adapt_come_to_an_end_with_workers(make, tmp_path, kind):
     chief, one, two = (make(name, kind=kind) for name in ("chief", "a", "b"))
     assert together(chief.search, one.search, two.search) == [None] * 3
     vectors = [tuple(values[name] for name in GROUPS) for values, *_ in stored(tmp_path).values()]
     assert len(set(vectors)) == TRIALS
+
+
+def test_workers_leave_when_nothing_more_is_expected(make, tmp_path):
+    options = {"kind": tfrcp.GuidedChannelOracle, "starts": [[4, 7, 9]], "patience": 2}
+    chief, one, two = (make(name, score=lambda _: 1.0, **options) for name in ("chief", "a", "b"))
+    assert together(chief.search, one.search, two.search) == [None] * 3
+    assert 3 <= len(stored(tmp_path)) < TRIALS and chief.store.finished
+    assert len(chief.store.end_order) == len(one.ran) + len(two.ran)
+
+
+def test_a_guided_search_with_workers_ends_in_a_winner(trained, tmp_path, monkeypatch):
+    port, tuners = free_port(), []
+    for name in ("chief", "a", "b"):
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
+        tuners.append(
+            tfrcp.GuidedChannelSearch(
+                trained,
+                max_trials=7,
+                tolerance=0.05,
+                directory=tmp_path,
+                project_name="project",
+            )
+        )
+    data = {"validation_data": HOLDOUT, "verbose": False}
+    searches = [lambda tuner=tuner: tuner.search(TRAIN, **data) for tuner in tuners]
+    assert together(*searches) == [None] * 3
+    chief, *workers = tuners
+    best = chief.store.get_best_trials(1)[0].score
+    assert chief.winner.score >= best and all(worker.winner is None for worker in workers)
+    assert stored(tmp_path)["0"][0] == chief.store.trials["0"].hyperparameters.values
 
 
 def test_killed_at_random_moments_and_started_again_it_ends_the_same():

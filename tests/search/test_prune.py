@@ -29,16 +29,16 @@ def test_prune_gives_the_best_model(trained, undisturbed, tmp_path):
     )
 
 
-@pytest.mark.parametrize("update", ["least_squares", "batch_norm"])
+@pytest.mark.parametrize("reconstruction", ["least_squares", "batch_norm"])
 @pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
-def test_the_last_repair_never_lowers_the_score(search, update, objective):
-    made = search(update=update, objective=objective)
+def test_the_last_repair_never_lowers_the_score(search, reconstruction, objective):
+    made = search(reconstruction=reconstruction, objective=objective)
     model, score = best_model(made, verbose=False)
     scored, trial = made.get_best_models(1)[0], made.oracle.get_best_trials(1)[0]
     assert made.evaluator.score_model(scored) == pytest.approx(trial.score, abs=1e-4)
     assert made.evaluator.score_model(model) == pytest.approx(score, abs=1e-4)
     assert score <= trial.score if objective == "val_loss" else score >= trial.score
-    if update == "batch_norm":
+    if reconstruction == "batch_norm":
         assert score == trial.score
 
 

@@ -20,7 +20,12 @@ class Recorder:
 def searched(tmp_path, monkeypatch):
     monkeypatch.setattr("tfrcp.search.tuner.TensorBoardLogger", Recorder)
     tuner = tfrcp.RandomChannelSearch(
-        network(), max_trials=3, tolerance=0.05, directory=tmp_path, log_dir="any", update="none"
+        network(),
+        max_trials=3,
+        tolerance=0.05,
+        directory=tmp_path,
+        log_dir="any",
+        reconstruction="none",
     )
     tuner.search(TRAIN, validation_data=HOLDOUT, verbose=False)
     return tuner

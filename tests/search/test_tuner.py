@@ -74,7 +74,7 @@ def test_the_loss_can_be_a_function_of_ones_own(search):
 
 @pytest.mark.parametrize("criterion", ["l1", "l2", "random", "batch_norm_scale"])
 def test_the_criterion_decides_which_channels_stay(search, trained, criterion):
-    made = search(criterion=criterion, update="none", max_trials=1)
+    made = search(criterion=criterion, reconstruction="none", max_trials=1)
     scores = tfrcp.criteria.get(criterion)(trained, made.graph)["unit0_conv"]
     model = made.get_best_models()[0]
     kept = model.get_layer("unit0_conv").kernel.numpy()
@@ -83,7 +83,7 @@ def test_the_criterion_decides_which_channels_stay(search, trained, criterion):
 
 
 def test_without_an_update_weights_and_statistics_are_inherited(search, trained):
-    made = search(update="none", fixed=("unit0_conv",), max_trials=1)
+    made = search(reconstruction="none", fixed=("unit0_conv",), max_trials=1)
     model = made.get_best_models()[0]
     for name in ("unit0_conv", "unit0_bn"):
         for old, new in zip(
@@ -94,8 +94,10 @@ def test_without_an_update_weights_and_statistics_are_inherited(search, trained)
 
 def test_the_updates_give_different_scores_and_their_models_have_them(search):
     scores = set()
-    for update in ("least_squares", "batch_norm", "none"):
-        made = search(update=update, objective="val_loss", max_trials=2, overwrite=True)
+    for reconstruction in ("least_squares", "batch_norm", "none"):
+        made = search(
+            reconstruction=reconstruction, objective="val_loss", max_trials=2, overwrite=True
+        )
         outputs = made.get_best_models()[0].predict(HOLDOUT[0], verbose=0)
         score = made.oracle.get_best_trials()[0].score
         assert float(CROSSENTROPY(HOLDOUT[1], outputs)) == pytest.approx(score, rel=1e-5)
@@ -136,7 +138,7 @@ def test_racing_does_not_depend_on_the_order_of_the_holdout_images(search):
     x, y = images(600, seed=2)
     order = np.argsort(y, kind="stable")
     options = {"max_trials": 20, "batch_size": 50, "tolerance": 0.2, "model": network()}
-    options |= {"holdout": (x[order], y[order]), "update": "none"}
+    options |= {"holdout": (x[order], y[order]), "reconstruction": "none"}
     raced = search(**options)
     full = search(racing=False, overwrite=True, **options)
     best, expected = raced.oracle.get_best_trials()[0], full.oracle.get_best_trials()[0]

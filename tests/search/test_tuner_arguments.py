@@ -28,7 +28,7 @@ from tests.search.small_search import network
         ({"criterion": tfrcp.criteria.L1}, "`criterion` must be one of"),
         ({"objective": "val_auc"}, "keras_tuner.Objective"),
         ({"objective": keras_tuner.Objective("val_accuracy", "min")}, "more is better.*'min'"),
-        ({"update": "nope"}, "`update` must be one of"),
+        ({"reconstruction": "nope"}, "`reconstruction` must be one of"),
         ({"calibration_images": -1}, "`calibration_images` must be"),
         ({"batch_norm_images": 1}, "`batch_norm_images` must be"),
         ({"batch_size": 0}, "`batch_size` must be"),
@@ -55,3 +55,8 @@ def test_a_model_in_which_nothing_can_be_pruned_is_refused(tuner):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="only")])
     with pytest.raises(ValueError, match="No channel of .* can be pruned"):
         tuner(model=model)
+
+
+def test_the_old_name_of_reconstruction_still_works(tuner):
+    with pytest.warns(DeprecationWarning, match="`update` is now `reconstruction`"):
+        assert tuner(update="none").reconstruction == "none"

@@ -62,7 +62,7 @@ def test_before_the_first_trial_there_is_no_best(tuner):
         ({"model": network((8, 10, 16))}, "model"),
         # What follows proposes the same channels, and scores them differently.
         ({"criterion": "l2"}, "criterion"),
-        ({"update": "batch_norm"}, "update"),
+        ({"reconstruction": "batch_norm"}, "update"),
         ({"calibration_images": 8}, "calibration_images"),
         ({"batch_norm_images": 8}, "batch_norm_images"),
         ({"objective": "val_loss"}, "objective"),

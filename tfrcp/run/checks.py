@@ -15,7 +15,7 @@ from tfrcp.deployment.bundle import kinds
 from tfrcp.search.distributed import role
 from tfrcp.search.prune import SEARCHES
 from tfrcp.search.tensorboard import check_tensorboard
-from tfrcp.search.tuner import UPDATES
+from tfrcp.search.tuner import RECONSTRUCTIONS
 
 TRAININGS = ("supernet", "train", "finetune")
 
@@ -64,7 +64,7 @@ def check(config: dict[str, Any]) -> None:
             raise ValueError(f"`config.{path}` must be at least {least}. Received: {value}")
     for path, known in (
         ("search.sampler", SEARCHES),
-        ("search.update", UPDATES),
+        ("search.update", RECONSTRUCTIONS),
         *((f"{name}.augment", (None, *AUGMENTATIONS)) for name in TRAININGS if name in config),
     ):
         value = _field(config, path)

@@ -23,7 +23,7 @@ SEARCHED = "pruned.keras"
 
 
 # Fields of `config.search` that are no arguments of a search, or part of its budget and space.
-_ELSEWHERE = (*task.BUDGET, *task.SPACE, "sampler", "stages", "latency_format")
+_ELSEWHERE = (*task.BUDGET, *task.SPACE, "sampler", "stages", "latency_format", "update")
 
 
 def search(
@@ -51,6 +51,7 @@ def search(
         budget=budget,
         space=inputs.space(trace(model), options),
         latency_model=latency_model,
+        reconstruction=options["update"],
         seed=run.config["seed"],
         directory=str(run.workdir.path),
         project_name=project,

@@ -70,9 +70,10 @@ class GuidedChannelSearch(ChannelSearch):
         super().search(x, y, validation_data=validation_data, verbose=verbose)
         if self.role != "worker":
             images = None
-            if self.update == "least_squares":
+            if self.reconstruction == "least_squares":
                 data = x if y is None else (x, y)
-                images = inputs.read("x", data, self.model, count=self.winner_images).x
+                count = self.winner_images
+                images = inputs.read("x", data, self.model, count=count, targets=False).x
             self.winner = choose_winner(self, images, verbose=verbose)
 
     def _begin(self, data: Any, verbose: bool) -> None:

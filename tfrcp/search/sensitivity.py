@@ -98,7 +98,8 @@ def sensitivity(
         criterion: Says which channels; see `tfrcp.GuidedChannelSearch`.
         objective: See `tfrcp.RandomChannelSearch`.
         verbose: Whether to show progress.
-        **options: Further arguments of `tfrcp.RandomChannelSearch`, such as `update`.
+        **options: Further arguments of `tfrcp.RandomChannelSearch`, such as
+            `reconstruction`.
 
     Returns:
         `Sensitivity`, which prints as a table and has `plot`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
 
 _DATA = ("calibration_data", "validation_data")
-UPDATES = ("least_squares", "batch_norm", "none")
+RECONSTRUCTIONS = ("least_squares", "batch_norm", "none")
 
 
 class ChannelSearch(DistributedTuner):
@@ -84,12 +85,13 @@ class ChannelSearch(DistributedTuner):
             `tied`.
         sampler: A new `tfrcp.search.Sampler` of the same model that proposes the candidates,
             instead of all these and of `seed`.
-        update: How the weights of a candidate are repaired: "least_squares" fits the kernels to
-            what the original layers compute (`reconstruction.CachedLeastSquares`) and re-estimates
-            the batch norms' statistics, "batch_norm" does only the latter, "none" neither.
+        reconstruction: How the weights of a candidate are reconstructed: "least_squares" fits the
+            kernels to what the original layers compute (`reconstruction.CachedLeastSquares`) and
+            re-estimates the batch norms' statistics, "batch_norm" does only the latter, "none"
+            neither.
         calibration_images: Number of training images for that.
         batch_norm_images: How many of these re-estimate the batch norms of a candidate, which costs
-            more than the fit. The winner's last repair (`tfrcp.search.winner`) takes all.
+            more than the fit. The winner's reconstruction (`tfrcp.search.winner`) takes all.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
@@ -99,6 +101,7 @@ class ChannelSearch(DistributedTuner):
         directory: Folder of the project.
         project_name: Name of the project.
         overwrite: Whether to start anew where the project exists.
+        update: Old name of `reconstruction`.
         **oracle_options: Further arguments of `oracle_class`.
 
     Raises:
@@ -131,7 +134,7 @@ class ChannelSearch(DistributedTuner):
         budget: Budget | None = None,
         space: SearchSpace | None = None,
         sampler: Sampler | None = None,
-        update: str = "least_squares",
+        reconstruction: str = "least_squares",
         calibration_images: int = 256,
         batch_norm_images: int = 128,
         racing: bool = True,
@@ -140,6 +143,7 @@ class ChannelSearch(DistributedTuner):
         directory: str | None = None,
         project_name: str | None = None,
         overwrite: bool = False,
+        update: str | None = None,
         **oracle_options: Any,
     ) -> None:
         arguments = locals()
@@ -151,8 +155,15 @@ class ChannelSearch(DistributedTuner):
         self._channel_scores: Scores | None = None
         self._given_objective = objective
         self.objective = objectives.get(model, objective)
-        if update not in UPDATES:
-            raise ValueError(f"`update` must be one of {list(UPDATES)}. Received: {update!r}")
+        if update is not None:
+            message = "`update` is now `reconstruction`"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            reconstruction = update
+        if reconstruction not in RECONSTRUCTIONS:
+            raise ValueError(
+                f"`reconstruction` must be one of {list(RECONSTRUCTIONS)}. "
+                f"Received: {reconstruction!r}"
+            )
         for name, value, least in (
             ("calibration_images", calibration_images, 2),
             ("batch_norm_images", batch_norm_images, 2),
@@ -162,7 +173,7 @@ class ChannelSearch(DistributedTuner):
                 raise ValueError(
                     f"`{name}` must be an int of at least {least}. Received: {value!r}"
                 )
-        self.update = update
+        self.reconstruction = reconstruction
         self._calibration_images, self._batch_norm_images = calibration_images, batch_norm_images
         self._options = {"batch_size": batch_size, "racing": racing and role() is None}
         self.evaluator: ProgramEvaluator | None = None
@@ -191,7 +202,7 @@ class ChannelSearch(DistributedTuner):
         )
         self._settings = {
             "criterion": inputs.identity(self.criterion),
-            "update": update,
+            "update": reconstruction,  # as in the folders of before
             "calibration_images": calibration_images,
             "batch_norm_images": batch_norm_images,
             "objective": self.objective.name,
@@ -235,7 +246,7 @@ class ChannelSearch(DistributedTuner):
         holdout = inputs.read("validation_data", validation_data, self.model)
         self._settle_objective(holdout)
         calibration = None
-        if self.update != "none":
+        if self.reconstruction != "none":
             count = self._calibration_images
             calibration = inputs.read("x", data, self.model, count=count, targets=False).x
             check_disjoint(calibration, holdout.x, ("The training data", "`validation_data`"))
@@ -248,9 +259,9 @@ class ChannelSearch(DistributedTuner):
 
     def _prepare(self, data: Any, calibration: Any, holdout: Any, verbose: bool) -> None:
         """Makes what scores candidates."""
-        repair = None
-        if self.update == "least_squares":
-            repair = CachedLeastSquares(
+        least_squares = None
+        if self.reconstruction == "least_squares":
+            least_squares = CachedLeastSquares(
                 self.model,
                 self.graph,
                 calibration,
@@ -264,7 +275,7 @@ class ChannelSearch(DistributedTuner):
             holdout,
             self.objective,
             calibration,
-            update=repair,
+            update=least_squares,
             batch_norm_images=self._batch_norm_images,
             **self._options,
         )

@@ -49,7 +49,7 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
     Returns:
         `Winner`.
     """
-    trials = finalists(tuner, tuner.finalists if tuner.update == "least_squares" else 1)
+    trials = finalists(tuner, tuner.finalists if tuner.reconstruction == "least_squares" else 1)
     best: Winner | None = None
     for trial in trials:
         found = _reconstructed(tuner, trial, images, verbose=verbose)
@@ -104,7 +104,7 @@ def best_model(tuner: ChannelSearch, *, verbose: bool = True) -> tuple[keras.Mod
 def _reconstructed(tuner: ChannelSearch, trial: Any, images: Any, *, verbose: bool) -> Winner:
     """A trial's network with the better of its two reconstructions."""
     model, evaluator = tuner.load_model(trial), tuner.evaluator
-    if tuner.update != "least_squares":
+    if tuner.reconstruction != "least_squares":
         return Winner(model, trial.score, trial)
     scored = model.get_weights()
     masks = evaluator.masks(tuner.channels_of(trial))
