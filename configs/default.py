@@ -61,7 +61,9 @@ def get_config() -> ConfigDict:
     config.search.tied = ()  # patterns of groups that keep the same share of their channels
     config.search.sampler = "guided"  # or "random", "evolutionary", "surrogate"
     config.search.criterion = "auto"  # "taylor" where labels allow it, else "l1"; or a name
-    config.search.objective = "val_accuracy"
+    # "auto": the accuracy of a classifier, else the compiled loss. Or "val_loss", "val_NAME" for a
+    # compiled metric, "agreement" with the unpruned network.
+    config.search.objective = "auto"
     config.search.max_trials = 100
     config.search.update = "least_squares"  # or "batch_norm", "none"
     config.search.calibration_images = 256
@@ -83,6 +85,9 @@ def get_config() -> ConfigDict:
     config.export.preprocessing = False  # whether the files normalise by data.mean and data.std
     config.export.calibration_images = 256  # for litert_int8
     config.export.accuracy_tolerance = 0.01  # of the holdout images, by which a file may be worse
+    config.export.score_tolerance = (
+        0.1  # by which a score that is no accuracy may be worse, a share
+    )
     return config
 
 

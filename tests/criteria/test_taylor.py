@@ -167,9 +167,9 @@ def test_labels_are_checked():
         Taylor()(model, graph, x)
     with pytest.raises(ValueError, match=r"Labels must be ints in \[0, 3\)"):
         Taylor()(model, graph, (x, y + 1))
-    with pytest.raises(ValueError, match="Labels must be finite numbers"):
+    with pytest.raises(ValueError, match="labels of `data` must be finite"):
         Taylor(loss="mean_squared_error")(model, graph, (x, np.full((4, 3), np.nan)))
-    with pytest.raises(ValueError, match="`model` must have one output"):
+    with pytest.raises(ValueError, match="needs a classifier, or a model that is compiled"):
         model, graph = network("dicts")
         Taylor()(model, graph, labelled(model, 4))
     with pytest.raises(ValueError, match="nonsense"):

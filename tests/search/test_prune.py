@@ -55,3 +55,28 @@ def test_prune_leaves_nothing_behind_where_it_is_not_told(trained, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     tfrcp.prune(trained, TRAIN, validation_data=HOLDOUT, max_trials=1, tolerance=0.1, verbose=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_alone_will_do(trained, capsys):
+    options = {"max_trials": 2, "tolerance": 0.2}
+    pruned = tfrcp.prune(trained, TRAIN[0], **options)
+    assert "holds 10 of 48 images back" in capsys.readouterr().out
+    again = tfrcp.prune(trained, TRAIN[0], **options, verbose=False)
+    for old, new in zip(pruned.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    with pytest.raises(ValueError, match="`validation_data` must be given.*Received: 5 images"):
+        tfrcp.prune(trained, TRAIN[0][:5], **options)
+
+
+def test_an_error_leaves_the_trials(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fails(*args, **kwargs):
+        raise RuntimeError("at the end")
+
+    monkeypatch.setattr("tfrcp.search.prune.winner_of", fails)
+    with pytest.raises(RuntimeError, match="at the end") as error:
+        tfrcp.prune(trained, TRAIN[0], max_trials=1, tolerance=0.2, verbose=False)
+    (folder,) = tmp_path.iterdir()
+    assert str(folder) in error.value.__notes__[0]
+    assert len(list(folder.glob("*/trial_*"))) == 1

@@ -22,6 +22,7 @@ from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import Weights, slice_weights
 from tfrcp.scoring import losses
+from tfrcp.scoring.objectives import is_classifier
 
 
 class KLDivergence(Criterion):
@@ -35,8 +36,10 @@ class KLDivergence(Criterion):
     others. That equals the network from which `slice_model` has removed this channel, except
     where a normalization over channels (layer or group normalization) sees it before.
 
-    Needs images without labels, and a model that is a classifier with one output, logits or
-    probabilities. Every channel costs a forward pass, of the layers from the first that reads it.
+    Needs images without labels. It is made for classifiers with one output, logits or
+    probabilities. For other models the squared distance of the outputs takes the place of the
+    divergence, as a share of the variance of the original ones, the mean over the outputs.
+    Every channel costs a forward pass, of the layers from the first that reads it.
 
     Args:
         images: Images to look at, the first ones; fewer where the data hold fewer.
@@ -58,9 +61,8 @@ class KLDivergence(Criterion):
         self, model: keras.Model, graph: ChannelGraph, data: Any = None
     ) -> dict[str, np.ndarray]:
         """Scores every channel of every prunable group; of `data` only the images are used."""
-        losses.classes(model)
+        distance = _divergence(model) if is_classifier(model) else _output_distance
         x, _ = read_images(graph, data, images=self.images)
-        probabilities = losses.ends_in_softmax(model)
         relay = _Relay(graph, finite_weights(graph, model))
         scores = {group.name: np.zeros(group.size) for group in graph.prunable}
         count, rounds = len(keras.tree.flatten(x)[0]), list(batches(x, self.batch_size))
@@ -75,14 +77,12 @@ class KLDivergence(Criterion):
         )
         for batch in rounds:
             tensors = keras.tree.flatten(batch)
-            original = _logarithms(check_finite(relay.run(0, tensors)), probabilities)
+            original = [check_finite(output) for output in relay.run(0, tensors)]
             for leg, groups in enumerate(relay.groups):
                 for group in groups:
                     for channel in range(group.size):
-                        outputs = relay.run(leg, tensors, group, channel)
-                        masked = _logarithms(outputs, probabilities)
-                        divergence = (np.exp(masked) * (masked - original)).sum()
-                        scores[group.name][channel] += divergence / count
+                        masked = relay.run(leg, tensors, group, channel)
+                        scores[group.name][channel] += distance(masked, original) / count
                         progress.advance(1, relay.legs - leg)
                 tensors = relay.step(leg, tensors)
         return scores
@@ -141,17 +141,17 @@ class _Relay:
         tensors: list[Any],
         group: ChannelGroup | None = None,
         channel: int | None = None,
-    ) -> np.ndarray:
+    ) -> list[np.ndarray]:
         """The outputs from the tensors that a leg takes, one channel of a group masked.
 
         Returns:
-            float64 array [images, classes].
+            float64 arrays [images, ...], one for each output.
         """
         arrays = self._arrays[leg:]
         if group is not None:
             arrays = [_mask(each, group, channel) for each in arrays]
-        (outputs,) = self._rest[leg](arrays, tensors)
-        return ops.convert_to_numpy(outputs).astype("float64")
+        outputs = self._rest[leg](arrays, tensors)
+        return [ops.convert_to_numpy(output).astype("float64") for output in outputs]
 
 
 def _run_legs(
@@ -187,6 +187,26 @@ def _mask(
             kept = (piece.channel_of != channel).reshape(shape)
             masked[piece.layer] = {**entry, piece.weight: weight * ops.cast(kept, weight.dtype)}
     return masked
+
+
+def _divergence(model: keras.Model) -> Callable[[list[np.ndarray], list[np.ndarray]], float]:
+    """KL(q || p) in nats, summed over the images, q being the first and p the second outputs."""
+    probabilities = losses.ends_in_softmax(model)
+
+    def divergence(masked: list[np.ndarray], original: list[np.ndarray]) -> float:
+        q, p = (_logarithms(outputs[0], probabilities) for outputs in (masked, original))
+        return float((np.exp(q) * (q - p)).sum())
+
+    return divergence
+
+
+def _output_distance(masked: list[np.ndarray], original: list[np.ndarray]) -> float:
+    """Squared distance, as a share of the original outputs' variance, times the images."""
+    total = 0.0
+    for q, p in zip(masked, original, strict=True):
+        spread = np.square(p - p.mean(axis=0)).sum() or 1.0
+        total += float(np.square(q - p).sum() / spread)
+    return total * len(original[0]) / len(original)
 
 
 def _logarithms(outputs: np.ndarray, probabilities: bool) -> np.ndarray:

@@ -14,12 +14,13 @@ from keras import ops
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.images import check_count, check_finite, read_images
 from tfrcp.criteria.progress import Progress
-from tfrcp.data import check_labels
+from tfrcp.data import check_labels, read_examples
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import slice_weights
 from tfrcp.scoring import losses
+from tfrcp.scoring.objectives import has_own_loss
 
 
 class Taylor(CoupledCriterion):
@@ -45,8 +46,9 @@ class Taylor(CoupledCriterion):
         images: Images to look at, the first ones; fewer where the data hold fewer. They should be
             in random order.
         batch_size: The images are split into equal batches of at most as many.
-        loss: A Keras loss or its name. Defaults to the cross-entropy of a classifier that ends in
-            logits or in a softmax.
+        loss: A Keras loss or its name. Defaults to the model's own loss, with its structure and
+            weights; of a classifier that is not compiled, or for integer labels, to the
+            cross-entropy of logits or of a softmax.
         reduction: "gate": one gate for all the layers that a channel lives in, so that their slopes
             are added before they are squared. "mean", "sum", "max": a gate for each layer, their
             squares being reduced.
@@ -94,24 +96,45 @@ class Taylor(CoupledCriterion):
                 "The criterion 'taylor' takes gradients with TensorFlow. Received: the Keras "
                 f"backend {keras.backend.backend()!r}"
             )
-        x, y = read_images(graph, data, images=self.images, labels=True)
-        loss, y = self._loss(model, y)
+        x, _ = read_images(graph, data, images=self.images, labels=True)
+        found = read_examples(data, count=self.images)
+        loss, targets = self._loss(model, found.y, found.sample_weight)
         gates = _gates(graph)
         for group in graph.prunable:
             if not gates[group.name]:
                 raise self.refusal(group)
         slopes = _Slopes(model, graph, loss, [gate for each in gates.values() for gate in each])
-        progress = Progress("taylor", len(y), "images", len(y), verbose=self.verbose)
-        found = []
-        for part in np.array_split(np.arange(len(y)), -(-len(y) // self.batch_size)):
-            found.append(slopes(keras.tree.map_structure(lambda a, part=part: a[part], x), y[part]))
+        count = found.size
+        progress = Progress("taylor", count, "images", count, verbose=self.verbose)
+        slopes_of = []
+        for part in np.array_split(np.arange(count), -(-count // self.batch_size)):
+            batch = keras.tree.map_structure(lambda a, part=part: a[part], (x, targets))
+            slopes_of.append(slopes(*batch))
             progress.advance(len(part), len(part))
         return {
-            group.name: self._score(group, gates[group.name], found) for group in graph.prunable
+            group.name: self._score(group, gates[group.name], slopes_of) for group in graph.prunable
         }
 
-    def _loss(self, model: keras.Model, y: np.ndarray) -> tuple[Callable[..., Any], np.ndarray]:
-        """The loss, and the labels in the form in which it takes them."""
+    def _loss(
+        self, model: keras.Model, y: Any, sample_weight: Any
+    ) -> tuple[Callable[[Any, Any], Any], Any]:
+        """The loss as a function of targets and outputs, and the targets as it takes them."""
+        if self.loss is None and has_own_loss(model):
+            targets = {"y": y} if sample_weight is None else {"y": y, "weight": sample_weight}
+            structure = model.output
+
+            def own(targets: Any, outputs: Any) -> Any:
+                outputs = keras.tree.pack_sequence_as(structure, keras.tree.flatten(outputs))
+                weight = targets.get("weight")
+                return model.compute_loss(None, targets["y"], outputs, weight, training=False)
+
+            return own, targets
+        if len(model.outputs) != 1 or keras.tree.is_nested(y):
+            raise ValueError(
+                "The criterion 'taylor' needs a classifier, or a model that is compiled with its "
+                f"loss. Received: '{model.name}' with outputs "
+                f"{[tuple(x.shape) for x in model.outputs]}; compile it, or take another criterion"
+            )
         if self.loss is not None:
             if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
                 raise ValueError(f"Labels must be finite numbers. Received: dtype {y.dtype}")
@@ -227,13 +250,16 @@ class _Slopes:
             for name, _ in gate.weights
         }
 
-    def __call__(self, x: Any, y: np.ndarray) -> dict[Gate, np.ndarray]:
+    def __call__(self, x: Any, y: Any) -> dict[Gate, np.ndarray]:
         """The slope at every position of every gate's layer, float64 arrays [positions]."""
         import tensorflow as tf
 
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._weights)
-            loss = ops.mean(self._loss(y, self._program.run(self._arrays, x)))
+            outputs = self._program.run(self._arrays, x)
+            if len(flat := keras.tree.flatten(outputs)) == 1:
+                (outputs,) = flat
+            loss = ops.mean(self._loss(y, outputs))
         gradients = tape.gradient(loss, self._weights)
         products = {
             key: np.asarray(weight, dtype="float64") * np.asarray(gradients[key])

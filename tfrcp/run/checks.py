@@ -57,6 +57,7 @@ def check(config: dict[str, Any]) -> None:
         ("evaluate.latency_batch_size", 1),
         ("export.calibration_images", 1),
         ("export.accuracy_tolerance", 0),
+        ("export.score_tolerance", 0),
     ):
         value = _field(config, path)
         if value < least:

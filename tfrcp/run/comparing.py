@@ -1,4 +1,4 @@
-"""The closing figures of a run: accuracy, costs and time of two networks, and their files."""
+"""The closing figures of a run: scores, costs and time of two networks, and their files."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from tfrcp.deployment import latency
 from tfrcp.deployment.bundle import deploy
 from tfrcp.graph.trace import trace
 from tfrcp.run.context import Run
+from tfrcp.scoring import objectives
 from tfrcp.space.cost import CostModel
 
 WHEN = ("before", "after")
 
 
 def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[str] = WHEN) -> None:
-    """Records accuracy on the test split, costs, and time per image, under "results".
+    """Records the score on the test split, costs, and time per image, under "results".
+
+    Of a classifier its accuracy stands beside the score by another objective.
 
     Args:
         run: The run.
         files: Maps "before" and "after" to .keras files of the working folder, and the stages that
             make them.
-        trained: Which of them are trained: the accuracy of others says nothing and is left out.
+        trained: Which of them are trained: the score of others says nothing and is left out.
     """
     options = run.config["evaluate"]
-    networks = {name: run.workdir.load_model(*made) for name, made in files.items()}
-    test = run.data.test.dataset(options["batch_size"])
-    images, _ = run.data.holdout.arrays(options["latency_batch_size"])
+    networks = {name: run.load(*made) for name, made in files.items()}
+    images = run.data.holdout.arrays(options["latency_batch_size"])[0]
     times = latency.measure(networks, images, batch_size=options["latency_batch_size"])
     ratio = latency.ratio(times["after"], times["before"])
     for name, model in networks.items():
@@ -41,7 +43,7 @@ def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[st
             "latency_ms": times[name].median,
         }
         if name in trained:
-            results["test_accuracy"] = training.evaluate(model, test)["accuracy"]
+            results |= _tested(run, model, networks["before"])
         run.merge("results", **{name: results})
     run.merge(
         "results",
@@ -61,9 +63,12 @@ def export(
     """Makes the files in `export/` and records how they do, under "export"; see `compare`."""
     options, data = run.config["export"], run.config["data"]
     (run.workdir / "export").mkdir(exist_ok=True)
-    images, labels = run.data.holdout.arrays()
-    calibration, _ = run.data.train.arrays(options["calibration_images"])
-    preprocessing: dict[str, Any] = {}
+    images, labels, weight = keras.utils.unpack_x_y_sample_weight(run.data.holdout.arrays())
+    calibration = run.data.train.arrays(options["calibration_images"])[0]
+    if run.objective.needs_labels:
+        preprocessing: dict[str, Any] = {"objective": run.objective, "sample_weight": weight}
+    else:
+        preprocessing, labels = {}, None
     if options["preprocessing"] and (data["mean"] or data["std"]):
         mean, std = (
             np.array(data[name] or [default], "float32")
@@ -71,7 +76,7 @@ def export(
         )
         images, calibration = (array * std + mean for array in (images, calibration))
         channels = images.shape[-1]
-        preprocessing = {
+        preprocessing |= {
             name: np.broadcast_to(value, channels).tolist()
             for name, value in (("mean", mean), ("std", std))
         }
@@ -85,15 +90,41 @@ def export(
         calibration=calibration,
         batch_size=run.config["evaluate"]["latency_batch_size"],
         accuracy_tolerance=options["accuracy_tolerance"],
+        score_tolerance=options["score_tolerance"],
         **preprocessing,
     ):
         for when in set(WHEN) - {*trained}:
-            found[when]["accuracy"] = None
+            found[when] = {key: found[when][key] for key in ("bytes", "latency_ms")}
         run.merge("export", **{name: found})
         print(
             f"export: {found['path']}, {found['after']['bytes']:,} bytes, differs from the "
-            f"model by at most {found['max_difference']:.2g}, right on "
-            f"{100 * found['after']['accuracy']:.1f} % of the holdout images (the model "
-            f"{100 * found['model_accuracy']:.1f} %)",
+            f"model by at most {found['max_difference']:.2g}{_scores(run, found)}",
             flush=True,
         )
+
+
+def _tested(run: Run, model: keras.Model, base: keras.Model) -> dict[str, float]:
+    """The scores of a network on the test split, by name."""
+    objective, data = run.objective, run.data.test
+    found = {}
+    if run.data.classes is not None:  # a classifier
+        batches = data.dataset(run.config["evaluate"]["batch_size"])
+        found["test_accuracy"] = training.evaluate(model, batches)["accuracy"]
+    name = f"test_{objective.name.removeprefix('val_')}"
+    if name not in found:
+        batches = data.dataset(32)  # as `model.evaluate` takes arrays
+        found[name] = objectives.evaluate(model, batches, objective, reference=base)
+    return found
+
+
+def _scores(run: Run, found: dict[str, Any]) -> str:
+    """What a file reaches on the holdout images, beside the model."""
+    name = run.objective.name.removeprefix("val_")
+    ours, theirs = found.get(f"model_{name}"), found["after"].get(name)
+    if ours is None or theirs is None:
+        return ""
+    if name.endswith("accuracy"):
+        text = f"{100 * theirs:.1f} % {run.objective.label}", f"{100 * ours:.1f} %"
+    else:
+        text = f"{theirs:.4g} {run.objective.label}", f"{ours:.4g}"
+    return f", has {text[0]} on the holdout images (the model {text[1]})"

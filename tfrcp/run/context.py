@@ -16,11 +16,13 @@ import tensorflow as tf
 
 import tfrcp
 from tfrcp import training
+from tfrcp.graph.compiling import compile_like
 from tfrcp.run import report
 from tfrcp.run.checks import check_recipes
 from tfrcp.run.inputs import load_data
 from tfrcp.run.outcome import outcome
 from tfrcp.run.workdir import Workdir
+from tfrcp.scoring.objectives import Objective
 from tfrcp.search.distributed import role
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
@@ -42,12 +44,16 @@ class Run:
         stages: Names of the stages, in order; each is a method, and a part of the configuration.
         recipes: Maps "train" and "finetune" to their `tfrcp.training.Recipe`.
         data: The images in three splits.
+        compiled: The network that the run began with, compiled where it is no plain classifier.
+        objective: What candidates are scored by.
 
     Raises:
         ValueError: If a part of the configuration is wrong, with what would do.
     """
 
     stages: tuple[str, ...] = ()
+    compiled: keras.Model
+    objective: Objective
 
     def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
         self.config = config
@@ -81,6 +87,17 @@ class Run:
     def outcome(self, stage: str) -> dict[str, Any]:
         """What a stage, or the whole job, came to; see `tfrcp.run.outcome`."""
         return outcome(stage, self.workdir.metrics)
+
+    def load(self, name: str, stage: str) -> keras.Model:
+        """Loads a network that a stage made, compiled as the one that the run began with.
+
+        Args:
+            name: Name of its .keras file.
+            stage: The stage.
+        """
+        model = self.workdir.load_model(name, stage)
+        compile_like(model, self.compiled)
+        return model
 
     def parts(self, name: str) -> dict[str, Any]:
         """The part of the configuration that the result of a stage depends on."""
@@ -134,7 +151,7 @@ class Run:
             data={
                 "name": data.name,
                 "classes": data.classes,
-                "input_shape": list(data.input_shape),
+                "input_shape": _plain_shapes(data.input_shape),
                 **{name: getattr(data, name).size for name in ("train", "holdout", "test")},
             },
             budget={
@@ -142,6 +159,11 @@ class Run:
                 "tolerance": budget.tolerance,
                 "flops_full": cost.full.flops,
                 "feasible_min_ratio": float(cost(smallest).flops[0] / cost.full.flops),
+            },
+            objective={
+                "name": self.objective.name,
+                "label": self.objective.label,
+                "direction": self.objective.direction,
             },
             **more,
         )
@@ -181,6 +203,7 @@ class Run:
                 recipe,
                 teacher=teacher,
                 strategy=self.strategy,
+                objective=self.objective,
                 backup_dir=backup,
                 callbacks=callbacks,
             )
@@ -203,3 +226,15 @@ class Run:
         shutil.rmtree(self.workdir / "backup" / folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # the other training's stands there
             (self.workdir / "backup").rmdir()
+
+
+def kt_objective(objective: Objective) -> keras_tuner.Objective:
+    """An objective as keras-tuner has it: a name and a direction."""
+    return keras_tuner.Objective(objective.name, objective.direction)
+
+
+def _plain_shapes(shapes: Any) -> Any:
+    """Shapes as plain lists, in the structure of the inputs."""
+    if isinstance(shapes, dict):
+        return {name: _plain_shapes(shape) for name, shape in shapes.items()}
+    return [_plain_shapes(n) if isinstance(n, list | tuple | dict) else n for n in shapes]

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def outcome(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    """What a stage came to; accuracies and ratios in [0, 1].
+    """What a stage came to; scores by the name of their metric, ratios in [0, 1].
 
     Args:
         stage: Its name, or that of the whole job.
@@ -29,9 +29,14 @@ def _training(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
     if stage == "train":  # the base, or from scratch the winner
         name = next(name for name in ("winner", "base") if name in metrics["training"])
     history = metrics["training"][name]["history"]
-    scores = history.get("val_accuracy", [])
-    chosen = max if metrics["config"][stage].get("keep_best") else _last
-    return {"epochs": len(history["loss"]), "holdout_accuracy": chosen(scores) if scores else None}
+    objective = metrics.get("objective") or {"name": "val_accuracy", "direction": "max"}
+    key = objective["name"] if history.get(objective["name"]) else "val_accuracy"
+    key = key if history.get(key) or "val_loss" not in history else "val_loss"
+    scores = history.get(key, [])
+    best = min if key == "val_loss" or objective["direction"] == "min" else max
+    chosen = best if metrics["config"][stage].get("keep_best") else _last
+    figure = f"holdout_{key.removeprefix('val_')}"
+    return {"epochs": len(history["loss"]), figure: chosen(scores) if scores else None}
 
 
 def _last(values: list[float]) -> float:
@@ -56,8 +61,8 @@ def _export(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
 def _results(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
     before, after = (metrics["results"][name] for name in ("before", "after"))
     return {
-        "test_accuracy": after["test_accuracy"],
-        "test_accuracy_before": before.get("test_accuracy"),
+        **{name: value for name, value in after.items() if name.startswith("test_")},
+        **{f"{name}_before": before.get(name) for name in after if name.startswith("test_")},
         "flops_ratio": after["flops"] / before["flops"],
         "params_ratio": after["params"] / before["params"],
         "latency_ratio": metrics["results"]["latency_ratio"]["ratio"],

@@ -14,7 +14,7 @@ from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
 from tfrcp.run.checks import check
 from tfrcp.run.comparing import compare, export
-from tfrcp.run.context import BASE, Run
+from tfrcp.run.context import BASE, Run, kt_objective
 from tfrcp.run.searching import SEARCHED, record, search
 from tfrcp.scoring import objectives
 from tfrcp.search.oracles import RandomChannelOracle
@@ -45,7 +45,8 @@ class Pipeline(Run):
         check(config)
         super().__init__(config, workdir)
         self.model = inputs.initial_model(config, self.data)
-        objectives.get(self.model, config["search"]["objective"])
+        self.compiled = self.model
+        self.objective = objectives.get(self.model, config["search"]["objective"])
         self.cost = CostModel(trace(self.model))
         options = config["search"]
         self.budget = inputs.budget(options)
@@ -56,7 +57,7 @@ class Pipeline(Run):
                 space,
                 self.cost,
                 self.budget,
-                options["objective"],
+                kt_objective(self.objective),
                 options["max_trials"],
                 config["seed"],
                 latency=self._latency_model,
@@ -101,28 +102,28 @@ class Pipeline(Run):
         """
         self.check_alone()
         if self.is_worker:
-            self._search(self.workdir.load_model(BASE, "train"))
+            self._search(self.load(BASE, "train"))
             return
         with self.stage("search", "channels.json", SEARCHED) as needed:
             if needed:
                 tuner = self._search(self._partly_pruned())
-                record(self, tuner, self.cost, self.workdir.load_model(BASE, "train"))
+                record(self, tuner, self.cost, self.load(BASE, "train"))
 
     def finetune(self) -> None:
         """Makes `finetuned.keras`; the base is the teacher where the recipe has one."""
         if not self.is_chief:
             if not self.workdir.stands("finetune", self.parts("finetune"), _AFTER):
-                self._finetune(self.workdir.load_model(SEARCHED, "search"), "finetune")
+                self._finetune(self.load(SEARCHED, "search"), "finetune")
             return
         with self.stage("finetune", _AFTER) as needed:
             if needed:
-                model = self.workdir.load_model(SEARCHED, "search")
+                model = self.load(SEARCHED, "search")
                 history = self._finetune(model, "finetune")
                 self.save(_AFTER, model, "finetune")
                 self.merge("training", finetune={"history": history})
 
     def evaluate(self) -> None:
-        """Compares the base with the result: accuracy on the test split, costs, time per image."""
+        """Compares the base with the result: score on the test split, costs, time per image."""
         self.check_alone()
         with self.stage("evaluate") as needed:
             if needed:
@@ -134,12 +135,12 @@ class Pipeline(Run):
         files = [f"export/{kind.file}" for kind in kinds(self.config["export"]["format"]).values()]
         with self.stage("export", *files) as needed:
             if needed:
-                after = self.workdir.load_model(_AFTER, "finetune")
-                export(self, self.workdir.load_model(BASE, "train"), after)
+                after = self.load(_AFTER, "finetune")
+                export(self, self.load(BASE, "train"), after)
 
     def _finetune(self, model: keras.Model, folder: str) -> dict[str, list[float]]:
         taught = self.recipes["finetune"].distillation
-        teacher = self.workdir.load_model(BASE, "train") if taught else None
+        teacher = self.load(BASE, "train") if taught else None
         return self.fit(model, "finetune", folder, teacher=teacher)
 
     def parts(self, name: str) -> dict[str, Any]:
@@ -155,7 +156,7 @@ class Pipeline(Run):
         Every step takes the multiply-adds down by the same factor, and is fine-tuned.
         """
         steps = self.config["search"]["stages"]
-        model = self.workdir.load_model(BASE, "train")
+        model = self.load(BASE, "train")
         for step in range(1, steps):
             name, file = f"step{step}", f"step{step}.keras"
             if not (self.workdir / file).exists():
@@ -163,10 +164,13 @@ class Pipeline(Run):
                 pruned, score = best_model(self._search(model, step))
                 history = self._finetune(pruned, name)
                 self.save(file, pruned, name)
-                scores = {"score": score, "holdout_accuracy": history["val_accuracy"][-1:]}
+                scores = {
+                    "score": score,
+                    "holdout_accuracy": history.get("val_accuracy", [])[-1:],
+                }
                 flops = CostModel(trace(pruned)).full.flops
                 self.merge("steps", **{name: {"flops": flops, **scores, "history": history}})
-            model = self.workdir.load_model(file, "search")
+            model = self.load(file, "search")
         return model
 
     def _search(self, model: keras.Model, step: int | None = None) -> ChannelSearch:

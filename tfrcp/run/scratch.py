@@ -13,7 +13,7 @@ from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
 from tfrcp.run.checks import builder, check
 from tfrcp.run.comparing import compare, export
-from tfrcp.run.context import Run
+from tfrcp.run.context import Run, kt_objective
 from tfrcp.run.searching import SEARCHED, record, search
 from tfrcp.scoring import objectives
 from tfrcp.search.architecture import ArchitectureSpec
@@ -54,7 +54,8 @@ class ScratchPipeline(Run):
             raise ValueError(f"`config.supernet`: {error}") from None
         search = config["search"]
         self.original = inputs.initial_model(config, self.data)
-        objectives.get(self.original, search["objective"])
+        self.compiled = self.original
+        self.objective = objectives.get(self.original, search["objective"])
         self.cost = CostModel(trace(self.original))
         self.budget = inputs.budget(search)
         reach = inputs.space(self.cost.graph, search, from_scratch=True)
@@ -72,7 +73,7 @@ class ScratchPipeline(Run):
             self.space,
             wide,
             self._target,
-            search["objective"],
+            kt_objective(self.objective),
             search["max_trials"],
             config["seed"],
         )
@@ -127,11 +128,11 @@ class ScratchPipeline(Run):
         As a worker (see `tfrcp.search.distributed`) it scores candidates for the chief, who does.
         """
         if self.is_worker:
-            self._search(self.workdir.load_model(_SUPERNET, "supernet"))
+            self._search(self.load(_SUPERNET, "supernet"))
             return
         with self.stage("search", "channels.json", SEARCHED) as needed:
             if needed:
-                model = self.workdir.load_model(_SUPERNET, "supernet")
+                model = self.load(_SUPERNET, "supernet")
                 record(self, self._search(model), self.cost, model)
 
     def train(self) -> None:
@@ -139,7 +140,7 @@ class ScratchPipeline(Run):
         with self.stage("train", _TRAINED) as needed:
             if needed:
                 if self.config["inherit"]:
-                    model = self.workdir.load_model(SEARCHED, "search")
+                    model = self.load(SEARCHED, "search")
                 else:
                     widths = ArchitectureSpec.read(self.workdir / "channels.json").content[
                         "channels"
@@ -162,7 +163,7 @@ class ScratchPipeline(Run):
         files = [f"export/{kind.file}" for kind in kinds(self.config["export"]["format"]).values()]
         with self.stage("export", *files) as needed:
             if needed:
-                after = self.workdir.load_model(_TRAINED, "train")
+                after = self.load(_TRAINED, "train")
                 export(self, self.original, after, trained=("after",))
 
     def parts(self, name: str) -> dict[str, Any]:

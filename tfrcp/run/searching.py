@@ -59,7 +59,7 @@ def search(
         log_dir=str(run.workdir / "tensorboard") if run.config["tensorboard"] else None,
         **{key: value for key, value in options.items() if key not in _ELSEWHERE},
     )
-    holdout = run.data.holdout.arrays()
+    holdout = run.data.holdout.arrays()  # (x, y), perhaps with sample weights
     tuner.search(run.data.train.dataset(batch_size), validation_data=holdout)
     return tuner
 
@@ -87,7 +87,7 @@ def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Mode
         },
         search={
             "criterion": options["criterion"],
-            "objective": options["objective"],
+            "objective": tuner.objective.name,
             "trials": [
                 {
                     "id": t.trial_id,
@@ -106,18 +106,20 @@ def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Mode
         },
     )
     print(f"search: best {best.score:.4f}, {score:.4f} reconstructed layer by layer", flush=True)
-    run.merge("results", after_search={"test_accuracy": None, "holdout_accuracy": score})
+    figure = tuner.objective.name.removeprefix("val_")
+    run.merge("results", after_search={f"test_{figure}": None, f"holdout_{figure}": score})
     run.workdir.save_model(SEARCHED, pruned)
     content = architecture.describe(
         graph,
         tuner.channels_of(best),
         {
-            **{key: run.config["model"][key] for key in ("name", "options")},
-            "input_shape": list(run.data.input_shape),
+            "name": run.config["model"]["factory"] or run.config["model"]["name"],
+            "options": run.config["model"]["options"],
+            "input_shape": run.workdir.metrics["data"]["input_shape"],
             "classes": run.data.classes,
         },
         score=best.score,
-        objective=options["objective"],
+        objective=tuner.objective.name,
         seed=run.config["seed"],
         provenance={
             "versions": run.workdir.metrics["versions"],

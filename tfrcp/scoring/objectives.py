@@ -29,7 +29,7 @@ from tfrcp.scoring.kinds import (
     Objective,
 )
 
-__all__ = ["AGREEMENT", "AUTO", "Objective", "evaluate", "get", "is_classifier"]
+__all__ = ["AGREEMENT", "AUTO", "Objective", "evaluate", "get", "has_own_loss", "is_classifier"]
 
 DIRECTIONS = ("min", "max")
 AUTO = "auto"
@@ -149,6 +149,17 @@ def is_classifier(model: keras.Model) -> bool:
     if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 0) < 2:
         return False
     return not _is_compiled(model) or "categorical" in _loss_name(model)
+
+
+def has_own_loss(model: keras.Model) -> bool:
+    """Whether a model is for what it is compiled for, not a classifier of integer labels."""
+    if not getattr(model, "compiled", False) or getattr(model, "_compile_config", None) is None:
+        return False
+    own = type(model).compute_loss is not keras.Model.compute_loss
+    loss = model.loss
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    sparse = "sparsecategorical" in str(name).lower().replace("_", "")
+    return own or not (loss is None or (sparse and is_classifier(model)))
 
 
 def _threshold(model: keras.Model) -> float | None:

@@ -80,6 +80,50 @@ def check_targets(
             ) from None
 
 
+HOLDOUT_SHARE = 0.2
+"""Share of the data that selects where none is given for that."""
+
+
+def hold_out(x: Any, y: Any, seed: int, *, verbose: bool = True) -> tuple[Any, Any]:
+    """Cuts data in two, at random: for calibration, and for selection.
+
+    Args:
+        x: Data, as for `read_examples`.
+        y: Labels, where `x` is an array.
+        seed: Seed of the choice.
+        verbose: Whether to say so.
+
+    Returns:
+        Two tuples of structures of arrays, (x,), (x, y) or (x, y, sample_weight).
+
+    Raises:
+        ValueError: If the data cannot be used, or there are too few.
+    """
+    data = (x,) if y is None and isinstance(x, list) else x if y is None else (x, y)
+    try:
+        found = read_examples(data)
+    except ValueError as error:
+        raise ValueError(f"`x` cannot be used. {str(error).replace('`data`', 'It')}") from None
+    count = round(HOLDOUT_SHARE * found.size)
+    if count < 2:
+        raise ValueError(
+            "`validation_data` must be given, or `x` hold at least ten images, of which a fifth "
+            f"selects. Received: {found.size} images"
+        )
+    order = np.random.default_rng(seed).permutation(found.size)
+    parts = tuple(part for part in found[:3] if part is not None)
+    if verbose:
+        print(
+            f"prune: holds {count:,} of {found.size:,} images back, which select the network",
+            flush=True,
+        )
+    rest, held = (
+        keras.tree.map_structure(lambda array, index=index: array[index], parts)
+        for index in (order[count:], order[:count])
+    )
+    return rest, held
+
+
 def checksum(data: Any) -> str:
     """A checksum of what data hold."""
     total = 0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from tfrcp.search import inputs
 from tfrcp.search.guided import GuidedChannelSearch
 from tfrcp.search.tradeoff import Tradeoff, prune_within, tradeoff_of
 from tfrcp.search.tuner import (
@@ -27,12 +31,32 @@ SEARCHES: dict[str, type[ChannelSearch]] = {
 """The searches by name."""
 
 
+@contextlib.contextmanager
+def folder_of(directory: str | None) -> Iterator[str]:
+    """The folder of a search; a temporary one is removed when all went well, and else named."""
+    if directory is not None:
+        yield directory
+        return
+    temporary = tempfile.mkdtemp(prefix="tfrcp_")
+    try:
+        yield temporary
+    except BaseException as error:
+        if any(Path(temporary).glob("*/trial_*")):
+            error.add_note(
+                f"The trials so far are kept in {temporary}: directory={temporary!r} resumes there."
+            )
+        else:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
 def prune(
     model: keras.Model,
     x: Any,
     y: Any = None,
     *,
-    validation_data: Any,
+    validation_data: Any = None,
     flops: float | int | None = None,
     search: str | type[ChannelSearch] = "guided",
     max_drop: float | None = None,
@@ -47,7 +71,9 @@ def prune(
         x: Training data, for calibration: a batched `tf.data.Dataset`, a tuple of arrays (x, y), x
             alone, or a `PyDataset`.
         y: Labels, where `x` is an array.
-        validation_data: Labelled holdout data, likewise; disjoint from the training data.
+        validation_data: Holdout data, likewise, with labels where the objective needs them;
+            disjoint from the training data. Defaults to a fifth of `x`, chosen at random by the
+            seed, which is said.
         flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
             an int is absolute. Defaults to 0.5 where no other cost is given.
         search: "guided", "random" (the paper's plain baseline), "evolutionary", "surrogate", or a
@@ -56,7 +82,7 @@ def prune(
             images, before any fine-tuning, falls by no more than this (0.01 of an accuracy is one
             percentage point). Takes five searches.
         directory: Folder in which the search is kept, so that it can go on after an interruption.
-            Defaults to a temporary one.
+            Defaults to a temporary one, which is left behind only after an error.
         verbose: Whether to show progress.
         **options: Further arguments of that class.
 
@@ -68,6 +94,9 @@ def prune(
         ValueError: As the search and its `search`.
     """
     kind = search_class(search)
+    if validation_data is None:
+        seed = options.get("seed", 0)
+        (x, validation_data), y = inputs.hold_out(x, y, seed, verbose=verbose), None
     if max_drop is not None:
         options["flops"] = flops
         return prune_within(
@@ -81,10 +110,8 @@ def prune(
             verbose=verbose,
             options=options,
         )
-    with tempfile.TemporaryDirectory() as temporary:
-        tuner = kind(
-            model, flops, directory=directory or temporary, project_name="search", **options
-        )
+    with folder_of(directory) as folder:
+        tuner = kind(model, flops, directory=folder, project_name="search", **options)
         tuner.search(x, y, validation_data=validation_data, verbose=verbose)
         return winner_of(tuner, verbose=verbose).model
 

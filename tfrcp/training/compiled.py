@@ -13,7 +13,6 @@ from keras import ops
 from tfrcp.data import Batches
 from tfrcp.graph.compiling import compile_like
 from tfrcp.scoring.meters import CompiledMeter
-from tfrcp.scoring.objectives import is_classifier
 from tfrcp.training.loop import Listener, Loop
 
 
@@ -149,17 +148,6 @@ def output_distance(teacher: Any, student: Any) -> Any:
         spread = ops.mean(ops.var(wanted, axis=0)) + keras.config.epsilon()
         shares.append(ops.mean(ops.square(found - wanted)) / spread)
     return sum(shares) / len(shares)
-
-
-def is_compiled_job(model: keras.Model) -> bool:
-    """Whether a model is trained by its own loss, not as a classifier of integer labels."""
-    if not getattr(model, "compiled", False) or getattr(model, "_compile_config", None) is None:
-        return False
-    own = type(model).compute_loss is not keras.Model.compute_loss
-    loss = model.loss
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    sparse = "sparsecategorical" in str(name).lower().replace("_", "")
-    return own or not (loss is None or (sparse and is_classifier(model)))
 
 
 def figures(model: keras.Model, batches: Sequence[Any] | tf.data.Dataset) -> list[str]:

@@ -14,9 +14,9 @@ import tensorflow as tf
 from tfrcp.data import Batches
 from tfrcp.scoring.losses import crossentropy
 from tfrcp.scoring.meters import CompiledMeter
-from tfrcp.scoring.objectives import Objective
+from tfrcp.scoring.objectives import Objective, has_own_loss
 from tfrcp.training.backup import Backup, History
-from tfrcp.training.compiled import CompiledLoop, figures, is_compiled_job
+from tfrcp.training.compiled import CompiledLoop, figures
 from tfrcp.training.distribute import is_chief, training_copy
 from tfrcp.training.loop import Loop
 from tfrcp.training.progress import Progress
@@ -84,7 +84,7 @@ def fit(
     strategy = strategy or tf.distribute.get_strategy()
     _check(model, holdout, recipe, teacher, strategy)
     chief = is_chief(strategy)
-    compiled = is_compiled_job(model)
+    compiled = has_own_loss(model)
     found = figures(model, _dataset(holdout)) if compiled and holdout is not None else []
     scores = ["loss"] if compiled else ["loss", "accuracy"]
     if holdout is not None:
@@ -189,7 +189,7 @@ def evaluate(
     Raises:
         ValueError: `model` is no such classifier.
     """
-    if is_compiled_job(model):
+    if has_own_loss(model):
         batches = [data] if isinstance(data, tuple) else data
         meter = CompiledMeter(model, "all")
         for batch in batches:
