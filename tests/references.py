@@ -8,6 +8,7 @@ import numpy as np
 from tfrcp import slice_model, trace
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import read_weights, slice_weights
+from tfrcp.scoring.running import run_model
 from tfrcp.space.cost import CostModel
 
 
@@ -104,7 +105,7 @@ def masked_outputs(model, graph, masks, images):
     """
     weights = model.get_weights()
     zero(model, graph, masks, ("input",))
-    outputs = flat(model(images, training=False))
+    outputs = flat(run_model(model)(images))
     model.set_weights(weights)
     return outputs
 
@@ -302,14 +303,14 @@ def assert_consistent(model, masks=None, *, images=None, tolerance=1e-4, sized=T
     program, weights = Program(graph), read_weights(graph, model)
     run = program.compile(program.run, program.fold(slice_weights(graph, weights, {})))
     cost = CostModel(graph) if sized else None
-    expected = flat(model(images))
+    expected = flat(run_model(model)(images))
     for choose in (full_masks, one_channel_masks, 1, 2) if masks is None else masks:
         kept = choose(graph) if callable(choose) else random_masks(graph, choose)
         reference = masked_outputs(model, graph, kept, images)
         if choose is full_masks:
             assert_close(reference, expected, 1e-6)
         pruned = slice_model(model, graph, kept)
-        assert_close(flat(pruned(images)), reference, tolerance)
+        assert_close(flat(run_model(pruned)(images)), reference, tolerance)
         arrays = slice_weights(graph, weights, kept)
         assert_close(flat(program.run(arrays, images)), reference, tolerance)
         assert_close(flat(run(program.fold(arrays), images)), reference, tolerance)

@@ -17,6 +17,7 @@ LADDER = [
         "deployment.runtimes",
         "space.budget",
         "scoring.meters",
+        "scoring.running",
     ],
     ["scoring.kinds"],
     ["scoring.objectives"],

@@ -27,8 +27,7 @@ from tfrcp.graph.weights import Weights, read_weights, slice_weights
 from tfrcp.scoring.holdout import Holdout, racing_possible
 from tfrcp.scoring.kinds import Objective
 from tfrcp.scoring.racing import RACING_INTERVAL, surely_positive
-
-Outputs = Callable[[Any], Any]
+from tfrcp.scoring.running import Outputs, run_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +103,7 @@ class SlicedEvaluator:
             holdout = Examples(*holdout, None, ())
         pick = operator.itemgetter(slice(RACING_INTERVAL))
         first = keras.tree.map_structure(pick, self._program.pack(holdout.x))
-        expected = model(first, training=False)
+        expected = run_model(model)(first)
         self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
         if not self._by_model:
             self._prepare_program(first, expected)
@@ -226,11 +225,6 @@ class ProgramEvaluator(SlicedEvaluator):
             return keras.tree.pack_sequence_as(structure, flat)
 
         return outputs
-
-
-def run_model(model: keras.Model) -> Outputs:
-    """A model as a function of inputs to outputs in inference mode, whatever strategy made it."""
-    return lambda inputs: model(inputs, training=False)
 
 
 def makes_masks(graph: ChannelGraph) -> bool:

@@ -28,6 +28,7 @@ from tfrcp.scoring.kinds import (
     MetricObject,
     Objective,
 )
+from tfrcp.scoring.running import run_model
 
 __all__ = ["AGREEMENT", "AUTO", "Objective", "evaluate", "get", "has_own_loss", "is_classifier"]
 
@@ -132,11 +133,12 @@ def evaluate(
         )
     if found.needs_reference and reference is None:
         raise ValueError("The objective 'agreement' needs `reference`, the unpruned network")
-    meter = found.meter(model)
+    meter, run = found.meter(model), run_model(model)
+    run_reference = run_model(reference) if found.needs_reference else None
     for x, y, weight in batches:
-        if found.needs_reference:
-            y = reference(x, training=False)
-        meter.update(y, model(x, training=False), weight, x)
+        if run_reference is not None:
+            y = run_reference(x)
+        meter.update(y, run(x), weight, x)
     return meter.result()
 
 

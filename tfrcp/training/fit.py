@@ -15,6 +15,7 @@ from tfrcp.data import Batches
 from tfrcp.scoring.losses import crossentropy
 from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import Objective, has_own_loss
+from tfrcp.scoring.running import run_model
 from tfrcp.training.backup import Backup, History
 from tfrcp.training.compiled import CompiledLoop, figures
 from tfrcp.training.distribute import is_chief, training_copy
@@ -192,9 +193,10 @@ def evaluate(
     if has_own_loss(model):
         batches = [data] if isinstance(data, tuple) else data
         meter = CompiledMeter(model, "all")
+        run = run_model(model)
         for batch in batches:
             x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
-            meter.update(y, model(x, training=False), weight, x)
+            meter.update(y, run(x), weight, x)
         return meter.results()
     worker = training_copy(model)
     accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")

@@ -76,7 +76,8 @@ def training(metrics: Metrics) -> Figure | None:
         column[0].set_title(title)
         column[-1].set_xlabel("epoch")
     for axes, key in zip(panels[:, 0], shown, strict=True):
-        axes.set_ylabel(key.replace("_", " "))
+        score = objective(metrics)
+        axes.set_ylabel(score.label if key == score.name else key)
     figure.align_ylabels(panels[:, 0])
     return figure
 
