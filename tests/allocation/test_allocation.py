@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tfrcp
+from tests.networks import NETWORKS
 from tests.search.small_search import network
 from tfrcp import allocation
 from tfrcp.space.sampling.bounds import Bounds
@@ -69,24 +70,40 @@ def test_inner_groups_that_cannot_meet_the_budget_alone_are_an_error():
         )
 
 
-def test_network_slimming_takes_the_scores_as_they_are():
-    made = inputs(GRAPHS["chain"], tfrcp.Budget(0.4, tolerance=0.05))
-    graph, scores, space, cost, budget = made
-    scores["unit2_conv"] *= 100.0
-    even, raw = (allocation.get(n)(*made) for n in ("global_ranking", "network_slimming"))
-    assert raw[2] == 12 and even[2] < 12
-    every = np.concatenate([*scores.values()])
+@pytest.mark.parametrize("given", ["relative", "none", "as they are"])
+def test_network_slimming_ranks_the_scales_as_they_are(given):
+    model = network()
+    random, scales = np.random.default_rng(1), {}
+    for name, size in (("unit0", 0.1), ("unit1", 1.0), ("unit2", 1.0)):
+        layer = next(x for x in model.layers if x.name.startswith(name) and hasattr(x, "gamma"))
+        sign = random.choice([-1, 1], layer.gamma.shape)
+        scales[f"{name}_conv"] = size * random.uniform(0.5, 1.0, layer.gamma.shape)
+        layer.gamma.assign(sign * scales[f"{name}_conv"])
+    graph, _, space, cost, budget = inputs(tfrcp.trace(model), tfrcp.Budget(0.5, tolerance=0.03))
+    scores = {"none": {}, "as they are": scales}.get(given)
+    if scores is None:
+        scores = tfrcp.criteria.get("batch_norm_scale")(model, graph)
+    vector = allocation.get("network_slimming")(graph, scores, space, cost, budget)
+    every = np.concatenate([*scales.values()])
     kept = np.array(
         [
             [
                 max(least, int((s >= t).sum()))
-                for s, least in zip(scores.values(), space.smallest, strict=True)
+                for s, least in zip(scales.values(), space.smallest, strict=True)
             ]
             for t in every
         ]
     )
-    wanted = kept[np.abs(cost(kept).flops / cost.full.flops - 0.4).argmin()]
-    assert np.abs(raw - wanted).max() <= 1
+    wanted = kept[np.abs(cost(kept).flops / cost.full.flops - 0.5).argmin()]
+    assert np.abs(vector - wanted).max() <= 1 and vector[0] <= 4
+    raw = allocation.GlobalRanking(normalize=False)(graph, scales, space, cost, budget)
+    np.testing.assert_array_equal(raw, vector)
+
+
+def test_network_slimming_needs_batch_norms():
+    graph = tfrcp.trace(NETWORKS["vgg"].build())
+    with pytest.raises(ValueError, match="passes none"):
+        allocation.get("network_slimming")(*inputs(graph))
 
 
 def test_scores_by_cost_spare_cheap_channels():

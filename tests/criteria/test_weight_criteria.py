@@ -75,7 +75,7 @@ def test_norms(networks, name, score):
 
 
 def test_batch_norm_scale(networks):
-    criterion = criteria.get("batch_norm_scale")
+    criterion = criteria.BatchNormScale(normalize=True)
 
     def gamma(model, layer):
         return relative(np.abs(np.asarray(model.get_layer(layer).gamma, "float64")))
@@ -96,8 +96,11 @@ def test_batch_norm_scale_is_absolute():
     inputs = image()
     model = keras.Model(inputs, head(norm("bn")(conv(4, "a")(inputs))))
     model.get_layer("bn").gamma.assign([1.0, -3.0, 0.0, 2.0])
-    scores = criteria.get("batch_norm_scale")(model, tfrcp.trace(model))
+    graph = tfrcp.trace(model)
+    scores = criteria.BatchNormScale(normalize=True)(model, graph)
     np.testing.assert_allclose(scores["a"], np.array([1.0, 3.0, 0.0, 2.0]) / 1.5)
+    scores = criteria.get("batch_norm_scale")(model, graph)
+    np.testing.assert_array_equal(scores["a"], [1.0, 3.0, 0.0, 2.0])
 
 
 def test_batch_norm_scale_does_not_apply_without_batch_norm(networks):

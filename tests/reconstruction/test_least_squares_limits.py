@@ -7,9 +7,11 @@ import tensorflow as tf
 import tfrcp
 from tests.networks import NETWORKS
 from tests.reconstruction.small_fits import METHODS, fit, keep_but, network, two_dense
-from tests.references import full_masks, images_for, randomize
+from tests.references import images_for, randomize
+from tfrcp.graph.program import Program
 from tfrcp.graph.weights import read_weights, slice_weights
 from tfrcp.reconstruction import CachedLeastSquares, reconstruct
+from tfrcp.reconstruction.sequential import SequentialLeastSquares
 
 # Layers that keep their weights.
 
@@ -31,13 +33,14 @@ def test_ill_conditioned_layers_keep_their_weights(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_too_few_samples(method):
+def test_too_few_samples_without_a_ridge(method):
     model = NETWORKS["vgg"].build()
     randomize(model)
     graph, x = tfrcp.trace(model), images_for(model, count=20)
-    with pytest.warns(UserWarning, match="'c' keeps its inherited weights: too few samples: 20"):
-        pruned, left_out = fit(model, graph, keep_but(graph, "b_conv", 0), x, method)
-    assert "c" in left_out
+    masks = keep_but(graph, "b_conv", 0)
+    with pytest.warns(UserWarning, match="keeps its inherited weights"):
+        pruned, left_out = fit(model, graph, masks, x, method, ridge=0.0)
+    assert "too few samples: 20 for 36 inputs" in left_out["c"]
     kept = np.asarray(model.get_layer("c").kernel).reshape(9, 5, 6)[:, 1:]
     np.testing.assert_array_equal(np.asarray(pruned.get_layer("c").kernel), kept.reshape(36, 6))
 
@@ -71,20 +74,31 @@ def test_sequential_uses_as_many_images_as_fit():
         fit(model, graph, masks, x, "sequential", memory_limit=2 * image_bytes)
 
 
-def test_sequential_leaves_out_layers_that_do_not_fit():
+def test_layers_that_do_not_fit_take_fewer_samples():
     model = NETWORKS["vgg"].build()
-    graph, x = tfrcp.trace(model), images_for(model, count=8)
-    limit = 2 * (8 * (45 + 6) ** 2 - 1)
-    with pytest.warns(UserWarning, match="'c' keeps its inherited weights: its equations take"):
-        _, left_out = fit(model, graph, full_masks(graph), x, "sequential", memory_limit=limit)
-    assert "memory_limit" in left_out["c"]
-    assert "b_conv" not in left_out
+    randomize(model)
+    graph, x = tfrcp.trace(model), images_for(model, count=60)
+    masks = keep_but(graph, "b_conv", 0)
+    program, weights = Program(graph), read_weights(graph, model)
+    original, inherited = (slice_weights(graph, weights, m) for m in ({}, masks))
+    options = {"ridge": 1e-5, "samples": 100, "memory_limit": 8 * 36 * (36 + 6) - 1}
+    sequential = SequentialLeastSquares(program, original, inherited, graph.keep(masks), **options)
+    with pytest.warns(UserWarning, match="'c' is fitted to 17 of 60 samples"):
+        sequential.run(x, False)
+    limit = 8 * (36**2 + 6**2) + 22 * 2 * 8 * 45 - 1
+    assert limit < 8 * (36**2 + 6**2 + 45**2)
+    with pytest.warns(UserWarning, match="'c' is fitted to 21 of 60 samples"):
+        cached = CachedLeastSquares(model, graph, x, memory_limit=limit, verbose=False)
+    assert sequential.left_out == cached.left_out == {}
+    for fitted in (sequential.fitted, cached(inherited, masks)):
+        change = fitted["c"]["kernel"] - inherited["c"]["kernel"]
+        assert np.abs(change).max() > 1e-3
 
 
 def test_warnings_are_not_repeated_for_every_candidate():
     model = NETWORKS["vgg"].build()
     graph, x = tfrcp.trace(model), images_for(model, count=20)
-    cached = CachedLeastSquares(model, graph, x, verbose=False)
+    cached = CachedLeastSquares(model, graph, x, ridge=0.0, verbose=False)
     weights = read_weights(graph, model)
     for number in range(3):
         masks = keep_but(graph, "b_conv", number)

@@ -121,6 +121,8 @@ def test_workers_leave_when_nothing_more_is_expected(make, tmp_path):
     assert together(chief.search, one.search, two.search) == [None] * 3
     assert 3 <= len(stored(tmp_path)) < TRIALS and chief.store.finished
     assert len(chief.store.end_order) == len(one.ran) + len(two.ran)
+    late = make("late", kind=tfrcp.GuidedChannelOracle, patience=2)  # knows no starts
+    assert late.search() is None and late.ran == [] and late.store.finished
 
 
 def test_a_guided_search_with_workers_ends_in_a_winner(trained, tmp_path, monkeypatch):

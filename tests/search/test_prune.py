@@ -80,3 +80,23 @@ def test_an_error_leaves_the_trials(trained, tmp_path, monkeypatch):
     (folder,) = tmp_path.iterdir()
     assert str(folder) in error.value.__notes__[0]
     assert len(list(folder.glob("*/trial_*"))) == 1
+
+
+@pytest.mark.parametrize("search", ["guided", "random"])
+def test_a_sequential_model_is_pruned(search):
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(8, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    pruned = tfrcp.prune(
+        model, *TRAIN, validation_data=HOLDOUT, search=search, max_trials=100, verbose=False
+    )
+    assert pruned.predict(HOLDOUT[0], verbose=0).shape == (64, 3)
+    (convolution,) = (c for c in pruned.layers if isinstance(c, keras.layers.Conv2D))
+    assert convolution.filters == 4  # the only one within the tolerance

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfrcp.allocation.base import Allocation, Problem
 from tfrcp.allocation.kernels import Kernels
+from tfrcp.graph.calls import named_variables
 
 
 class GlobalRanking(Allocation):
@@ -52,11 +53,15 @@ class GlobalRanking(Allocation):
             "cost_power": self.cost_power,
         }
 
-    def allocate(self, problem: Problem) -> np.ndarray:
-        """The channel vector, int64 array [prunable groups]."""
-        scores = [
+    def scores(self, problem: Problem) -> list[np.ndarray]:
+        """What is ranked: scores of the channels, float arrays [size], for each group."""
+        return [
             np.asarray(problem.scores[group.name], dtype=float) for group in problem.graph.prunable
         ]
+
+    def allocate(self, problem: Problem) -> np.ndarray:
+        """The channel vector, int64 array [prunable groups]."""
+        scores = self.scores(problem)
         if self.normalize:
             scores = [score / (np.sqrt(np.mean(score**2)) or 1.0) for score in scores]
         if self.cost_power:
@@ -78,10 +83,17 @@ class GlobalRanking(Allocation):
 
 
 class NetworkSlimming(GlobalRanking):
-    """One threshold for scores as they are, meant for `batch_norm_scale`.
+    """One threshold for the batch-norm scales as they are.
 
-    Network slimming also trains the base with a penalty on the scales.
+    The scales are read from the traced model: a criterion's scores may be relative to the layer.
+    (For other scores as they are: `GlobalRanking(normalize=False)`.) Network slimming also trains
+    the base with a penalty on the scales.
+
+    Raises:
+        ValueError: If called, where the channels of a group pass no batch norm with a scale.
     """
+
+    ranks = False
 
     def __init__(self) -> None:
         super().__init__(normalize=False)
@@ -89,6 +101,31 @@ class NetworkSlimming(GlobalRanking):
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""
         return {}
+
+    def scores(self, problem: Problem) -> list[np.ndarray]:
+        """Absolute scales, the mean over the batch norms that a channel passes."""
+        gammas = {
+            (call.path, name): np.abs(np.asarray(variable, dtype=float))
+            for call in problem.graph.calls.calls
+            for name, variable in named_variables(call.operation)
+            if name == "gamma"
+        }
+        found = []
+        for group in problem.graph.prunable:
+            places = [
+                np.bincount(piece.channel_of[here], gammas[key][here], group.size)
+                / np.bincount(piece.channel_of[here], minlength=group.size)
+                for piece in group.slices
+                if piece.role == "channelwise" and (key := (piece.layer, piece.weight)) in gammas
+                for here in [piece.channel_of >= 0]
+            ]
+            if not places:
+                raise ValueError(
+                    f"Network slimming ranks the scales of batch norms, and '{group.name}' passes "
+                    "none. Take 'global_ranking' with another criterion."
+                )
+            found.append(np.mean(places, axis=0))
+        return found
 
 
 def inner(problem: Problem) -> np.ndarray:

@@ -12,10 +12,18 @@ class BatchNormScale(WeightCriterion):
     r"""The absolute scale \(|\gamma_j|\) of the batch norms that a channel passes.
 
     Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", ICCV 2017.
-    Groups without batch norm are refused.
+    Network slimming compares the scales of all layers as they are, with one threshold, so they are
+    not normalized by default. Groups without batch norm are refused.
+
+    Args:
+        reduction: "mean", "sum" or "max" over the batch norms that a channel passes.
+        normalize: Whether the scales of a layer are first divided by their mean.
     """
 
     place = "batch norm with a scale"
+
+    def __init__(self, *, reduction: str = "mean", normalize: bool = False) -> None:
+        super().__init__(reduction=reduction, normalize=normalize)
 
     def applies(self, piece: WeightSlice) -> bool:
         """The scales of normalization layers."""

@@ -15,7 +15,7 @@ from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.images import check_count, check_finite, read_images
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import check_labels, read_examples
-from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.calls import Call, Value, output_structure
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import slice_weights
@@ -121,7 +121,7 @@ class Taylor(CoupledCriterion):
         """The loss as a function of targets and outputs, and the targets as it takes them."""
         if self.loss is None and has_own_loss(model):
             targets = {"y": y} if sample_weight is None else {"y": y, "weight": sample_weight}
-            structure = model.output
+            structure = output_structure(model)
 
             def own(targets: Any, outputs: Any) -> Any:
                 outputs = keras.tree.pack_sequence_as(structure, keras.tree.flatten(outputs))

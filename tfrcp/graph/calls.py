@@ -174,6 +174,12 @@ def read_calls(model: keras.Model) -> Calls:
     return Calls(steps, inputs, outputs)
 
 
+def output_structure(model: keras.Model) -> Any:
+    """The outputs of a Functional or Sequential model in their structure (`Sequential` has no
+    `output` of its own)."""
+    return _functional(model)._outputs_struct
+
+
 def _functional(operation: keras.Operation) -> Functional | None:
     """The graph of a Functional or Sequential model; `None` for anything else."""
     if isinstance(operation, keras.Sequential):

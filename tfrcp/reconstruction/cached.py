@@ -15,7 +15,14 @@ from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
 from tfrcp.reconstruction.calibration import calibration_images
-from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, check_options, solve
+from tfrcp.reconstruction.equations import (
+    Equations,
+    LeftOut,
+    Moments,
+    Unsolvable,
+    check_options,
+    warn_of_ignored,
+)
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
 
 _BATCH = 32  # images that run through the network at a time
@@ -33,9 +40,7 @@ class _Layer:
         outputs: Labels along the kernel's output axis.
         axis: That axis.
         norm: Path of the batch norm that alone reads the layer, if there is one.
-        means: Means of the inputs [blocks, inputs], once they are known.
-        gram: Second moments of the inputs [blocks, inputs, inputs], once they are known.
-        count: Number of samples behind them.
+        equations: What its inputs are, once they are known.
         variances: Variances of the outputs [out], once they are known.
     """
 
@@ -46,9 +51,7 @@ class _Layer:
     outputs: np.ndarray
     axis: int
     norm: str | None
-    means: np.ndarray | None = None
-    gram: np.ndarray | None = None
-    count: int = 0
+    equations: Equations | None = None
     variances: np.ndarray | None = None
 
     @property
@@ -74,9 +77,10 @@ class CachedLeastSquares:
     x being the unfolded inputs in the original network, x_k those that are kept, W_k the weights
     that they had, and eps `ridge` times the mean square of x_k. The second moments G of x are
     gathered once, in one pass over the images; then W' = W_k + (G_kk + eps I)^-1 G_kr W_r, r being
-    the removed inputs. Where inputs vary too little to tell, weights stay what they were. A layer
-    that loses no input stays whole, and so does a depthwise convolution, each channel of which sees
-    itself alone.
+    the removed inputs. A layer with no more samples than inputs keeps the samples themselves and is
+    solved in their space, with the same result. Where inputs vary too little to tell, weights stay
+    what they were. A layer that loses no input stays whole, and so does a depthwise convolution,
+    each channel of which sees itself alone.
 
     The intercept b is fitted where there is a place for it: the layer's bias, or the moving mean of
     the batch norm that alone reads the layer. G is about the mean then. Elsewhere b is 0.
@@ -96,8 +100,9 @@ class CachedLeastSquares:
         samples: How many equations to gather for each input of a layer (channels times window
             positions), drawn among the output positions of the images; `None` for all.
         memory_limit: Bytes that the second moments of all layers may take together, 8 times the
-            squared number of inputs each. The largest are left out until the rest fits. Solving
-            takes up to three times the largest on top.
+            squared number of inputs each. Of the largest, which do not fit beside the others, the
+            first samples are kept instead, in what is left. Solving takes up to three times the
+            largest on top.
         verbose: Whether to show progress.
 
     Attributes:
@@ -126,16 +131,17 @@ class CachedLeastSquares:
         program, weights = Program(graph), read_weights(graph, model)
         layers = {layer.call.path: layer for layer in _layers_losing_inputs(program, weights)}
         self.left_out = LeftOut()
-        size = 0
-        for path, layer in sorted(layers.items(), key=lambda item: item[1].gram_bytes):
-            size += layer.gram_bytes
-            if size > memory_limit:
+        limits = _limits(layers, memory_limit)
+        for path, layer in layers.items():
+            two_samples = 4 * layer.gram_bytes / layer.shape[1]
+            if limits[path] < min(layer.gram_bytes, two_samples):
                 self.left_out.add(
                     path,
                     f"the second moments of its inputs take {layer.gram_bytes:,} bytes, too much "
                     f"beside those of smaller layers for memory_limit={memory_limit:,}",
                 )
         self._layers = {p: layer for p, layer in layers.items() if p not in self.left_out}
+        self._moments = {path: Moments(limits[path]) for path in self._layers}
         self._gather(program, slice_weights(graph, weights, {}), images, samples, verbose)
 
     def __call__(self, arrays: Weights, masks: Mapping[str, np.ndarray]) -> Weights:
@@ -163,7 +169,7 @@ class CachedLeastSquares:
         self, program: Program, arrays: Weights, images: Any, samples: int | None, verbose: bool
     ) -> None:
         """Runs the original network on all images and sums up the moments of its layers' inputs."""
-        moments = {path: Moments() for path in self._layers}
+        moments, self._moments = self._moments, {}
         rows: dict[Call, Rows] = {}
         total = len(keras.tree.flatten(images)[0])
 
@@ -187,10 +193,22 @@ class CachedLeastSquares:
                 progress.update(min(start + _BATCH, total))
             for path, layer in self._layers.items():
                 intercept = layer.norm is not None or "bias" in arrays[path]
-                layer.count = moments[path].count
-                layer.means, layer.gram = moments.pop(path).centered(intercept)
+                found = moments.pop(path)
+                warn_of_ignored(path, found)
+                layer.equations = found.equations(intercept)
                 matrix = layer.rule.matrix(layer.call, layer.kernel.astype("float64"))
-                layer.variances = _variances(layer.gram, matrix)
+                layer.variances = layer.equations.variances(matrix)
+
+
+def _limits(layers: Mapping[str, _Layer], limit: int) -> dict[str, float]:
+    """Bytes that each layer may take: the smallest what they need, the others what is left."""
+    limits: dict[str, float] = {}
+    left = limit
+    for path, layer in sorted(layers.items(), key=lambda item: item[1].gram_bytes):
+        fits = layer.gram_bytes <= left
+        limits[path] = layer.gram_bytes if fits else left / (len(layers) - len(limits))
+        left -= limits[path]
+    return limits
 
 
 def _layers_losing_inputs(program: Program, weights: Weights) -> Iterator[_Layer]:
@@ -224,24 +242,19 @@ def _fit(
     Raises:
         Unsolvable: If it cannot be done.
     """
-    kept = np.tile(kept, layer.gram.shape[1] // len(kept))
+    equations = layer.equations
+    kept = np.tile(kept, equations.means.shape[1] // len(kept))
     kernel = layer.kernel.compress(kept_outputs, axis=layer.axis).astype("float64")
     old = layer.rule.matrix(layer.call, kernel)
-    lost, rows = old[:, ~kept], layer.gram[:, kept]
-    gram = rows[:, :, kept]
-    change = solve(gram, rows[:, :, ~kept] @ lost, layer.count, ridge)
+    lost = old[:, ~kept]
+    change = equations.regain(kept, lost, ridge)
     new = old[:, kept] + change
-    means = layer.means[:, None]
+    means = equations.means[:, None]
     intercept = (means[..., ~kept] @ lost - means[..., kept] @ change)[:, 0]
     norm = arrays.get(layer.norm)
     write_fit(layer.call, arrays[layer.call.path], norm, new, intercept)
     if norm is not None and "gamma" in norm:
-        before, after = layer.variances[kept_outputs], _variances(gram, new)
+        before, after = layer.variances[kept_outputs], equations.variances(new, kept)
         share = np.divide(after, before, out=np.ones_like(after), where=before > 0)
         norm["moving_variance"] = norm["moving_variance"] * share.astype("float32")
         norm["gamma"] = norm["gamma"] * np.sqrt(share).astype("float32")
-
-
-def _variances(gram: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Variances of a layer's outputs, array [out]."""
-    return np.einsum("bio,bio->bo", matrix, gram @ matrix).reshape(-1)

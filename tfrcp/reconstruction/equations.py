@@ -6,7 +6,9 @@ or depthwise convolution has one for each group or channel, solved each on its o
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -17,38 +19,155 @@ _LEAST_PIVOT = 1e-12  # of the largest: a system with a smaller one is ill-condi
 
 
 class Moments:
-    """First and second moments of variables, summed up chunk by chunk in float64.
+    """Samples of a layer's inputs and targets, added chunk by chunk.
+
+    They are kept as they are while they are no more than the inputs, and as second moments, summed
+    up in float64, beyond.
+
+    Args:
+        limit: Bytes that second moments may take. Where they take more, the first samples are kept,
+            as many as fit into half of it, and the others ignored.
+
+    Attributes:
+        count: Number of samples that are used.
+        ignored: Number of samples that are not.
+    """
+
+    def __init__(self, limit: float = np.inf) -> None:
+        self.count = self.ignored = 0
+        self._limit = limit
+        self._rows: list[tuple[np.ndarray, np.ndarray]] = []
+        self._sums: tuple[Any, Any] = (0.0, 0.0)
+        self._products: tuple[Any, Any] | None = None
+
+    def add(self, x: np.ndarray, y: np.ndarray | None = None) -> None:
+        """Adds samples.
+
+        Args:
+            x: Inputs, array [blocks, samples, inputs].
+            y: Targets, array [blocks, samples, outputs]; none by default.
+        """
+        blocks, size, inputs = x.shape
+        y = np.zeros((blocks, size, 0), "float32") if y is None else y
+        bytes_of_a_sample = 8 * blocks * (inputs + y.shape[2])
+        large = inputs * bytes_of_a_sample > self._limit
+        if large:
+            most = max(0, int(self._limit // (2 * bytes_of_a_sample)) - self.count)
+            self.ignored += max(0, size - most)
+            x, y = x[:, :most], y[:, :most]
+        self.count += x.shape[1]
+        self._rows.append((x, y))
+        if not large and self.count > inputs:
+            self._collapse()
+
+    def equations(self, intercept: bool) -> Equations:
+        """The equations of all samples.
+
+        Args:
+            intercept: Whether there is one, which takes the means away. Without, the means are 0
+                and the second moments are about 0.
+
+        Raises:
+            Unsolvable: If the limit leaves room for less than two samples.
+        """
+        if self.count < 2:
+            raise Unsolvable("`memory_limit` leaves no room for two samples of its inputs")
+        if self._products is None:
+            x, y = (
+                np.concatenate(parts, axis=1).astype("float64")
+                for parts in zip(*self._rows, strict=True)
+            )
+            means, targets = (
+                a.mean(axis=1) if intercept else np.zeros((len(a), a.shape[2])) for a in (x, y)
+            )
+            x, y = x - means[:, None], y - targets[:, None]
+            return Equations(self.count, means, targets, x, y)
+        means, targets = (s / self.count for s in self._sums)
+        gram, cross = (p / self.count for p in self._products)
+        if not intercept:
+            zeros = np.zeros_like(means), np.zeros_like(targets)
+            return Equations(self.count, *zeros, None, None, gram, cross)
+        gram = gram - means[:, :, None] * means[:, None, :]
+        cross = cross - means[:, :, None] * targets[:, None, :]
+        return Equations(self.count, means, targets, None, None, gram, cross)
+
+    def _collapse(self) -> None:
+        """Adds the samples that are kept to the second moments."""
+        for x, y in self._rows:
+            x, y = (a.astype("float64", copy=False) for a in (x, y))
+            before, sums = self._products or (0.0, 0.0), self._sums
+            self._sums = sums[0] + x.sum(axis=1), sums[1] + y.sum(axis=1)
+            across = x.swapaxes(1, 2)
+            self._products = before[0] + across @ x, before[1] + across @ y
+        self._rows = []
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Equations:
+    """Linear equations of one layer: either samples, or their second moments.
 
     Attributes:
         count: Number of samples.
+        means: Means of the inputs [blocks, inputs].
+        targets_mean: Means of the targets [blocks, outputs].
+        rows: Inputs about their means [blocks, samples, inputs]; `None` beside second moments.
+        targets: Targets likewise [blocks, samples, outputs].
+        gram: Second moments of the inputs [blocks, inputs, inputs]; `None` beside samples.
+        cross: Second moments of inputs and targets [blocks, inputs, outputs].
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._sums: np.ndarray | float = 0.0
-        self._products: np.ndarray | float = 0.0
+    count: int
+    means: np.ndarray
+    targets_mean: np.ndarray
+    rows: np.ndarray | None
+    targets: np.ndarray | None
+    gram: np.ndarray | None = None
+    cross: np.ndarray | None = None
 
-    def add(self, rows: np.ndarray) -> None:
-        """Adds samples, array [blocks, samples, variables]."""
-        rows = rows.astype("float64", copy=False)
-        self.count += rows.shape[1]
-        self._sums = self._sums + rows.sum(axis=1)
-        self._products = self._products + rows.swapaxes(1, 2) @ rows
+    def change(self, ridge: float) -> np.ndarray:
+        """The weights that give the targets, array [blocks, inputs, outputs].
 
-    def centered(self, intercept: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Means and covariances, for equations with an intercept, which takes the means away.
+        Raises:
+            Unsolvable: As of `solve` and `solve_samples`.
+        """
+        if self.rows is not None:
+            return solve_samples(self.rows, self.targets, ridge)
+        return solve(self.gram, self.cross, ridge)
+
+    def regain(self, kept: np.ndarray, lost: np.ndarray, ridge: float) -> np.ndarray:
+        """The change of the weights of kept inputs that makes up for the others best.
 
         Args:
-            intercept: Whether there is one. Without, the means are 0 and the second moments are
-                about 0.
+            kept: Which inputs are kept, bool array [inputs].
+            lost: The weights of the others [blocks, removed inputs, outputs].
+            ridge: As of `solve`.
 
         Returns:
-            Tuple of arrays [blocks, variables] and [blocks, variables, variables].
+            Array [blocks, kept inputs, outputs].
+
+        Raises:
+            Unsolvable: As of `solve` and `solve_samples`.
         """
-        means = self._sums / self.count
-        if not intercept:
-            return np.zeros_like(means), self._products / self.count
-        return means, self._products / self.count - means[:, :, None] * means[:, None, :]
+        if self.rows is not None:
+            return solve_samples(self.rows[:, :, kept], self.rows[:, :, ~kept] @ lost, ridge)
+        rows = self.gram[:, kept]
+        return solve(rows[:, :, kept], rows[:, :, ~kept] @ lost, ridge)
+
+    def variances(self, matrix: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
+        """Variances of what inputs give with these weights.
+
+        Args:
+            matrix: Array [blocks, kept inputs, outputs].
+            kept: Which inputs these are, bool array [inputs]; all by default.
+
+        Returns:
+            Array [blocks x outputs].
+        """
+        kept = slice(None) if kept is None else kept
+        if self.rows is not None:
+            return ((self.rows[:, :, kept] @ matrix) ** 2).mean(axis=1).reshape(-1)
+        gram = self.gram[:, kept][:, :, kept]
+        return np.einsum("bio,bio->bo", matrix, gram @ matrix).reshape(-1)
 
 
 class Unsolvable(ValueError):
@@ -63,6 +182,16 @@ class LeftOut(dict[str, str]):
         if path not in self:
             warnings.warn(f"Layer '{path}' keeps its inherited weights: {reason}.", stacklevel=3)
         self[path] = str(reason)
+
+
+def warn_of_ignored(path: str, moments: Moments) -> None:
+    """Warns where a layer is fitted to some of its samples for want of memory."""
+    if moments.ignored:
+        warnings.warn(
+            f"Layer '{path}' is fitted to {moments.count:,} of "
+            f"{moments.count + moments.ignored:,} samples, as many as `memory_limit` allows.",
+            stacklevel=3,
+        )
 
 
 def check_options(ridge: float, samples: int | None, memory_limit: int) -> None:
@@ -81,25 +210,58 @@ def check_options(ridge: float, samples: int | None, memory_limit: int) -> None:
         )
 
 
-def solve(gram: np.ndarray, cross: np.ndarray, count: int, ridge: float) -> np.ndarray:
+def solve_samples(rows: np.ndarray, targets: np.ndarray, ridge: float) -> np.ndarray:
+    """Minimizes the mean over samples of |x W - y|^2 + eps |W|^2, where samples may be few.
+
+    With X the n rows and T the targets, W = (X^T X / n + eps I)^-1 X^T T / n
+    = X^T (X X^T / n + eps I)^-1 T / n: the smaller of both systems is solved. The second is in the
+    space of samples; without a ridge it would have many solutions.
+
+    Args:
+        rows: Inputs [blocks, samples, inputs].
+        targets: Array [blocks, samples, outputs].
+        ridge: Float, not negative; eps is `ridge` times the mean square of the inputs.
+
+    Returns:
+        Array [blocks, inputs, outputs].
+
+    Raises:
+        Unsolvable: If there are no more samples than inputs and no ridge, samples are not finite,
+            or the system is ill-conditioned.
+    """
+    _, count, inputs = rows.shape
+    across = rows.swapaxes(1, 2)
+    if count > inputs:
+        return solve(across @ rows / count, across @ targets / count, ridge)
+    if ridge < _LEAST_PIVOT * inputs:
+        raise Unsolvable(
+            f"too few samples: {count} for {inputs} inputs without a ridge; give more images or "
+            f"raise `ridge` above {ridge:g}"
+        )
+    if not (np.isfinite(rows).all() and np.isfinite(targets).all()):
+        raise Unsolvable("its inputs or outputs are not finite")
+    scale = (rows**2).mean(axis=(1, 2), keepdims=True)
+    scale = np.where(scale <= 0, 1, scale) * count
+    with _THREADS.limit(limits=1, user_api="blas"):
+        system = rows @ across / scale + ridge * np.eye(count)
+        return across @ np.linalg.solve(system, targets / scale)
+
+
+def solve(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
     """Solves (gram + eps I) x = cross, eps being `ridge` times the mean of gram's diagonal.
 
     Args:
         gram: Second moments of the inputs [blocks, inputs, inputs].
         cross: Second moments of inputs and targets [blocks, inputs, outputs].
-        count: Number of samples behind them.
         ridge: Float, not negative.
 
     Returns:
         Array [blocks, inputs, outputs].
 
     Raises:
-        Unsolvable: If there are no more samples than inputs, moments are not finite, or the system
-            is ill-conditioned.
+        Unsolvable: If moments are not finite, or the system is ill-conditioned.
     """
     inputs = gram.shape[1]
-    if count <= inputs:
-        raise Unsolvable(f"too few samples: {count} for {inputs} inputs; give more images")
     if not (np.isfinite(gram).all() and np.isfinite(cross).all()):
         raise Unsolvable("its inputs or outputs are not finite")
     scale = np.trace(gram, axis1=1, axis2=2)[:, None, None] / inputs

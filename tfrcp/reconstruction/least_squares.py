@@ -66,7 +66,7 @@ def reconstruct(
             positions), drawn among the output positions of the images; `None` for all of them.
         memory_limit: Bytes. "sequential": half of it for the tensors of all images (so many images
             as fit are used), half for the equations of one layer. "cached": for the second moments
-            of all layers. What does not fit is left out.
+            of all layers. A layer whose second moments do not fit is fitted to its first samples.
         verbose: Whether to show progress.
 
     Returns:

@@ -16,7 +16,7 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of
-from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, solve
+from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, warn_of_ignored
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
 
 
@@ -59,7 +59,8 @@ class SequentialLeastSquares:
         keep: Maps labels to whether each position is kept.
         ridge: Float, not negative.
         samples: How many equations to gather for each input of a layer, `None` for all.
-        memory_limit: Bytes that the equations of one layer may take.
+        memory_limit: Bytes that the equations of one layer may take; where they take more, the
+            first samples are used, as many as fit.
 
     Attributes:
         fitted: Weights and sizes of the pruned network, changed by `run`.
@@ -135,13 +136,7 @@ class SequentialLeastSquares:
         path, graph = call.path, self._program.graph
         entry, inherited = self.fitted[path], self._inherited[path]
         old = rule.matrix(call, inherited[rule.kernel].astype("float64"))
-        blocks, inputs, outputs = old.shape
-        size = 8 * blocks * (inputs + outputs) ** 2
-        if size > self._memory_limit:
-            self.left_out.add(
-                path, f"its equations take {size:,} bytes, more than half of `memory_limit`"
-            )
-            return
+        blocks, inputs, _ = old.shape
         kept = self._keep(rule.ends(call, graph.labels)[1])
         y = _to_numpy(rule.linear(call, ops.cast(x, "float32"), self._original[path]))
         y = y.compress(kept, axis=rule.axis(call))
@@ -152,22 +147,20 @@ class SequentialLeastSquares:
         x = applied_to(call, x_pruned, entry)
         options = {"images": len(x), "samples": self._samples}
         rows = Rows(call, x, blocks, inputs, seed=graph.calls.calls.index(call), **options)
-        moments = self._moments.pop(path, Moments())
+        moments = self._moments.pop(path, Moments(self._memory_limit))
         if self._called[path] > 1:
             self._moments[path] = moments
         for part, chunk in rows.unfold(x):
             chunk = chunk.astype("float64")
-            rest = rows.outputs(y[part]) - chunk @ old
-            moments.add(np.concatenate([chunk, rest], axis=2))
-        means, second = moments.centered("bias" in entry or norm is not None)
+            moments.add(chunk, rows.outputs(y[part]) - chunk @ old)
+        warn_of_ignored(path, moments)
         try:
-            change = solve(
-                second[:, :inputs, :inputs], second[:, :inputs, inputs:], moments.count, self._ridge
-            )
+            equations = moments.equations("bias" in entry or norm is not None)
+            change = equations.change(self._ridge)
         except Unsolvable as reason:
             self.left_out.add(path, reason)
             return
-        intercept = means[:, None, inputs:] - means[:, None, :inputs] @ change
+        intercept = equations.targets_mean[:, None] - equations.means[:, None] @ change
         if lost is not None and norm is not None:
             self._exact.add(norm.path)
             self.fitted[norm.path] = self._kept(norm)

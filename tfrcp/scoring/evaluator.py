@@ -218,7 +218,7 @@ class ProgramEvaluator(SlicedEvaluator):
         """A candidate as a function of inputs to outputs, in the model's structure."""
         folded = self._program.fold(arrays)
         folded = keras.tree.map_structure(keras.ops.convert_to_tensor, folded)
-        structure = self._model.output
+        structure = self._graph.calls.outputs
 
         def outputs(inputs: Any) -> Any:
             flat = keras.tree.flatten(self._run(folded, inputs))

@@ -232,9 +232,21 @@ class ChannelSearch(DistributedTuner):
         self._begin(data, verbose)
         if self.role == "chief":
             self._run(verbose)  # Others score.
-        self._prepare(data, calibration, holdout, verbose)
+        try:
+            self._prepare(data, calibration, holdout, verbose)
+        except ValueError as error:
+            if self.role == "worker":
+                self._tell_chief(f"No candidate can be scored: {error}", error)
+            raise
         if self.role != "chief":
             self._run(verbose)
+
+    def _tell_chief(self, message: str, error: Exception) -> None:
+        """Ends the search of all: the data and the model are the same everywhere."""
+        trial = self.oracle.create_trial(self.tuner_id)
+        if trial.status == "RUNNING":
+            self.oracle.fail(trial, message)
+        raise RuntimeError(message) from error
 
     def prepare(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
         """Makes `evaluator`, which scores channel vectors, and runs no trial; see `search`."""

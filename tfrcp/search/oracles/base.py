@@ -17,6 +17,7 @@ import numpy as np
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
+from tfrcp import files
 from tfrcp.search import settings
 from tfrcp.search.distributed import note_of
 from tfrcp.search.oracles import trial_files
@@ -137,7 +138,11 @@ class ChannelOracle(keras_tuner.Oracle):
         """Whether all trials have ended, or nothing better is expected from further ones."""
         if len(self.end_order) >= self.max_trials:
             return True
-        return self.sampler.converged and not self.ongoing_trials and not self._retry_queue
+        if self.ongoing_trials or self._retry_queue:
+            return False
+        # A worker's sampler does not know where the chief's began; its folder tells.
+        told = bool(self.end_order) and self._converged_file.exists()
+        return self.sampler.converged or told
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The channel vector of a trial."""
@@ -243,6 +248,10 @@ class ChannelOracle(keras_tuner.Oracle):
         if stored.status in _ENDED:
             self._ended.add(trial.trial_id)
             self._tell_sampler(stored)
+            if self.sampler.converged:
+                files.write_text(self._converged_file, f"{len(self.end_order)} trials\n")
+            else:
+                self._converged_file.unlink(missing_ok=True)
 
     def _tell_sampler(self, trial: trial_module.Trial) -> None:
         if self.sampler.adaptive and trial.status == _Status.COMPLETED:
@@ -269,6 +278,10 @@ class ChannelOracle(keras_tuner.Oracle):
     @property
     def _settings_file(self) -> Path:
         return self._project / "space.json"
+
+    @property
+    def _converged_file(self) -> Path:
+        return self._project / "converged.txt"
 
     def save(self) -> None:
         """Does nothing: the trial files, written one by one, hold everything."""
