@@ -153,14 +153,16 @@ class Workdir:
         """
         config = json.loads(json.dumps(config))
         before = next((s for s in self.metrics["stages"] if s["name"] == name), None)
-        if before is not None and before["config"] != config:
-            changes = "; ".join(
-                f"{entry} was {old!r} and is now {new!r}"
-                for entry, old, new in files.differences(before["config"], config)
-            )
+        if before is None:
+            return None
+        changes = [  # a field that is new since then, and not set, is none
+            f"{entry} was {old!r} and is now {new!r}"
+            for entry, old, new in files.differences(before["config"], config)
+        ]
+        if changes:
             raise ValueError(
                 f"The stage '{name}' in {self.path} was made with another configuration: "
-                f"{changes}. Choose another --workdir."
+                f"{'; '.join(changes)}. Choose another --workdir."
             )
         return before
 
