@@ -17,8 +17,9 @@ from tests.criteria.small_criteria import (
 from tests.networks import conv, head, image
 from tfrcp import trace
 from tfrcp.criteria import EmpiricalSensitivity
+from tfrcp.criteria.ties import break_ties
 
-PLAINLY = {"reduction": "max", "normalize": False}
+PLAINLY = {"reduction": "max", "normalize": False, "ties": False}
 
 
 def _input(model, layer, x):
@@ -93,7 +94,7 @@ def test_shares_are_normalized_and_reduced(reduction, reduce):
     model, graph = network("residual_b")
     x, _ = labelled(model, 2)
     expected = _expected(model, graph, READERS["residual_b"], x)
-    scores = EmpiricalSensitivity(reduction=reduction)(model, graph, x)
+    scores = EmpiricalSensitivity(reduction=reduction, ties=False)(model, graph, x)
     # All inputs of these layers are of one group.
     wanted = {
         group: reduce([share / share.mean() for share in each], axis=0)
@@ -168,6 +169,39 @@ def test_where_activations_are_not_seen_the_weights_decide():
         expected = np.nanmax([np.nanmax(part / part.sum(axis=0), axis=1) for part in parts], axis=0)
     scores = EmpiricalSensitivity(**PLAINLY)(model, graph, x)
     assert_scores({"attention": scores["attention"]}, {"attention": expected}, 1e-6)
+
+
+def _sparse():
+    """Each of eight channels is the only active one at some position; channel 0 is dead."""
+    inputs = keras.Input((9, 9, 9))
+    x = keras.layers.Conv2D(9, 1, activation="relu", name="one")(inputs)
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 1, name="out")(x))
+    scales = np.array([0, 3, 1, 7, 2, 5, 4, 8, 6], "float32")
+    model.get_layer("one").set_weights([np.diag(scales)[None, None], np.zeros(9)])
+    images = np.broadcast_to(np.eye(9, dtype="float32"), (2, 9, 9, 9))
+    return model, images, scales
+
+
+def test_ties_are_broken_by_l1():
+    model, x, scales = _sparse()
+    graph = trace(model)
+    tied = EmpiricalSensitivity(ties=False)(model, graph, x)["one"]
+    np.testing.assert_allclose(tied[1:], tied.max(), rtol=1e-6)
+    scores = EmpiricalSensitivity()(model, graph, x)["one"]
+    np.testing.assert_array_equal(np.argsort(scores), np.argsort(scales))
+    assert scores[0] == 0
+    assert (scores >= scores.max() * (1 - 1e-4)).sum() == 1
+    np.testing.assert_allclose(scores[1:], tied[1:], rtol=0.03)
+
+
+def test_only_ties_change():
+    scores, second = np.array([0.5, 0.2, 0.5, 1.0, 0.0, 0.501, 0.0]), np.arange(7.0)
+    found = break_ties(scores, second)
+    same = [1, 3, 4, 5, 6]
+    np.testing.assert_array_equal(found[same], scores[same])
+    assert 0.5 <= found[0] < found[2] < 0.501
+    np.testing.assert_array_equal(break_ties(scores[:0], second[:0]), [])
+    np.testing.assert_array_equal(break_ties(np.ones(3), np.zeros(3)), np.ones(3))
 
 
 def test_a_dead_channel_has_no_share():

@@ -198,3 +198,14 @@ def test_images_of_another_size():
 def test_unbuilt_model():
     with pytest.raises(ValueError, match="not built"):
         tfrcp.recalibrate_batch_norm(keras.Sequential([layers.Dense(3)]), X)
+
+
+def test_frozen_batch_norms_are_recalibrated_too():
+    model, frozen = network(), network()
+    frozen.set_weights(model.get_weights())
+    frozen.get_layer("a_bn").trainable = False
+    before = statistics(model)
+    for each in (model, frozen):
+        tfrcp.recalibrate_batch_norm(each, images())
+    assert_same(statistics(frozen), statistics(model))
+    assert np.abs(before["a_bn"][0] - statistics(model)["a_bn"][0]).max() > 0.1

@@ -135,10 +135,14 @@ class WeightCriterion(CoupledCriterion):
         self, model: keras.Model, graph: ChannelGraph, data: Any = None
     ) -> dict[str, np.ndarray]:
         """Scores every channel of every prunable group; `data` is not used."""
+        return self.of_groups(model, graph, graph.prunable)
+
+    def of_groups(
+        self, model: keras.Model, graph: ChannelGraph, groups: Iterable[ChannelGroup]
+    ) -> dict[str, np.ndarray]:
+        """Scores every channel of some groups."""
         weights = finite_weights(graph, model)
-        return {
-            group.name: self.reduce(group, self._places(group, weights)) for group in graph.prunable
-        }
+        return {group.name: self.reduce(group, self._places(group, weights)) for group in groups}
 
     def _places(self, group: ChannelGroup, weights: Weights) -> Iterator[LayerScores]:
         for piece in group.slices:

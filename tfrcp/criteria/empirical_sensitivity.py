@@ -13,7 +13,9 @@ from keras import ops
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.compiling import compiled
 from tfrcp.criteria.images import batches, check_count, check_finite, read_images
+from tfrcp.criteria.norm import L1
 from tfrcp.criteria.progress import Progress
+from tfrcp.criteria.ties import break_ties
 from tfrcp.graph.atoms import Place
 from tfrcp.graph.calls import Call
 from tfrcp.graph.channels import ChannelGraph
@@ -50,6 +52,9 @@ class EmpiricalSensitivity(CoupledCriterion):
         batch_size: Images at a time; of no influence but for rounding.
         reduction: "mean", "sum" or "max" over the layers that read a channel.
         normalize: Whether the scores of a layer are first divided by their mean over its inputs.
+        ties: Whether channels with equal scores are ordered by the L1 norm of their weights. Where
+            activations are sparse, many channels have the largest possible share of 1: for each
+            there is some window in which it alone is active.
         verbose: Whether to show progress.
     """
 
@@ -62,12 +67,15 @@ class EmpiricalSensitivity(CoupledCriterion):
         batch_size: int = 32,
         reduction: str = "mean",
         normalize: bool = True,
+        ties: bool = True,
         verbose: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, normalize=normalize)
         self.images = check_count("images", images, 2)
         self.batch_size = check_count("batch_size", batch_size, 1)
-        self.verbose = verbose
+        if not isinstance(ties, bool):
+            raise ValueError(f"`ties` must be a bool. Received: ties={ties!r}")
+        self.ties, self.verbose = ties, verbose
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""
@@ -75,6 +83,7 @@ class EmpiricalSensitivity(CoupledCriterion):
             "images": self.images,
             "batch_size": self.batch_size,
             **super().get_config(),
+            "ties": self.ties,
             "verbose": self.verbose,
         }
 
@@ -90,7 +99,7 @@ class EmpiricalSensitivity(CoupledCriterion):
             shares.observe(batch)
             size = len(keras.tree.flatten(batch)[0])
             progress.advance(size, size)
-        return {
+        scores = {
             group.name: self.reduce(
                 group,
                 [
@@ -101,6 +110,11 @@ class EmpiricalSensitivity(CoupledCriterion):
             )
             for group in graph.prunable
         }
+        if not self.ties:
+            return scores
+        made = [group for group in graph.prunable if any(p.role == "output" for p in group.slices)]
+        norms = L1().of_groups(model, graph, made)
+        return scores | {name: break_ties(scores[name], norm) for name, norm in norms.items()}
 
 
 class _Shares:

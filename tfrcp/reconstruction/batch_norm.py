@@ -65,7 +65,9 @@ class BatchNormStatistics:
 def recalibrate_batch_norm(model: keras.Model, data: Any, *, count: int | None = None) -> None:
     """Sets the moving mean and variance of every batch norm to those of the calibration images.
 
-    See `BatchNormStatistics`.
+    See `BatchNormStatistics`. Batch norms that are not trainable are estimated too: what they see
+    has changed with the channels. (Training, and the callback `tfrcp.RecalibrateBatchNorm`, leave
+    them alone, as Keras does.)
 
     Args:
         model: A built Functional or Sequential `keras.Model`; changed in place.
