@@ -178,8 +178,8 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
     sentences.append(
         f"Candidates are scored on {scored:,} holdout images after the reconstruction "
         f"'{config['search']['reconstruction']}' with {config['search']['calibration_images']} "
-        f"training images, within {percent(config['search']['tolerance'])} of the unpruned multiply-adds "
-        "around the target. The test images are read once for each cell."
+        f"training images, within {percent(config['search']['tolerance'])} of the unpruned "
+        "multiply-adds around the target. The test images are read once for each cell."
     )
     chosen = ""
     if rate:
