@@ -153,7 +153,7 @@ class ChannelSearch(DistributedTuner):
         self.model = model
         self.criterion = criteria.get(criterion)
         self._channel_scores: Scores | None = None
-        self._given_objective = objective
+        self._is_auto = isinstance(objective, str) and objective == objectives.AUTO
         self.objective = objectives.get(model, objective)
         if update is not None:
             message = "`update` is now `reconstruction`"
@@ -295,7 +295,7 @@ class ChannelSearch(DistributedTuner):
     def _settle_objective(self, holdout: Examples) -> None:
         """Finds the objective of "auto" again where there are no labels; checks the labels."""
         labels = holdout.y is not None
-        if self._given_objective == objectives.AUTO and not labels:
+        if self._is_auto and not labels:
             self.objective = objectives.get(self.model, objectives.AUTO, labels=False)
             self.oracle.objective = keras_tuner.Objective(
                 self.objective.name, self.objective.direction
