@@ -14,6 +14,11 @@ from pathlib import Path
 # profile.py that stands here must not hide Python's own.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# A field's old name, which cannot be set: `update` is a method of configurations.
+sys.argv[1:] = [
+    argument.replace("--config.search.update", "--config.search.reconstruction", 1)
+    for argument in sys.argv[1:]
+]
 
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
@@ -111,5 +116,5 @@ def _check_file(arguments: Sequence[str], flag: str) -> None:
         name, equals, value = argument.lstrip("-").partition("=")
         if name == flag and argument.startswith("-"):
             path = (value if equals else following).split(":")[0]
-            if not os.path.isfile(path):
+            if not os.path.isfile(os.path.expanduser(path)):
                 raise ValueError(f"--{flag} must be a file. Received: {path!r}, which is missing")

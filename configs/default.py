@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
     # compiled metric, "agreement" with the unpruned network.
     config.search.objective = "auto"
     config.search.max_trials = 100
-    config.search.update = "least_squares"  # or "batch_norm", "none"
+    config.search.reconstruction = "least_squares"  # or "batch_norm", "none"
     config.search.calibration_images = 256
     config.search.batch_norm_images = 128  # of these, for the batch norms of every candidate
     config.search.racing = True

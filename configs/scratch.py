@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.search.max_ratio = 1.0  # or more: widths beyond those of the network; costs are its own
     config.search.sampler = "random"
     config.search.criterion = "index"  # the channels that the supernet was trained to keep
-    config.search.update = "batch_norm"
+    config.search.reconstruction = "batch_norm"
     # Of the winner, from random weights, or from those of the supernet.
     config.train = default.recipe(epochs=200, learning_rate=0.1)
     config.inherit = False

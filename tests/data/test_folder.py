@@ -1,5 +1,7 @@
 """Folders of images: in memory, as a stream, and prepared for TensorFlow Datasets."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from tests.data.small_images import keys, write_folder
 from tfrcp import data
+from tfrcp.data.encoded import unreadable_file
 from tfrcp.data.prepare import prepare_folder
 
 
@@ -159,3 +162,24 @@ def test_png_and_jpeg_are_decoded_alike(tmp_path):
     x, _ = data.load(str(tmp_path), image_size=4, holdout=0.5, stream=True).test.arrays()
     assert x.shape == (4, 4, 4, 3)
     np.testing.assert_allclose(x, 200 / 255, atol=0.01)
+
+
+def test_hidden_and_empty_folders_are_no_classes(folder, tmp_path):
+    root = tmp_path / "pictures"
+    shutil.copytree(folder, root)
+    image = next((root / "train" / "ants").iterdir())
+    for name in (".ipynb_checkpoints", "empty"):
+        (root / "train" / name).mkdir()
+    shutil.copy(image, root / "train" / ".ipynb_checkpoints")
+    (root / "train" / "ants" / "folder.jpg").mkdir()
+    before, after = (data.load(str(each), image_size=8) for each in (folder, root))
+    assert (after.classes, after.train.size) == (before.classes, before.train.size)
+
+
+def test_the_file_that_cannot_be_read_is_named(folder, tmp_path):
+    root = tmp_path / "pictures"
+    shutil.copytree(folder, root)
+    assert unreadable_file(data.load(str(root), image_size=8, stream=True).test) is None
+    bad = next((root / "test" / "bees").iterdir())
+    bad.write_bytes(bad.read_bytes()[:40])
+    assert unreadable_file(data.load(str(root), image_size=8, stream=True).test) == str(bad)

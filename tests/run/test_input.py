@@ -160,7 +160,10 @@ BAD = {
     "fixed": ({"search__fixed": ("nope",)}, "'unit0_conv'.*'nope'"),
     "no trials": ({"search__max_trials": 0}, "max_trials"),
     "objective": ({"search__objective": "nope"}, "objective.*'val_loss'.*'nope'"),
-    "update": ({"search__update": "nope"}, "update.*'least_squares'.*'nope'"),
+    "reconstruction": (
+        {"search__reconstruction": "nope"},
+        "reconstruction.*'least_squares'.*'nope'",
+    ),
     "calibration": ({"search__calibration_images": -1}, "calibration_images.*-1"),
     "epochs": ({"train__epochs": -1}, "epochs.*-1"),
     "epochs later": ({"finetune__epochs": -1}, "epochs.*-1"),

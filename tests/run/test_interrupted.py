@@ -158,3 +158,14 @@ def test_two_runs_in_one_folder_do_not_meet(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "fit", second_run)
     Pipeline(config(inputs), workdir).train()
     assert refused and (workdir / "base.keras").exists()
+
+
+def test_a_refused_command_changes_nothing(inputs, tmp_path):
+    from tfrcp.run import Pipeline
+
+    first = Pipeline(config(inputs), tmp_path)
+    before = (tmp_path / "metrics.json").read_text()
+    with first.workdir.alone():
+        with pytest.raises(ValueError, match="Another run is at work"):
+            Pipeline(config(inputs, search__flops=0.6), tmp_path)
+    assert (tmp_path / "metrics.json").read_text() == before

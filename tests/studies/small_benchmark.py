@@ -16,7 +16,8 @@ def config(inputs, **changes):
 
     Args:
         inputs: Folder that `tests.small_run.write_inputs` has filled.
-        **changes: Fields of `config.benchmark`; of other parts with their names: search__update.
+        **changes: Fields of `config.benchmark`; of other parts with their names:
+            search__reconstruction.
     """
     whole = benchmark_digits.get_config().to_dict()
     whole["data"]["name"] = str(inputs / "data.npz")

@@ -176,7 +176,7 @@ def test_a_changed_function_gives_new_cells(inputs, tmp_path):
         ({"pool": -1}, "pool"),
         ({"finetune__keep_best": True}, "finetune.keep_best.*alike"),
         ({"finetune__distillation": 0.5}, "finetune.distillation.*alike"),
-        ({"search__update": "nope"}, "search.update"),
+        ({"search__reconstruction": "nope"}, "search.reconstruction"),
         ({"data__name": "nope"}, "Unknown data set"),
     ],
 )

@@ -183,3 +183,21 @@ def resized(encoded, key, size: int, channels: int, *, crop: bool):
     image = tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_png)
     image = tf.image.resize(image, [size, size], antialias=True)
     return tf.ensure_shape(image, (size, size, channels))
+
+
+def unreadable_file(split: Split) -> str | None:
+    """The first image file of a split that cannot be decoded; `None` if there is none.
+
+    Args:
+        split: Any split; only one of files is looked through.
+    """
+    import tensorflow as tf
+
+    if not isinstance(split, FileSplit):
+        return None
+    for path in split._paths:
+        try:
+            tf.io.decode_image(tf.io.read_file(path), expand_animations=False)
+        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError):
+            return path.decode()
+    return None

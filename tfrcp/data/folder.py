@@ -37,12 +37,13 @@ def read_folder(folder: str):
 
 
 def class_names(folder: Path) -> list[str]:
-    """Names of the folders of a folder, sorted.
+    """Names of the folders of a folder that hold images, sorted; hidden ones do not count.
 
     Raises:
         ValueError: If they are fewer than two.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    folders = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+    names = sorted(path.name for path in folders if images_of(path))
     if len(names) < 2:
         raise ValueError(
             f"{folder} must hold at least two folders of images, one per class. Received: {names}"
@@ -51,8 +52,14 @@ def class_names(folder: Path) -> list[str]:
 
 
 def images_of(folder: Path) -> list[Path]:
-    """Image files in a folder and the folders below it, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    """Image files in a folder and the folders below it, sorted; hidden ones do not count."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def _list(folder: Path, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:

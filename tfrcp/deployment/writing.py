@@ -170,7 +170,9 @@ def export(
     with staging as folder:
         written = pathlib.Path(folder, f"new{kind.suffix}")
         with one_line(kind):
-            whole = model if mean is None else _with_preprocessing(model, mean, std)
+            whole = _in_inference(model)
+            if mean is not None:
+                whole = _with_preprocessing(whole, mean, std)
             whole(keras.tree.map_structure(lambda a: a[:1], sample))  # Keras wants it called once
             kind.write(whole, written, quantization, calibration)
         found = compare(
@@ -217,6 +219,24 @@ def _statistics(model: keras.Model, mean: Any, std: Any) -> tuple[Any, Any]:
             f"{len(inputs)} inputs of shape {inputs[0].shape}"
         )
     return mean.astype("float32"), std.astype("float32")
+
+
+def _in_inference(model: keras.Model) -> keras.Model:
+    """The model, in inference mode where it holds layers that Keras would export as in training.
+
+    These are layers that draw random numbers, such as augmentation.
+    """
+    random = [
+        layer
+        for layer in model._flatten_layers(include_self=False)
+        if hasattr(layer, "generator") or hasattr(layer, "seed_generator")
+    ]
+    if not random:
+        return model
+    sources = keras.tree.map_structure(
+        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), model_inputs(model)
+    )
+    return keras.Model(sources, model(sources, training=False), name=model.name)
 
 
 def _with_preprocessing(model: keras.Model, mean: np.ndarray, std: np.ndarray) -> keras.Model:

@@ -34,7 +34,10 @@ def trace(model: keras.Model) -> ChannelGraph:
     for value in keras.tree.flatten(calls.inputs):
         atoms[value] = atoms.outside(len(value.shape), "joined with a model input")
     for call in calls.calls:
-        find_rule(call.operation).trace(call, atoms)
+        try:
+            find_rule(call.operation).trace(call, atoms)
+        except Exception as error:  # whatever a rule does with what it was not made for
+            atoms.give_up(call, f"its rule failed: {str(error).strip()[:200]}")
     for value in keras.tree.flatten(calls.outputs):
         atoms.freeze(atoms[value], "model output")
 

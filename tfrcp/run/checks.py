@@ -64,7 +64,7 @@ def check(config: dict[str, Any]) -> None:
             raise ValueError(f"`config.{path}` must be at least {least}. Received: {value}")
     for path, known in (
         ("search.sampler", SEARCHES),
-        ("search.update", RECONSTRUCTIONS),
+        ("search.reconstruction", RECONSTRUCTIONS),
         *((f"{name}.augment", (None, *AUGMENTATIONS)) for name in TRAININGS if name in config),
     ):
         value = _field(config, path)

@@ -16,6 +16,8 @@ import tensorflow as tf
 
 import tfrcp
 from tfrcp import training
+from tfrcp.data import Splits
+from tfrcp.data.encoded import unreadable_file
 from tfrcp.graph.compiling import compile_like
 from tfrcp.run import report
 from tfrcp.run.checks import check_recipes
@@ -66,7 +68,9 @@ class Run:
         self.is_chief = training.is_chief(self.strategy)
         self.is_worker = role() == "worker" or not self.is_chief
         if not self.is_chief:
-            os.makedirs(workdir, exist_ok=True)  # the chief may be a moment later
+            os.makedirs(
+                Path(workdir).expanduser(), exist_ok=True
+            )  # the chief may be a moment later
         self.workdir = Workdir(workdir, shared=self.is_worker)
         for stage in self.stages:
             self.workdir.check(stage, self.parts(stage))
@@ -111,14 +115,29 @@ class Run:
             parts[stage] = self.config[stage]
         return parts
 
-    def stage(self, name: str, *outputs: str) -> Any:
-        """Runs a stage unless its result stands; see `Workdir.stage`."""
+    @contextlib.contextmanager
+    def stage(self, name: str, *outputs: str) -> Iterator[bool]:
+        """Runs a stage unless its result stands; see `Workdir.stage`.
+
+        Raises:
+            ValueError: If an image cannot be read, with its name.
+        """
         if self.is_worker:
             raise ValueError(
                 f"Workers run the search alone, not the stage '{name}'. Unset KERASTUNER_TUNER_ID, "
                 "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT."
             )
-        return self.workdir.stage(name, self.parts(name), *outputs)
+        with self.workdir.stage(name, self.parts(name), *outputs) as needed:
+            try:
+                yield needed
+            except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+                for split in (self.data.train, self.data.holdout, self.data.test):
+                    if found := unreadable_file(split):
+                        raise ValueError(
+                            f"{found} is not a readable JPEG or PNG image: remove it, and start "
+                            "again"
+                        ) from error
+                raise
 
     def check_alone(self) -> None:
         """Refuses a stage that several workers cannot share."""
@@ -138,6 +157,17 @@ class Run:
             **more: Further parts.
         """
         data = self.data
+        with self.workdir.alone():  # a command that is refused changes nothing
+            self._record(cost, budget, smallest, data, more)
+
+    def _record(
+        self,
+        cost: CostModel,
+        budget: Budget,
+        smallest: np.ndarray,
+        data: Splits,
+        more: dict[str, Any],
+    ) -> None:
         self.workdir.update(
             name=self.config["name"],
             seed=self.config["seed"],

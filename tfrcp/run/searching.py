@@ -23,7 +23,7 @@ SEARCHED = "pruned.keras"
 
 
 # Fields of `config.search` that are no arguments of a search, or part of its budget and space.
-_ELSEWHERE = (*task.BUDGET, *task.SPACE, "sampler", "stages", "latency_format", "update")
+_ELSEWHERE = (*task.BUDGET, *task.SPACE, "sampler", "stages", "latency_format")
 
 
 def search(
@@ -51,7 +51,6 @@ def search(
         budget=budget,
         space=inputs.space(trace(model), options),
         latency_model=latency_model,
-        reconstruction=options["update"],
         seed=run.config["seed"],
         directory=str(run.workdir.path),
         project_name=project,
@@ -125,7 +124,7 @@ def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Mode
             "versions": run.workdir.metrics["versions"],
             "data": run.data.name,
             "base": run.config["model"]["base"],
-            **{key: options[key] for key in ("criterion", "update", "divisor")},
+            **{key: options[key] for key in ("criterion", "reconstruction", "divisor")},
             "trial": best.trial_id,
             "trials": len(trials),
         },

@@ -29,14 +29,19 @@ class Workdir:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, shared: bool = False) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         if shared:
             if not self.path.is_dir():
                 raise ValueError(f"The working folder {path} is missing: start the chief first.")
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.write("metrics.json", json.dumps(self.metrics, indent=1))
+            metrics = self.metrics
+            if not (self.path / "metrics.json").exists():
+                self.write("metrics.json", json.dumps(metrics, indent=1))
+            with files.replacing(self.path / ".writable", ".writable.tmp") as probe:
+                probe.write_text("")
+            (self.path / ".writable").unlink(missing_ok=True)
         except OSError as error:
             raise ValueError(
                 f"The working folder cannot be written: {error}. Choose another one with --workdir."
@@ -99,7 +104,7 @@ class Workdir:
             ValueError: If the stage was begun with another configuration, or another process is
                 running a stage.
         """
-        with self._alone():
+        with self.alone():
             yield from self._stage(name, config, outputs)
 
     def _stage(
@@ -124,8 +129,12 @@ class Workdir:
         print(f"{name}: done in {seconds:.1f} s", flush=True)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keeps other processes out; the system lets go of the lock if this one is killed."""
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes out; the system lets go of the lock if this one is killed.
+
+        Raises:
+            ValueError: If another process is at work here.
+        """
         with open(self.path / ".lock", "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,14 +153,16 @@ class Workdir:
         """
         config = json.loads(json.dumps(config))
         before = next((s for s in self.metrics["stages"] if s["name"] == name), None)
-        if before is not None and before["config"] != config:
-            changes = "; ".join(
-                f"{entry} was {old!r} and is now {new!r}"
-                for entry, old, new in files.differences(before["config"], config)
-            )
+        if before is None:
+            return None
+        changes = [  # a field that is new since then, and not set, is none
+            f"{entry} was {old!r} and is now {new!r}"
+            for entry, old, new in files.differences(before["config"], config)
+        ]
+        if changes:
             raise ValueError(
                 f"The stage '{name}' in {self.path} was made with another configuration: "
-                f"{changes}. Choose another --workdir."
+                f"{'; '.join(changes)}. Choose another --workdir."
             )
         return before
 

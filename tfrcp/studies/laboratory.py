@@ -64,9 +64,9 @@ class Laboratory:
     def _evaluator(self) -> ProgramEvaluator:
         search = self._config["search"]
         calibration, repair = None, None
-        if search["update"] != "none":
+        if search["reconstruction"] != "none":
             calibration, _ = self._data.train.arrays(search["calibration_images"])
-        if search["update"] == "least_squares":
+        if search["reconstruction"] == "least_squares":
             repair = CachedLeastSquares(self._model, self._graph, calibration, verbose=False)
         return ProgramEvaluator(
             self._model,

@@ -13,7 +13,7 @@ from tfrcp import files
 _FREE = ("criteria", "allocations", "epochs_grid", "epochs_allocations", "samples", "samples_grid")
 _FREE += ("pool", "seeds")
 _SEARCH = ("params", "tolerance", "min_ratio", "max_ratio", "divisor", "fixed", "tied")
-_SEARCH += ("update", "calibration_images", "batch_norm_images")
+_SEARCH += ("reconstruction", "calibration_images", "batch_norm_images")
 
 
 def check(file: Path, config: Mapping[str, Any]) -> None:

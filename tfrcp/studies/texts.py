@@ -176,10 +176,10 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
             f"{count(base['params'])} weights; one checkpoint for all rows."
         )
     sentences.append(
-        f"Candidates are scored on {scored:,} holdout images after the update "
-        f"'{config['search']['update']}' with {config['search']['calibration_images']} training "
-        f"images, within {percent(config['search']['tolerance'])} of the unpruned multiply-adds "
-        "around the target. The test images are read once for each cell."
+        f"Candidates are scored on {scored:,} holdout images after the reconstruction "
+        f"'{config['search']['reconstruction']}' with {config['search']['calibration_images']} "
+        f"training images, within {percent(config['search']['tolerance'])} of the unpruned "
+        "multiply-adds around the target. The test images are read once for each cell."
     )
     chosen = ""
     if rate:

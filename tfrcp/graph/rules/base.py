@@ -82,8 +82,7 @@ class Rule:
         """
         operation = call.operation
         if isinstance(operation, keras.layers.Lambda):
-            # The function is here already, so that loading it again is no risk.
-            return type(operation).from_config(operation.get_config(), safe_mode=False)
+            return _lambda_like(operation)
         try:
             config = operation.get_config()
         except NotImplementedError:
@@ -92,7 +91,7 @@ class Rule:
             vars(again).update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
             return again
         try:
-            return type(operation).from_config(config)
+            return type(operation).from_config(_without_arrays(config))
         except Exception as error:
             raise ValueError(
                 f"`{call.path}` ({call.kind}) cannot be made again from its own configuration, so "
@@ -113,8 +112,38 @@ class Rule:
 
 
 def layer_like(layer: keras.layers.Layer, /, **changes: Any) -> keras.layers.Layer:
-    """A new layer with the same configuration but for the changes; without weights."""
-    return type(layer).from_config({**layer.get_config(), **changes})
+    """A new layer with the same configuration but for the changes; without weights.
+
+    Initializers that hold an array of the old shape make way for zeros: the weights are inherited.
+    """
+    return type(layer).from_config(_without_arrays({**layer.get_config(), **changes}))
+
+
+def _without_arrays(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with zeros for initializers that hold arrays."""
+    return {
+        name: "zeros" if name.endswith("_initializer") and _holds_array(value) else value
+        for name, value in config.items()
+    }
+
+
+def _holds_array(initializer: Any) -> bool:
+    """Whether an initializer's configuration holds more than numbers and names."""
+    config = initializer.get("config") if isinstance(initializer, dict) else None
+    plain = (int, float, str, bool, type(None))
+    return isinstance(config, dict) and any(
+        not isinstance(value, plain) and name != "seed" for name, value in config.items()
+    )
+
+
+def _lambda_like(layer: keras.layers.Lambda) -> keras.layers.Lambda:
+    """A new Lambda around the very function, which from a configuration would lose its globals."""
+    config = layer.get_config()
+    functions = {"function": layer.function, "mask": layer.mask}
+    plain = {name: value for name, value in config.items() if name not in functions}
+    plain["output_shape"] = layer._output_shape
+    given = {name: function for name, function in functions.items() if function is not None}
+    return type(layer)(**given, **plain)
 
 
 def known_line(labels: Labels, value: Value, axis: int) -> np.ndarray:

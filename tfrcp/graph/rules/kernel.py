@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from tfrcp.graph.atoms import Atoms, along, line
-from tfrcp.graph.calls import Call
+from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.rules.base import Arrays, Labels, Rule, known_line, positions
 from tfrcp.graph.rules.elementwise import is_elementwise
 
@@ -141,6 +141,8 @@ class KernelRule(Rule):
         """Labels kernels, bias and output."""
         layer, axis = call.operation, self.axis(call)
         refusal = self.refusal(call)
+        if not refusal:
+            _same_everywhere(call.inputs[0], axis, atoms)
         inputs = line(atoms[call.inputs[0]], call.inputs[0], axis)
         if refusal or inputs is None:
             atoms.give_up(call, refusal or "channels lie along an axis that the layer does not mix")
@@ -165,6 +167,20 @@ class KernelRule(Rule):
         if "bias" in arrays:
             y = _add_bias(y, arrays["bias"], self.axis(call))
         return y if layer.activation is None else layer.activation(y)
+
+
+def _same_everywhere(value: Value, axis: int, atoms: Atoms) -> None:
+    """States that the channels at a position along an axis are one channel at all places.
+
+    So are those that a dense layer makes and a reshape lays out as an image: whoever mixes them
+    along one axis reads all of them with the same weights.
+    """
+    labels = atoms[value]
+    if labels.size == labels.shape[axis] or labels.shape[axis] != value.shape[axis]:
+        return
+    rows = np.moveaxis(labels, axis, -1).reshape(-1, labels.shape[axis])
+    atoms.unite_rows(rows)
+    atoms[value] = along(rows[0], axis, labels.ndim)
 
 
 def _add_bias(y: Any, bias: Any, axis: int) -> Any:
