@@ -61,7 +61,8 @@ def reconstruct(
         method: "sequential" or "cached".
         count: How many images to use. Defaults to all.
         ridge: Float, not negative: how strongly weights are held where they are, relative to the
-            mean square of a layer's inputs.
+            mean square of a layer's inputs. A layer with about as many samples as inputs follows
+            them too closely where inputs vary independently: give more images, or a ridge of 1e-2.
         samples: How many equations to gather for each input of a layer (channels times window
             positions), drawn among the output positions of the images; `None` for all of them.
         memory_limit: Bytes. "sequential": half of it for the tensors of all images (so many images
