@@ -24,6 +24,7 @@ LADDER = [
     ["graph", "deployment"],
     ["space.fixing"],
     ["space.space"],
+    ["space.counting"],
     ["space.cost", "criteria"],
     ["space", "reconstruction", "deployment.latency_model"],
     ["scoring", "allocation", "search.settings", "search.distributed", "search.architecture"],

@@ -40,7 +40,7 @@ def explain(graph: ChannelGraph) -> str:
         lines += _wrap(f"{group.name}: {_count(group.size, 'channel')}, {group.reason}", "  ")
     if graph.unknown:
         weights = {call.path: _size(call) for call in graph.calls.calls}
-        lines += ["", "No rule; what they touch is frozen, their multiply-adds are not counted:"]
+        lines += ["", "No rule; what they touch is frozen, and what they cost stays:"]
         for path, kind in graph.unknown.items():
             # A group's reason names the first operation that froze it.
             held = sum(group.size for group in frozen if group.reason.startswith(f"{path} ("))

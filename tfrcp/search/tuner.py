@@ -31,6 +31,7 @@ from tfrcp.search.stored_scores import Scores, load_or_compute
 from tfrcp.search.tensorboard import TensorBoardLogger
 from tfrcp.search.timing import near_budget
 from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import Sampler
 from tfrcp.space.space import SearchSpace
 
@@ -335,6 +336,8 @@ class ChannelSearch(DistributedTuner):
             # The one to beat is known again.
             self.evaluator.score(self.channels_of(self._best(1)[0]))
         verbose = verbose and self.role != "worker"
+        if verbose and (self.cost.constant or self.cost.uncounted):
+            print(f"search: {_out_of_reach(self.cost)}", flush=True)
         if verbose and self.space.fixed:
             print(f"search: {', '.join(self.space.fixed)} keep all channels", flush=True)
         if verbose and self.store.note:
@@ -438,6 +441,17 @@ class ChannelSearch(DistributedTuner):
     @property
     def _settings_file(self) -> Path:
         return Path(self.project_dir) / "search.json"
+
+
+def _out_of_reach(cost: CostModel) -> str:
+    """What of a network's cost no pruning changes, a sentence."""
+    text = f"{cost.out_of_reach:.1%} of the MACs are out of reach"
+    if cost.constant:
+        share = sum(cost.constant.values()) / max(cost.full.flops, 1)
+        text += f", {share:.1%} in layers without a rule"
+    if cost.uncounted:
+        text += f"; those of {', '.join(cost.uncounted[:5])} cannot be counted"
+    return text
 
 
 class RandomChannelSearch(ChannelSearch):

@@ -11,6 +11,7 @@ import numpy as np
 from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.rules import Axes, KernelRule, find_rule
+from tfrcp.space.counting import multiply_adds
 
 _CHUNK = 512  # vectors at a time: what they need fits a processor's cache
 
@@ -19,7 +20,8 @@ class Costs(NamedTuple):
     """Costs of a network, per image.
 
     Attributes:
-        flops: Multiply-adds of all convolution and dense layers (one multiply-add is one FLOP).
+        flops: Multiply-adds of all convolution and dense layers, and of what no rule knows, as far
+            as it can be counted (one multiply-add is one FLOP).
             Biases, normalization, activations and pooling are not counted.
         params: Number of all weights, moving statistics included.
         activations: Number of elements in the outputs of all convolution and dense layers.
@@ -44,7 +46,9 @@ class CostModel:
         full: `Costs` of the unpruned model, ints.
         forms: `Costs` of the quadratic forms, float arrays [prunable groups + 1, prunable groups +
             1] of whole numbers, upper triangular: a cost is v . form . v, where v = [channels, 1].
-        uncounted: Paths of the operations that no rule knows: their multiply-adds are missing in
+        constant: Multiply-adds by path of the operations that no rule knows, counted in
+            TensorFlow's own graph (`tfrcp.space.counting`): part of `flops`, whatever is pruned.
+        uncounted: Paths of those that cannot be counted: their multiply-adds are missing in
             `flops`.
 
     Raises:
@@ -53,7 +57,7 @@ class CostModel:
 
     def __init__(self, graph: ChannelGraph) -> None:
         self.graph = graph
-        self.uncounted = tuple(graph.unknown)
+        self.constant: dict[str, int] = {}
         flops, activations = _Polynomial(graph), _Polynomial(graph)
         axes: dict[str, dict[tuple[str, int], np.ndarray]] = defaultdict(dict)
         for place in graph.places:
@@ -61,15 +65,25 @@ class CostModel:
         for call in graph.calls.calls:
             rule = find_rule(call.operation)
             if call.path in graph.unknown:
+                found = multiply_adds(call)
+                if found is not None:
+                    self.constant[call.path] = self.constant.get(call.path, 0) + found
+                    flops.add(found, ())
                 continue
             for product in rule.products(call, graph.labels, axes[call.path]):
                 flops.add(product.coefficient, product.factors)
             if isinstance(rule, KernelRule):
                 _, outputs = rule.ends(call, graph.labels)
                 activations.add(rule.output_positions(call), (outputs,))
+        self.uncounted = tuple(path for path in graph.unknown if path not in self.constant)
         self.forms = Costs(flops.form, self._params(axes).form, activations.form)
         self._stacked = np.concatenate(self.forms, axis=1)
         self.full = Costs(*(int(n[0]) for n in self(graph.full[None])))
+
+    @property
+    def out_of_reach(self) -> float:
+        """Share of the unpruned multiply-adds that no pruning changes, in [0, 1]."""
+        return float(self.forms.flops[-1, -1] / max(self.full.flops, 1))
 
     def _params(self, axes: Mapping[str, Axes]) -> _Polynomial:
         params, seen = _Polynomial(self.graph), set()

@@ -1,0 +1,100 @@
+"""Multiply-adds of operations that no rule knows, from TensorFlow's own graph."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tfrcp.graph.calls import Call
+from tfrcp.graph.program import trains
+
+_CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
+_TRANSPOSED = ("Conv2DBackpropInput", "Conv3DBackpropInputV2")
+# What runs code an unknown number of times, or hides it.
+_OPAQUE = ("While", "StatelessWhile", "If", "StatelessIf", "PyFunc", "EagerPyFunc", "XlaLaunch")
+
+
+def multiply_adds(call: Call) -> int | None:
+    """Multiply-adds of a call for one image: of its convolutions, matrix products and einsums.
+
+    Args:
+        call: The call, of an operation of any kind.
+
+    Returns:
+        The number, or `None` if it cannot be told: sizes are open, there are loops, or the
+        operation cannot be run by itself.
+    """
+    import tensorflow as tf
+
+    values = list(dict.fromkeys(call.inputs))
+    shapes = [tuple(n or 1 if i == 0 else n for i, n in enumerate(v.shape)) for v in values]
+    if any(None in shape for shape in shapes):
+        return None
+    specs = [tf.TensorSpec(s, v.dtype) for s, v in zip(shapes, values, strict=True)]
+
+    def run(*tensors: Any) -> Any:
+        args, kwargs = call.bind(dict(zip(values, tensors, strict=True)))
+        if trains(call.operation):
+            kwargs = {**kwargs, "training": False}
+        return call.operation(*args, **kwargs)
+
+    try:
+        graph = tf.function(run, autograph=False).get_concrete_function(*specs).graph
+    except Exception:  # whatever a layer does outside of its model
+        return None
+    return _of_graph(graph)
+
+
+def _of_graph(graph: Any) -> int | None:
+    total = 0
+    for operation in graph.get_operations():
+        if operation.type in _OPAQUE:
+            return None
+        if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            name = operation.get_attr("f").name
+            inner = graph._get_function(name)
+            found = None if inner is None else _of_graph(inner.graph)
+        else:
+            found = _of_operation(operation)
+        if found is None:
+            return None
+        total += found
+    return total
+
+
+def _of_operation(operation: Any) -> int | None:
+    """Multiply-adds of one operation; 0 for those that are none of ours."""
+    kind = operation.type
+    products = ("MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum")
+    if kind not in (*_CONVOLUTIONS, *_TRANSPOSED, *products):
+        return 0
+    inputs = [_shape(tensor) for tensor in operation.inputs]
+    output = _shape(operation.outputs[0])
+    if output is None or any(shape is None for shape in inputs):
+        return None
+    if kind in _CONVOLUTIONS:
+        kernel = inputs[1]
+        if kind == "DepthwiseConv2dNative":
+            return math.prod(kernel[:2]) * math.prod(output)
+        return math.prod(kernel[:-1]) * math.prod(output)
+    if kind in _TRANSPOSED:
+        # Every input position meets the whole kernel once.
+        return math.prod(inputs[1][:-1]) * math.prod(inputs[2])
+    if kind == "Einsum":
+        sizes: dict[str, int] = {}
+        equation = operation.get_attr("equation").decode()
+        if "..." in equation:
+            return None
+        for term, shape in zip(equation.split("->")[0].split(","), inputs, strict=True):
+            sizes.update(zip(term, shape, strict=True))
+        return int(np.prod(list(sizes.values()), dtype="int64")) if "," in equation else 0
+    flipped = operation.get_attr("transpose_a" if kind == "MatMul" else "adj_x")
+    return math.prod(output) * inputs[0][-2 if flipped else -1]
+
+
+def _shape(tensor: Any) -> tuple[int, ...] | None:
+    if tensor.shape.rank is None or None in tensor.shape.as_list():
+        return None
+    return tuple(tensor.shape.as_list())
