@@ -18,6 +18,7 @@ from tfrcp.data import Examples, check_disjoint
 from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
+from tfrcp.scoring.racing import RACING_INTERVAL
 from tfrcp.search import inputs, settings, task
 from tfrcp.search.distributed import DistributedTuner, role
 from tfrcp.search.oracles import (
@@ -344,6 +345,13 @@ class ChannelSearch(DistributedTuner):
             print(f"search: {self.store.note}", flush=True)
         if verbose and self.role == "chief":
             print("search: workers score every candidate on all holdout images", flush=True)
+        if verbose and self._options["racing"] and self.evaluator is not None:
+            if not self.evaluator.racing and self._holdout_images > RACING_INTERVAL:
+                print(
+                    f"search: '{self.objective.name}' cannot be raced here: every candidate sees "
+                    "all holdout images",
+                    flush=True,
+                )
         self._progress = Progress(self.store, verbose=verbose)
         if verbose and hasattr(self.store.sampler, "acceptance"):
             share = self.store.sampler.acceptance
