@@ -55,7 +55,8 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
-    packages=find_packages(include=["tfrcp", "tfrcp.*"]),
+    # By its name: an archive of the source need not hold tfrcp/configs/, which only a checkout uses.
+    packages=sorted({*find_packages(include=["tfrcp", "tfrcp.*"]), "tfrcp.configs"}),
     package_dir={"tfrcp.configs": "configs"},
     package_data={"tfrcp": ["py.typed"]},
     entry_points={"console_scripts": ["tfrcp = tfrcp.cli:main"]},
