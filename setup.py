@@ -55,7 +55,7 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
-    # By its name: an archive of the source need not hold tfrcp/configs/, which only a checkout uses.
+    # By its name too: only a checkout needs the folder tfrcp/configs/ itself.
     packages=sorted({*find_packages(include=["tfrcp", "tfrcp.*"]), "tfrcp.configs"}),
     package_dir={"tfrcp.configs": "configs"},
     package_data={"tfrcp": ["py.typed"]},
