@@ -1,0 +1,135 @@
+"""What the commands share: flags, and errors as one clear line.
+
+Flags and configuration are checked before TensorFlow is imported, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import logging as std_logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+import tfrcp.configs
+
+SHIPPED = Path(next(iter(tfrcp.configs.__path__)))
+"""Folder of the configurations that come with tfrcp."""
+
+
+def define_config() -> flags.FlagHolder:
+    """Defines --config, an experiment, and --workdir."""
+    flags.DEFINE_string("workdir", None, "Folder of the run. Defaults to runs/NAME.")
+    described = "Experiment: a file, or the name of one that comes with tfrcp."
+    return config_flags.DEFINE_config_file("config", None, described)
+
+
+def workdir(name: str) -> str:
+    """The folder of a run: that of --workdir, or by the name of its experiment."""
+    return flags.FLAGS.workdir or f"runs/{name}"
+
+
+def names() -> list[str]:
+    """Names of the configurations that come with tfrcp."""
+    bases = ("__init__", "default", "scratch")
+    return sorted(file.stem for file in SHIPPED.glob("*.py") if file.stem not in bases)
+
+
+def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> None:
+    """Runs a function of no arguments; user errors end in one line.
+
+    The exit status is 1 for what is wrong with the input, 2 for the flags, 130 after Ctrl-C.
+
+    Args:
+        main: The function.
+        *flag_names: The flags that it reads, for --help.
+        needs_file: Whether the first of them must be given, and be a file.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for name in flag_names:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+
+    def parse(arguments: Sequence[str]) -> None:
+        try:
+            if needs_file:
+                arguments = _with_file(arguments, flag_names[0])
+                sys.argv[:] = arguments  # where ml_collections looks for fields
+            unexpected = flags.FLAGS(arguments)[1:]
+            if unexpected:
+                raise ValueError(f"unexpected arguments: {' '.join(unexpected)}")
+            if needs_file and flags.FLAGS[flag_names[0]].value is None:
+                raise ValueError(f"--{flag_names[0]} must be given; --help tells more")
+        except Exception as error:  # whatever a file that is no configuration leads to
+            text = _plain(error)
+            if isinstance(error, AttributeError | KeyError) and "get_config" not in text:
+                text = "unknown field " + text.replace("'", "")
+            _stop(error, text, 2)
+
+    def guarded(_: None) -> None:
+        logging.set_verbosity(logging.WARNING)
+        # It warns of functions that are traced often: several networks are evaluated here.
+        std_logging.getLogger("tensorflow").setLevel("ERROR")
+        try:
+            main()
+        except (ValueError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
+            _stop(error, str(error), 1)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _stop(error: Exception, message: str, status: int) -> None:
+    """Ends the process with a message; raises the error instead if TFRCP_DEBUG is set."""
+    if os.environ.get("TFRCP_DEBUG"):
+        raise error
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _plain(error: Exception) -> str:
+    """The message of an error in one line."""
+    text = str(error).replace("\\n", "\n").replace("\\'", "")
+    if "Traceback (most recent call last)" in text:  # of what a configuration's file does
+        text = f"{text.split(':', 1)[0]}: {text.strip().splitlines()[-1]}"
+    return text.replace("\n", " ") or type(error).__name__
+
+
+def _with_file(arguments: Sequence[str], flag: str) -> list[str]:
+    """The arguments with the file of a flag in place of a name, and fields under today's names.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    # A field's old name, which cannot be set: `update` is a method of configurations.
+    old, new = "--config.search.update", "--config.search.reconstruction"
+    given = [argument.replace(old, new, 1) for argument in arguments]
+    for index, argument in enumerate(given):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if name != flag or not argument.startswith("-"):
+            continue
+        if equals:
+            given[index] = f"--{flag}={_file(flag, value)}"
+        elif index + 1 < len(given):
+            given[index + 1] = _file(flag, given[index + 1])
+        else:
+            _file(flag, "")
+    return given
+
+
+def _file(flag: str, value: str) -> str:
+    """The file of a flag: a path, or a configuration's name; what follows a colon stays."""
+    path, colon, argument = value.partition(":")
+    file, known = os.path.expanduser(path), ""
+    if flag == "config":
+        shipped = SHIPPED / f"{path.removesuffix('.py')}.py"
+        if not os.path.isfile(file) and os.path.basename(path) == path and shipped.is_file():
+            file = str(shipped)
+        known = f", or one of {', '.join(names())}"
+    if not os.path.isfile(file):
+        raise ValueError(f"--{flag} must be a file{known}. Received: {path!r}, which is missing")
+    return f"{file}{colon}{argument}"
