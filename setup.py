@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfrcp" / "__init__.py").read_text()).group(1)
-SOURCE = ""  # address of the repository, once it is public: RELEASING.md
+SOURCE = ""  # address of the repository, once it is public
 PAPER = "https://arxiv.org/abs/2205.05676"
 
 SCIKIT_LEARN = ["scikit-learn>=1.9"]
@@ -50,8 +50,6 @@ setup(
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
-        "Programming Language :: Python :: 3.12",
-        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
