@@ -23,8 +23,8 @@ class CompiledLoop(Loop):
     that of the whole batch where the loss is a mean over examples.
 
     Raises:
-        ValueError: If a model whose class has its own `compute_loss` is to train on several
-            devices, or in another precision.
+        ValueError: If a model of several outputs is to train on several devices, or one whose class
+            has its own `compute_loss` on these or in another precision.
     """
 
     def _compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
@@ -42,6 +42,12 @@ class CompiledLoop(Loop):
                     f"{type(model).__name__} has its own `compute_loss`, which can be trained on "
                     "one device in float32 only. Received: "
                     f"{self._strategy.num_replicas_in_sync} devices, {self._recipe.precision}"
+                )
+            if self._strategy.num_replicas_in_sync > 1 and len(model.outputs) > 1:
+                raise ValueError(
+                    f"'{model.name}' has {len(model.outputs)} outputs, the means of whose losses "
+                    "Keras cannot keep on several devices: train it on one (strategy 'none'). "
+                    f"Received: {self._strategy.num_replicas_in_sync} devices"
                 )
             self._owner = self.model
         compile_like(self.model, model, optimizer=optimizer)
@@ -107,7 +113,8 @@ class CompiledLoop(Loop):
                 weights = None if sample_weight is None else cut(sample_weight)
                 targets = None if y is None else cut(y)
                 loss = self._owner.compute_loss(cut(x), targets, outputs, weights, training=True)
-                loss = tf.cast(loss, "float32")
+                # Keras divides losses by the number of devices, whose examples are weighed here.
+                loss = tf.cast(loss, "float32") * several
                 if self._teacher is not None:
                     taught = self._cast(self._teacher(cut(x), training=False))
                     share = self._recipe.distillation
