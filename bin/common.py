@@ -6,19 +6,20 @@ Flags and configuration are checked before TensorFlow is imported, which takes s
 import json
 import logging as std_logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import overrides
 
 # The repository's root instead of this folder: for the configurations' imports, and because the
 # profile.py that stands here must not hide Python's own.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# A field's old name, which cannot be set: `update` is a method of configurations.
-sys.argv[1:] = [
-    argument.replace("--config.search.update", "--config.search.reconstruction", 1)
-    for argument in sys.argv[1:]
-]
+ARGUMENTS = sys.argv[1:]  # as they were given
+sys.argv[1:], _OVERRIDES = overrides.split(ARGUMENTS)
 
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
@@ -56,7 +57,8 @@ def run_stage(stage: str, job: str = "Pipeline") -> None:
 def run(main: Callable[[], None], *names: str, needs_file: bool = True) -> None:
     """Runs a function of no arguments; user errors end in one line.
 
-    The exit status is 1 for what is wrong with the input, 2 for the flags, 130 after Ctrl-C.
+    The exit status is 1 for what is wrong with the input, 2 for the flags; after Ctrl-C, SIGTERM
+    and where nobody reads the output any more it is that of the signal: 130, 143, 141.
 
     Args:
         main: The function.
@@ -75,6 +77,8 @@ def run(main: Callable[[], None], *names: str, needs_file: bool = True) -> None:
                 raise ValueError(f"unexpected arguments: {' '.join(unexpected)}")
             if needs_file and flags.FLAGS[names[0]].value is None:
                 raise ValueError(f"--{names[0]} must be given; --help tells more")
+            if _OVERRIDES:
+                overrides.apply(flags.FLAGS["config"].value, _OVERRIDES)
         except Exception as error:  # whatever a file that is no configuration leads to
             text = _plain(error)
             if isinstance(error, AttributeError | KeyError) and "get_config" not in text:
@@ -85,15 +89,44 @@ def run(main: Callable[[], None], *names: str, needs_file: bool = True) -> None:
         logging.set_verbosity(logging.WARNING)
         # It warns of functions that are traced often: several networks are evaluated here.
         std_logging.getLogger("tensorflow").setLevel("ERROR")
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             main()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
+            sys.exit(128 + signal.SIGPIPE)
         except (ValueError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
             _stop(error, str(error), 1)
+        except _Terminated:
+            print("\nterminated; the same command goes on from here", file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
         except KeyboardInterrupt:
             print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-            sys.exit(130)
+            sys.exit(128 + signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
+    _check_streams()
     app.run(guarded, flags_parser=parse)
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process is asked to end."""
+
+
+def _terminate(*_: Any) -> None:
+    raise _Terminated
+
+
+def _check_streams() -> None:
+    """Makes sure that something can be printed, whatever the terminal and the locale."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed
+            setattr(sys, name, open(os.devnull, "w", errors="replace"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _stop(error: Exception, message: str, status: int) -> None:

@@ -2,10 +2,13 @@
 
 python bin/launch.py --workers=2 --config=configs/digits_resnet20.py [--config.FIELD=VALUE] [...]
 
-A process that is killed is started again. The training stage must have been run before.
+A process that is killed is started again. The training stage must have been run before. Where the
+launcher ends, for whatever reason, so do they.
 """
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,8 +19,10 @@ import common
 from absl import flags
 from ml_collections import config_flags
 
-_WORKERS = flags.DEFINE_integer("workers", 2, "Number of workers.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer("workers", 2, "Number of workers.", lower_bound=1, upper_bound=1024)
 _RESTARTS = 10  # of one process, after which it is not by chance that it is killed
+_PATIENCE = 10  # seconds that a process has to end when it is asked to
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 
 
 def main() -> None:
@@ -33,7 +38,7 @@ def main() -> None:
 
     def start(name: str) -> subprocess.Popen:
         environment = {**os.environ, **common_environment, "KERASTUNER_TUNER_ID": name}
-        return subprocess.Popen(command, env=environment)
+        return subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
 
     names = ["chief", *(f"worker{index}" for index in range(_WORKERS.value))]
     running, restarts = {name: start(name) for name in names}, dict.fromkeys(names, 0)
@@ -45,6 +50,8 @@ def main() -> None:
                 if status is None:
                     continue
                 del running[name]
+                if status == 128 + signal.SIGTERM:
+                    status = -signal.SIGTERM  # it was asked to end, though not by us
                 if status > 0:
                     sys.exit(status)  # It has said why.
                 if status < 0:
@@ -58,15 +65,31 @@ def main() -> None:
     except subprocess.TimeoutExpired:
         pass
     finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
+        _end(list(running.values()))
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    """Asks processes to end, and sees to it that they do."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + _PATIENCE
+    for process in processes:
+        try:
+            process.wait(timeout=max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
             process.wait()
+
+
+def _end_with_parent() -> None:
+    """Asks the system to end this process where the launcher is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _arguments() -> list[str]:
     """The command line without the number of workers."""
-    arguments, kept = iter(sys.argv[1:]), []
+    arguments, kept = iter(common.ARGUMENTS), []
     for argument in arguments:
         name, equals, _ = argument.lstrip("-").partition("=")
         if name != "workers":

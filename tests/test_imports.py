@@ -10,7 +10,7 @@ import tfrcp
 
 ROOT = Path(tfrcp.__file__).parents[1]
 GROUND = "files"  # what every module may import
-LEAVES = ("models", "data", "scoring.losses", "run.report", "run.workdir", "renamed")
+LEAVES = ("models", "data", "scoring.losses", "run.report", "renamed")
 # A module belongs to the room with the longest name that it starts with.
 LADDER = [
     [
@@ -18,8 +18,10 @@ LADDER = [
         "space.budget",
         "scoring.meters",
         "scoring.running",
+        "run.records",
+        "run.locking",
     ],
-    ["scoring.kinds"],
+    ["scoring.kinds", "run.workdir"],
     ["scoring.objectives"],
     ["graph", "deployment"],
     ["space.fixing"],

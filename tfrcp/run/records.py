@@ -70,7 +70,7 @@ def loads(text: str) -> dict[str, Any]:
         raise ValueError("it holds no JSON object")
     metrics.setdefault("stages", [])
     for name in _MAPPINGS:
-        if not isinstance(metrics.get(name) or {}, dict):
+        if not isinstance(metrics.get(name), dict | None):
             raise ValueError(f"its entry '{name}' is no object")
     stages = metrics["stages"]
     if not isinstance(stages, list) or not all(map(_is_stage, stages)):
