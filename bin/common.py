@@ -98,12 +98,18 @@ def run(main: Callable[[], None], *names: str, needs_file: bool = True) -> None:
             sys.exit(128 + signal.SIGPIPE)
         except (ValueError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
             _stop(error, str(error), 1)
+        except MemoryError as error:
+            _stop(error, f"the memory does not suffice: {error}", 1)
         except _Terminated:
             print("\nterminated; the same command goes on from here", file=sys.stderr)
             sys.exit(128 + signal.SIGTERM)
         except KeyboardInterrupt:
             print("\ninterrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
+        except Exception as error:
+            if not type(error).__module__.startswith("tensorflow"):
+                raise
+            _stop(error, f"TensorFlow: {_plain(error)[:400]}", 1)
         finally:
             signal.signal(signal.SIGTERM, before)
 

@@ -17,7 +17,13 @@ _RENAMED = {"search.update": "search.reconstruction"}  # `update` is a method of
 _OPTIONS = ("model.options.", "data.options.")  # whose fields are those of a function
 _NAMES = ("search.fixed", "search.tied", "devices", "export.format")  # joined by commas
 _OWN_NONE = ("strategy", "search.reconstruction")  # where "none" is a value
-_OPTIONAL = ("search.params", "search.activations", "search.latency", "data.data_dir")
+_OPTIONAL = (
+    "search.params",
+    "search.activations",
+    "search.latency",
+    "data.data_dir",
+    "data.on_error",
+)
 _PATHS = ("config", "workdir", "model", "channels", "out", "folder", "data_dir", "manual_dir")
 
 Overrides = dict[str, str]

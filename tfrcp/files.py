@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
 import socket
@@ -127,15 +128,41 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         path: The file, which is there.
 
     Raises:
-        ValueError: If it is none, or holds other things than arrays.
+        ValueError: If it is none, holds other things than arrays, or more than the memory.
     """
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not an .npz file, or was cut short.")
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable .npz file of arrays: {error}") from error
+    except Exception as error:  # whatever a damaged archive leads to: zipfile's, zlib's, NumPy's
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path} is not a readable .npz file of arrays: {text}") from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuses arrays that are not as large as their headers say, or larger than the memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    whole = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                if version not in ((1, 0), (2, 0)):
+                    raise ValueError(f"'{member.filename}' is of format {version}")
+                read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                shape, _, dtype = read(file)
+                size, held = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+                if not dtype.hasobject and size != held:
+                    raise ValueError(
+                        f"'{member.filename}' should hold {size:,} bytes, and holds {held:,}"
+                    )
+                whole += size
+    if whole > memory / 2:
+        raise ValueError(
+            f"its arrays take {whole / 1e9:,.0f} GB of this machine's {memory / 1e9:,.0f} GB"
+        )
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -11,6 +11,9 @@ from tfrcp.data.batches import Batches
 from tfrcp.data.memory import batches_of_rows
 from tfrcp.data.splits import Split
 
+_PART = 4096  # files that are decoded at a time to find one that cannot be
+_PIXELS = 2**28  # of an image; a header that tells of more is not believed
+_PNG = b"\x89PNG\r\n\x1a\n"
 _BUFFER = 8192  # encoded images among which a stream is shuffled, beside the order of its files
 
 
@@ -165,18 +168,30 @@ def resized(encoded, key, size: int, channels: int, *, crop: bool):
     """
     import tensorflow as tf
 
+    def checked(height, width):
+        size = tf.cast(height, "int64") * tf.cast(width, "int64")
+        return tf.debugging.assert_less(size, tf.constant(_PIXELS, "int64"), "too many pixels")
+
     def box_of(shape):
         return random_box(shape, key) if crop else centre_box(shape)
 
     def from_jpeg():
         # INTEGER_ACCURATE is the transform of other image libraries.
-        box = box_of(tf.io.extract_jpeg_shape(encoded))
+        shape = tf.io.extract_jpeg_shape(encoded)
+        with tf.control_dependencies([checked(shape[0], shape[1])]):
+            box = box_of(shape)
         return tf.image.decode_and_crop_jpeg(
             encoded, box, channels=channels, dct_method="INTEGER_ACCURATE"
         )
 
     def from_png():
-        image = tf.io.decode_png(encoded, channels=channels)
+        # TensorFlow's decoder takes other formats too, whose headers stand elsewhere.
+        signed = tf.debugging.assert_equal(tf.strings.substr(encoded, 0, 8), _PNG, "no PNG")
+        with tf.control_dependencies([signed]):
+            header = tf.strings.substr(encoded, 16, 8)
+        header = tf.io.decode_raw(header, "int32", little_endian=False)
+        with tf.control_dependencies([checked(header[0], header[1])]):
+            image = tf.io.decode_png(encoded, channels=channels)
         top, left, height, width = tf.unstack(box_of(tf.shape(image)))
         return image[top : top + height, left : left + width]
 
@@ -191,13 +206,13 @@ def unreadable_file(split: Split) -> str | None:
     Args:
         split: Any split; only one of files is looked through.
     """
-    import tensorflow as tf
+    from tfrcp.data.folder import readable
 
     if not isinstance(split, FileSplit):
         return None
-    for path in split._paths:
-        try:
-            tf.io.decode_image(tf.io.read_file(path), expand_animations=False)
-        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError):
-            return path.decode()
+    for start in range(0, split.size, _PART):
+        paths = split._paths[start : start + _PART]
+        found = readable(paths)
+        if not found.all():
+            return paths[~found][0].decode()
     return None

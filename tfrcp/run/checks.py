@@ -166,6 +166,14 @@ def _check_factories(config: dict[str, Any]) -> None:
             )
 
 
+def recipe(config: dict[str, Any], name: str) -> training.Recipe:
+    """A recipe of the configuration; errors name its part."""
+    try:
+        return training.Recipe(**config[name])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`config.{name}`: {error}") from None
+
+
 def check_recipes(recipes: dict[str, training.Recipe], strategy: tf.distribute.Strategy) -> None:
     """Refuses recipes that cannot be followed on these devices, naming the fields."""
     for name, recipe in recipes.items():

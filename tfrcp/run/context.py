@@ -19,9 +19,10 @@ import tensorflow as tf
 import tfrcp
 from tfrcp import training
 from tfrcp.data.encoded import unreadable_file
+from tfrcp.data.folder import broken
 from tfrcp.graph.compiling import compile_like
 from tfrcp.run import report
-from tfrcp.run.checks import check_recipes
+from tfrcp.run.checks import check_recipes, recipe
 from tfrcp.run.inputs import load_data
 from tfrcp.run.outcome import outcome
 from tfrcp.run.workdir import Workdir
@@ -61,7 +62,7 @@ class Run:
     def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
         self.config = config
         trainings = (name for name in ("train", "finetune") if name in config)
-        self.recipes = {name: training.Recipe(**config[name]) for name in trainings}
+        self.recipes = {name: recipe(config, name) for name in trainings}
         devices = config["devices"] or None
         self.strategy = training.strategy(config["strategy"], devices=devices)
         check_recipes(self.recipes, self.strategy)
@@ -156,23 +157,21 @@ class Run:
             self._check_stages()  # the folder may have changed since this object was made
             if any(self.workdir.metrics.get(key) != v for key, v in self._description.items()):
                 self.workdir.update(**self._description)
-            with self._naming_images(), self.workdir.stage(name, self.parts(name), *outputs) as n:
+            with self.naming_images(), self.workdir.stage(name, self.parts(name), *outputs) as n:
                 yield n
             for folder in self._ended:
                 self._drop_backup(folder)
             self._ended.clear()
 
     @contextlib.contextmanager
-    def _naming_images(self) -> Iterator[None]:
+    def naming_images(self) -> Iterator[None]:
         """Names the file where an image cannot be decoded."""
         try:
             yield
-        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        except tf.errors.OpError as error:
             for split in (self.data.train, self.data.holdout, self.data.test):
                 if found := unreadable_file(split):
-                    raise ValueError(
-                        f"{found} is not a readable JPEG or PNG image: remove it, and start again"
-                    ) from error
+                    raise ValueError(broken([found])) from error
             raise
 
     def check_alone(self) -> None:

@@ -37,6 +37,7 @@ def load_data(config: dict[str, Any]) -> Splits:
         stream=data["stream"],
         mean=data["mean"] or None,
         std=data["std"] or None,
+        on_error=data.get("on_error") or "raise",
     )
 
 

@@ -102,7 +102,8 @@ class Pipeline(Run):
         """
         self.check_alone()
         if self.is_worker:
-            self._search(self.load(BASE, "train"))
+            with self.naming_images():
+                self._search(self.load(BASE, "train"))
             return
         with self.stage("search", "channels.json", SEARCHED) as needed:
             if needed:

@@ -267,6 +267,7 @@ class Workdir:
             for entry, old, new in files.differences(
                 records.modern(before["config"]), records.modern(config)
             )
+            if old is not None or new
         ]
         if changes:
             raise ValueError(
