@@ -8,6 +8,7 @@ launcher ends, for whatever reason, so do they.
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ def main() -> None:
     common_environment = {
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
         "KERASTUNER_ORACLE_PORT": str(_free_port()),
+        "TFRCP_SECRET": secrets.token_hex(32),  # nobody else on this machine knows it
         # Workers share the processors, and a GPU's memory.
         "TF_NUM_INTRAOP_THREADS": str(max(1, (os.cpu_count() or 1) // _WORKERS.value)),
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",

@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import socket
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,8 +62,8 @@ def save_model(path: Path, model: keras.Model) -> None:
 
 
 def _own_name(path: Path) -> str:
-    """A hidden name that no other process takes."""
-    return f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
+    """A hidden name that no other process or thread takes."""
+    return f".{path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.tmp"
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrcp.data.decoding import resized
+
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _TESTS = ("test", "validation", "val")
 _NAMED = 5  # so many of several files are named in a message
@@ -167,8 +169,6 @@ def broken(paths: Sequence[str]) -> str:
 def _decoded(paths: np.ndarray, image_size: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yields number and image, uint8 [image_size, image_size, 3], of every file that is one."""
     import tensorflow as tf
-
-    from tfrcp.data.encoded import resized
 
     def decode(index, path):
         encoded = tf.io.read_file(path)

@@ -4,8 +4,9 @@ keras-tuner starts a gRPC server in the process whose KERASTUNER_TUNER_ID contai
 KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, and workers elsewhere. What it lacks stands here:
 trials of workers that were killed are given to others, the chief does not wait for the dead, a
 chief that was restarted goes on with workers that run, workers do not wait for a chief that has
-left, and scores and messages travel unabridged. This file knows keras-tuner's inside; it was
-tested with version 1.4.8.
+left, scores and messages travel unabridged, and the chief listens to workers of the same search
+alone (`access`) and takes from them what can be (`reports`). This file knows keras-tuner's inside;
+it was tested with version 1.4.8.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Any
 
@@ -23,7 +24,12 @@ import keras_tuner
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief, oracle_client
 from keras_tuner.src.distribute import utils as distribution
+from keras_tuner.src.engine import hyperparameters as hp_module
+from keras_tuner.src.engine import oracle as oracle_module
 from keras_tuner.src.engine import trial as trial_module
+
+from tfrcp.search import access, reports
+from tfrcp.search.access import Refused, clean
 
 HEARTBEAT = 1.0  # seconds between two signs of life of a worker that runs a trial
 LEASE = 10.0  # seconds without one after which its trial is given to another
@@ -31,6 +37,7 @@ OUTAGE = 60.0  # seconds that a worker waits for a chief that does not answer
 _IDLE = 0.2  # seconds until a worker for whom there is nothing to do asks again
 _NOTE = "tfrcp/note"  # a value beside the hyperparameters: what keras-tuner does not transmit
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_TOLD = 5  # refusals of which the chief tells
 
 
 def role() -> str | None:
@@ -60,7 +67,7 @@ class _Done(keras_tuner.errors.FatalError):
 
 
 class _Away(keras_tuner.errors.FatalError):
-    """The chief does not answer."""
+    """The chief does not answer, or refuses to."""
 
 
 class DistributedTuner(keras_tuner.Tuner):
@@ -82,7 +89,14 @@ class DistributedTuner(keras_tuner.Tuner):
             kwargs["overwrite"] = False  # The trials are the chief's.
         super().__init__(oracle, *args, **kwargs)
         if self.role == "worker":
-            self.oracle = _Client(oracle)
+            self.oracle = _Client(oracle, self.identity)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this search the one it is, nested plain values; the same in all processes.
+
+        The chief refuses workers that have another one, and names the entries that differ.
+        """
+        return self.store.sampler.get_config()
 
     def search(self, *args: Any, **kwargs: Any) -> None:
         """Runs trials, or serves them.
@@ -96,7 +110,7 @@ class DistributedTuner(keras_tuner.Tuner):
             ValueError: If the chief cannot listen at its address.
         """
         if self.role == "chief":
-            serve(self.store, self.on_trial_served)
+            serve(self.store, self.on_trial_served, self.identity())
         elif self.role == "worker":
             self._work(*args, **kwargs)
         else:
@@ -126,25 +140,33 @@ class DistributedTuner(keras_tuner.Tuner):
         self.store.reload()
 
 
-def serve(oracle: Any, on_trial_end: Callable[[], None]) -> None:
+def serve(
+    oracle: Any, on_trial_end: Callable[[], None], identity: Mapping[str, Any] | None = None
+) -> None:
     """Hands out trials until all are done. Waits for the workers to hear so, if they live.
 
     Args:
         oracle: A `ChannelOracle`.
         on_trial_end: Called after each trial.
+        identity: What the search is; see `DistributedTuner.identity`.
 
     Raises:
         RuntimeError: If trials fail, with the cause.
-        ValueError: If the address is taken.
+        ValueError: If the address is taken, or can be reached by others and there is no secret.
     """
+    secret = access.secret_of(os.environ["KERASTUNER_ORACLE_IP"])
     oracle.lease = LEASE
     oracle.reload()
     if oracle.finished:
         return
     address = _address()
     # One thread: the oracle is called by one worker at a time.
-    server = grpc.server(futures.ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
-    protos.get_service_grpc().add_OracleServicer_to_server(_Servicer(oracle, on_trial_end), server)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(1),
+        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 24)],
+    )
+    servicer = _Servicer(oracle, on_trial_end, access.digests(identity or {}), secret)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         server.add_insecure_port(address)
     except RuntimeError:
@@ -166,38 +188,143 @@ def serve(oracle: Any, on_trial_end: Callable[[], None]) -> None:
 
 
 class _Servicer(oracle_chief.OracleServicer):
-    """Answers workers; tells of each trial that ends."""
+    """Answers workers of this search; tells of each trial that ends.
 
-    def __init__(self, oracle: Any, on_trial_end: Callable[[], None]) -> None:
+    Nothing that is sent raises behind keras-tuner's lock, which it would not let go of.
+    """
+
+    def __init__(
+        self,
+        oracle: Any,
+        on_trial_end: Callable[[], None],
+        identity: Mapping[str, str],
+        secret: bytes | None,
+    ) -> None:
         super().__init__(oracle)
-        self._on_trial_end = on_trial_end
+        self._on_trial_end, self._identity, self._secret = on_trial_end, identity, secret
+        self._refusals = 0
+
+    def _answer(
+        self, method: str, request: Any, context: Any, check: Callable[[str], bool] | None = None
+    ) -> Any:
+        """Answers a request as keras-tuner does, if it comes from a worker and is sound.
+
+        Args:
+            method: Its name.
+            request: The request.
+            context: Of gRPC.
+            check: Looks at it, given the worker's name; tells whether there is anything to do.
+        """
+        try:
+            sent = dict(context.invocation_metadata())
+            worker = access.admit(method, sent, self._identity, self._secret)
+            if check is not None and not check(worker):
+                return getattr(protos.get_service(), f"{method}Response")()
+        except Refused as error:
+            self._tell(error)
+            context.abort(error.code, clean(str(error)))
+        except Exception as error:  # whatever a malformed message leads to
+            self._tell(error)
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            context.abort(code, f"{method} cannot be read: {clean(str(error))[:200]}")
+        try:
+            return getattr(super(), method)(request, context)
+        except Exception as error:
+            oracle_module.THREADS[self.oracle] = None
+            if oracle_module.LOCKS[self.oracle].locked():
+                oracle_module.LOCKS[self.oracle].release()
+            if isinstance(error, OSError):  # such as a full disk: the trial can be run again
+                self.oracle.failure = clean(str(error))
+            self._tell(error)
+            message = f"{method} failed: {type(error).__name__}: {clean(str(error))[:200]}"
+            context.abort(grpc.StatusCode.INTERNAL, message)
+
+    def _tell(self, error: Exception) -> None:
+        self._refusals += 1
+        if self._refusals <= _TOLD:
+            more = "; more are not told of" if self._refusals == _TOLD else ""
+            text = " ".join((clean(str(error)) or type(error).__name__).split())[:300]
+            print(f"search: a request was refused: {text}{more}", flush=True)
+
+    def GetSpace(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("GetSpace", request, context)
+
+    def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._answer("GetBestTrials", request, context)
+
+    def UpdateSpace(self, request: Any, context: Any) -> Any:  # noqa: N802
+        def check(worker: str) -> bool:
+            space = hp_module.HyperParameters.from_proto(request.hyperparameters)
+            reports.check_space(self.oracle, space)
+            return True
+
+        return self._answer("UpdateSpace", request, context, check)
+
+    def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        def check(worker: str) -> bool:
+            if request.tuner_id != worker:
+                raise Refused(
+                    grpc.StatusCode.INVALID_ARGUMENT, f"'{worker}' asks for a trial of another."
+                )
+            return True
+
+        return self._answer("CreateTrial", request, context, check)
+
+    def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        def check(worker: str) -> bool:
+            reports.known(self.oracle, request.trial_id)
+            if reports.holds(self.oracle, worker, request.trial_id):
+                self.oracle.renew(request.trial_id)
+            return True
+
+        return self._answer("GetTrial", request, context, check)
+
+    def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        def check(worker: str) -> bool:
+            reports.known(self.oracle, request.trial_id)
+            reports.check_metrics(self.oracle, request.metrics)
+            return True
+
+        return self._answer("UpdateTrial", request, context, check)
 
     def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        def check(worker: str) -> bool:
+            trial = trial_module.Trial.from_proto(request.trial)
+            text = trial.hyperparameters.values.get(_NOTE, "{}")
+            note = reports.parse_note(text)
+            if note["failure"] is None:
+                reports.check_end(self.oracle, trial, note)
+                return True
+            reports.known(self.oracle, trial.trial_id)
+            return reports.holds(self.oracle, worker, trial.trial_id)
+
         ended = len(self.oracle.end_order)
-        response = super().EndTrial(request, context)
+        response = self._answer("EndTrial", request, context, check)
         if len(self.oracle.end_order) > ended:
             self._on_trial_end()
         return response
-
-    def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.oracle.renew(request.trial_id)
-        return super().GetTrial(request, context)
 
 
 class _Client(oracle_client.OracleClient):
     """A worker's proxy of the chief's oracle."""
 
-    def __init__(self, oracle: Any) -> None:
+    def __init__(self, oracle: Any, identity: Callable[[], Mapping[str, Any]]) -> None:
         super().__init__(oracle)
+        self._identity = identity
+        self._secret = os.environ.get(access.SECRET, "").strip().encode() or None
         options = [
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
         channel = grpc.insecure_channel(_address(), options=options)
         self._stub = protos.get_service_grpc().OracleStub(channel)
-        self.stub = _Patient(self._stub, oracle)
+        self.stub = _Patient(self._stub, oracle, self._sent_along)
         self._metrics: dict[str, Any] = {}
         self._running: str | None = None
+
+    def _sent_along(self, method: str) -> list[tuple[str, str]]:
+        identity = access.digests(self._identity())
+        return access.metadata(method, self.tuner_id, identity, self._secret)
 
     def create_trial(self, tuner_id: str) -> Any:
         """The next trial; waits a little where there is none now."""
@@ -237,14 +364,17 @@ class _Client(oracle_client.OracleClient):
         if self._running is not None:
             request = protos.get_service().GetTrialRequest(trial_id=self._running)
             try:
-                self._stub.GetTrial(request, timeout=HEARTBEAT)
+                sent = self._sent_along("GetTrial")
+                self._stub.GetTrial(request, timeout=HEARTBEAT, metadata=sent)
             except grpc.RpcError:
                 pass  # What the worker reports in the end is repeated until it arrives.
 
 
 def note_of(trial: Any) -> dict[str, Any]:
     """Takes what a worker noted about a trial: its message, its exact metrics, a failure."""
-    return json.loads(trial.hyperparameters.values.pop(_NOTE, "{}"))
+    note = json.loads(trial.hyperparameters.values.pop(_NOTE, "{}"))
+    trial.message = clean(trial.message)
+    return {**note, **{key: clean(note.get(key)) for key in ("message", "failure")}}
 
 
 class _Heartbeats:
@@ -269,8 +399,10 @@ class _Heartbeats:
 class _Patient:
     """A gRPC stub that repeats calls while the chief is away, and gives up when it has left."""
 
-    def __init__(self, stub: Any, store: Any) -> None:
-        self._stub, self._store = stub, store
+    def __init__(
+        self, stub: Any, store: Any, sent_along: Callable[[str], list[tuple[str, str]]]
+    ) -> None:
+        self._stub, self._store, self._sent_along = stub, store, sent_along
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self._stub, name)
@@ -279,10 +411,12 @@ class _Patient:
             until, checked = time.monotonic() + OUTAGE, 0.0
             while True:
                 try:
-                    return call(request, timeout=OUTAGE)
+                    return call(request, timeout=OUTAGE, metadata=self._sent_along(name))
                 except grpc.RpcError as error:
                     if error.code() not in _AWAY:
-                        raise
+                        raise _Away(
+                            f"The chief at {_address()} refuses: {clean(error.details())}"
+                        ) from None
                 now = time.monotonic()
                 if now - checked > HEARTBEAT:
                     checked = now
@@ -301,4 +435,5 @@ class _Patient:
 
 
 def _address() -> str:
-    return f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+    host, port = (os.environ[f"KERASTUNER_ORACLE_{name}"] for name in ("IP", "PORT"))
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

@@ -7,6 +7,7 @@ is restored from them: finished trials stand, the one in flight is run again.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from pathlib import Path
@@ -208,6 +209,7 @@ class ChannelOracle(keras_tuner.Oracle):
         """Takes the metrics of a trial; one without a number fails, and NumPy need not say so."""
         if trial_id in self._ended:
             return self.trials[trial_id]
+        metrics = {n: v if math.isfinite(v) else math.nan for n, v in dict(metrics).items()}
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             return super().update_trial(trial_id, metrics, step)
 
