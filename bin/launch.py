@@ -6,8 +6,10 @@ A process that is killed is started again. The training stage must have been run
 launcher ends, for whatever reason, so do they.
 """
 
+import contextlib
 import ctypes
 import os
+import random
 import secrets
 import signal
 import socket
@@ -102,9 +104,12 @@ def _arguments() -> list[str]:
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """A free port that the system does not give to clients, one of which may be first."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("No free port was found between 20000 and 32000.")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ LADDER = [
         "search.access",
     ],
     ["scoring.kinds", "run.workdir", "search.reports"],
-    ["scoring.objectives"],
+    ["scoring.objectives", "search.serving"],
     ["graph", "deployment"],
     ["space.fixing"],
     ["space.space"],

@@ -22,22 +22,20 @@ from typing import Any
 import grpc
 import keras_tuner
 from keras_tuner.src import protos
-from keras_tuner.src.distribute import oracle_chief, oracle_client
+from keras_tuner.src.distribute import oracle_client
 from keras_tuner.src.distribute import utils as distribution
-from keras_tuner.src.engine import hyperparameters as hp_module
-from keras_tuner.src.engine import oracle as oracle_module
 from keras_tuner.src.engine import trial as trial_module
 
-from tfrcp.search import access, reports
-from tfrcp.search.access import Refused, clean
+from tfrcp.search import access
+from tfrcp.search.access import clean
+from tfrcp.search.reports import NOTE
+from tfrcp.search.serving import Servicer
 
 HEARTBEAT = 1.0  # seconds between two signs of life of a worker that runs a trial
 LEASE = 10.0  # seconds without one after which its trial is given to another
 OUTAGE = 60.0  # seconds that a worker waits for a chief that does not answer
 _IDLE = 0.2  # seconds until a worker for whom there is nothing to do asks again
-_NOTE = "tfrcp/note"  # a value beside the hyperparameters: what keras-tuner does not transmit
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-_TOLD = 5  # refusals of which the chief tells
 
 
 def role() -> str | None:
@@ -165,7 +163,7 @@ def serve(
         futures.ThreadPoolExecutor(1),
         options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 24)],
     )
-    servicer = _Servicer(oracle, on_trial_end, access.digests(identity or {}), secret)
+    servicer = Servicer(oracle, on_trial_end, access.digests(identity or {}), secret)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         server.add_insecure_port(address)
@@ -185,124 +183,6 @@ def serve(
         server.stop(grace=1).wait()
     if oracle.failure:
         raise RuntimeError(oracle.failure)
-
-
-class _Servicer(oracle_chief.OracleServicer):
-    """Answers workers of this search; tells of each trial that ends.
-
-    Nothing that is sent raises behind keras-tuner's lock, which it would not let go of.
-    """
-
-    def __init__(
-        self,
-        oracle: Any,
-        on_trial_end: Callable[[], None],
-        identity: Mapping[str, str],
-        secret: bytes | None,
-    ) -> None:
-        super().__init__(oracle)
-        self._on_trial_end, self._identity, self._secret = on_trial_end, identity, secret
-        self._refusals = 0
-
-    def _answer(
-        self, method: str, request: Any, context: Any, check: Callable[[str], bool] | None = None
-    ) -> Any:
-        """Answers a request as keras-tuner does, if it comes from a worker and is sound.
-
-        Args:
-            method: Its name.
-            request: The request.
-            context: Of gRPC.
-            check: Looks at it, given the worker's name; tells whether there is anything to do.
-        """
-        try:
-            sent = dict(context.invocation_metadata())
-            worker = access.admit(method, sent, self._identity, self._secret)
-            if check is not None and not check(worker):
-                return getattr(protos.get_service(), f"{method}Response")()
-        except Refused as error:
-            self._tell(error)
-            context.abort(error.code, clean(str(error)))
-        except Exception as error:  # whatever a malformed message leads to
-            self._tell(error)
-            code = grpc.StatusCode.INVALID_ARGUMENT
-            context.abort(code, f"{method} cannot be read: {clean(str(error))[:200]}")
-        try:
-            return getattr(super(), method)(request, context)
-        except Exception as error:
-            oracle_module.THREADS[self.oracle] = None
-            if oracle_module.LOCKS[self.oracle].locked():
-                oracle_module.LOCKS[self.oracle].release()
-            if isinstance(error, OSError):  # such as a full disk: the trial can be run again
-                self.oracle.failure = clean(str(error))
-            self._tell(error)
-            message = f"{method} failed: {type(error).__name__}: {clean(str(error))[:200]}"
-            context.abort(grpc.StatusCode.INTERNAL, message)
-
-    def _tell(self, error: Exception) -> None:
-        self._refusals += 1
-        if self._refusals <= _TOLD:
-            more = "; more are not told of" if self._refusals == _TOLD else ""
-            text = " ".join((clean(str(error)) or type(error).__name__).split())[:300]
-            print(f"search: a request was refused: {text}{more}", flush=True)
-
-    def GetSpace(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return self._answer("GetSpace", request, context)
-
-    def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return self._answer("GetBestTrials", request, context)
-
-    def UpdateSpace(self, request: Any, context: Any) -> Any:  # noqa: N802
-        def check(worker: str) -> bool:
-            space = hp_module.HyperParameters.from_proto(request.hyperparameters)
-            reports.check_space(self.oracle, space)
-            return True
-
-        return self._answer("UpdateSpace", request, context, check)
-
-    def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        def check(worker: str) -> bool:
-            if request.tuner_id != worker:
-                raise Refused(
-                    grpc.StatusCode.INVALID_ARGUMENT, f"'{worker}' asks for a trial of another."
-                )
-            return True
-
-        return self._answer("CreateTrial", request, context, check)
-
-    def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        def check(worker: str) -> bool:
-            reports.known(self.oracle, request.trial_id)
-            if reports.holds(self.oracle, worker, request.trial_id):
-                self.oracle.renew(request.trial_id)
-            return True
-
-        return self._answer("GetTrial", request, context, check)
-
-    def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        def check(worker: str) -> bool:
-            reports.known(self.oracle, request.trial_id)
-            reports.check_metrics(self.oracle, request.metrics)
-            return True
-
-        return self._answer("UpdateTrial", request, context, check)
-
-    def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        def check(worker: str) -> bool:
-            trial = trial_module.Trial.from_proto(request.trial)
-            text = trial.hyperparameters.values.get(_NOTE, "{}")
-            note = reports.parse_note(text)
-            if note["failure"] is None:
-                reports.check_end(self.oracle, trial, note)
-                return True
-            reports.known(self.oracle, trial.trial_id)
-            return reports.holds(self.oracle, worker, trial.trial_id)
-
-        ended = len(self.oracle.end_order)
-        response = self._answer("EndTrial", request, context, check)
-        if len(self.oracle.end_order) > ended:
-            self._on_trial_end()
-        return response
 
 
 class _Client(oracle_client.OracleClient):
@@ -350,11 +230,11 @@ class _Client(oracle_client.OracleClient):
 
     def _end(self, trial: Any, **note: Any) -> None:
         self._running = None
-        trial.hyperparameters.values[_NOTE] = json.dumps(note)
+        trial.hyperparameters.values[NOTE] = json.dumps(note)
         try:
             super().end_trial(trial)
         finally:
-            del trial.hyperparameters.values[_NOTE]
+            del trial.hyperparameters.values[NOTE]
 
     def heartbeats(self) -> _Heartbeats:
         """A context in which the chief is told that this worker is at work."""
@@ -368,13 +248,6 @@ class _Client(oracle_client.OracleClient):
                 self._stub.GetTrial(request, timeout=HEARTBEAT, metadata=sent)
             except grpc.RpcError:
                 pass  # What the worker reports in the end is repeated until it arrives.
-
-
-def note_of(trial: Any) -> dict[str, Any]:
-    """Takes what a worker noted about a trial: its message, its exact metrics, a failure."""
-    note = json.loads(trial.hyperparameters.values.pop(_NOTE, "{}"))
-    trial.message = clean(trial.message)
-    return {**note, **{key: clean(note.get(key)) for key in ("message", "failure")}}
 
 
 class _Heartbeats:

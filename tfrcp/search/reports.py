@@ -10,7 +10,10 @@ from typing import Any
 import grpc
 from keras_tuner.src.engine import trial as trial_module
 
-from tfrcp.search.access import Refused
+from tfrcp.search.access import Refused, clean
+
+NOTE = "tfrcp/note"
+"""A value beside the hyperparameters: what keras-tuner does not transmit."""
 
 _MOST = 1000  # hyperparameters or metrics in a message
 _LONGEST = 500  # characters of their names
@@ -125,3 +128,10 @@ def parse_note(text: str) -> dict[str, Any]:
     if not sound:
         raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "The note about a trial cannot be read.")
     return {"message": texts[0], "failure": texts[1], "metrics": metrics, "step": step}
+
+
+def note_of(trial: Any) -> dict[str, Any]:
+    """Takes what a worker noted about a trial: its message, its exact metrics, a failure."""
+    note = json.loads(trial.hyperparameters.values.pop(NOTE, "{}"))
+    trial.message = clean(trial.message)
+    return {**note, **{key: clean(note.get(key)) for key in ("message", "failure")}}

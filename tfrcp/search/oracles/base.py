@@ -20,8 +20,8 @@ from keras_tuner.src.engine import metrics_tracking
 
 from tfrcp import files
 from tfrcp.search import settings
-from tfrcp.search.distributed import note_of
 from tfrcp.search.oracles import trial_files
+from tfrcp.search.reports import note_of
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import RandomSampler, Sampler
