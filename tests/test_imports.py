@@ -13,7 +13,7 @@ import tfrcp
 
 ROOT = Path(tfrcp.__file__).parents[1]
 GROUND = "files"  # what every module may import
-LEAVES = ("models", "data", "scoring.losses", "run.report", "run.workdir", "renamed")
+LEAVES = ("models", "data", "scoring.losses", "run.report", "renamed")
 # A module belongs to the room with the longest name that it starts with.
 LADDER = [
     [
@@ -21,9 +21,12 @@ LADDER = [
         "space.budget",
         "scoring.meters",
         "scoring.running",
+        "run.records",
+        "run.locking",
+        "search.access",
     ],
-    ["scoring.kinds"],
-    ["scoring.objectives"],
+    ["scoring.kinds", "run.workdir", "search.reports"],
+    ["scoring.objectives", "search.serving"],
     ["graph", "deployment"],
     ["space.fixing"],
     ["space.space"],

@@ -34,7 +34,12 @@ def main() -> None:
     """The console command: runs the command that the first argument names."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help", "help", "-help"):
-        print(_help())
+        try:
+            print(_help(), flush=True)
+        except BrokenPipeError:
+            from tfrcp.commands import base
+
+            base.leave_pipe()
     elif name == "--version":
         print(f"tfrcp {tfrcp.__version__}")
     elif name in COMMANDS:

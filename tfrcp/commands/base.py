@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging as std_logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 import tfrcp.configs
+from tfrcp.commands import overrides
 
 SHIPPED = Path(next(iter(tfrcp.configs.__path__)))
 """Folder of the configurations that come with tfrcp."""
@@ -41,7 +44,8 @@ def names() -> list[str]:
 def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> None:
     """Runs a function of no arguments; user errors end in one line.
 
-    The exit status is 1 for what is wrong with the input, 2 for the flags, 130 after Ctrl-C.
+    The exit status is 1 for what is wrong with the input, 2 for the flags; after Ctrl-C, SIGTERM
+    and where nobody reads the output any more it is that of the signal: 130, 143, 141.
 
     Args:
         main: The function.
@@ -49,6 +53,7 @@ def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> 
         needs_file: Whether the first of them must be given, and be a file.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.argv[1:], fields = overrides.split(sys.argv[1:])
     for name in flag_names:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
@@ -62,6 +67,8 @@ def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> 
                 raise ValueError(f"unexpected arguments: {' '.join(unexpected)}")
             if needs_file and flags.FLAGS[flag_names[0]].value is None:
                 raise ValueError(f"--{flag_names[0]} must be given; --help tells more")
+            if fields:
+                overrides.apply(flags.FLAGS["config"].value, fields)
         except Exception as error:  # whatever a file that is no configuration leads to
             text = _plain(error)
             if isinstance(error, AttributeError | KeyError) and "get_config" not in text:
@@ -72,15 +79,55 @@ def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> 
         logging.set_verbosity(logging.WARNING)
         # It warns of functions that are traced often: several networks are evaluated here.
         std_logging.getLogger("tensorflow").setLevel("ERROR")
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             main()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            leave_pipe()
         except (ValueError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
             _stop(error, str(error), 1)
+        except MemoryError as error:
+            _stop(error, f"the memory does not suffice: {error}", 1)
+        except _Terminated:
+            print("\nterminated; the same command goes on from here", file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
         except KeyboardInterrupt:
             print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-            sys.exit(130)
+            sys.exit(128 + signal.SIGINT)
+        except Exception as error:
+            if not type(error).__module__.startswith("tensorflow"):
+                raise
+            _stop(error, f"TensorFlow: {_plain(error)[:400]}", 1)
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
+    _check_streams()
     app.run(guarded, flags_parser=parse)
+
+
+def leave_pipe() -> None:
+    """Ends the process where nobody reads its output any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
+    sys.exit(128 + signal.SIGPIPE)
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process is asked to end."""
+
+
+def _terminate(*_: Any) -> None:
+    raise _Terminated
+
+
+def _check_streams() -> None:
+    """Makes sure that something can be printed, whatever the terminal and the locale."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed
+            setattr(sys, name, open(os.devnull, "w", errors="replace"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _stop(error: Exception, message: str, status: int) -> None:
@@ -100,14 +147,12 @@ def _plain(error: Exception) -> str:
 
 
 def _with_file(arguments: Sequence[str], flag: str) -> list[str]:
-    """The arguments with the file of a flag in place of a name, and fields under today's names.
+    """The arguments with the file of a flag in place of a name.
 
     Raises:
         ValueError: If there is no such file.
     """
-    # A field's old name, which cannot be set: `update` is a method of configurations.
-    old, new = "--config.search.update", "--config.search.reconstruction"
-    given = [argument.replace(old, new, 1) for argument in arguments]
+    given = list(arguments)
     for index, argument in enumerate(given):
         name, equals, value = argument.lstrip("-").partition("=")
         if name != flag or not argument.startswith("-"):

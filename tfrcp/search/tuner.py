@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import warnings
@@ -245,9 +246,10 @@ class ChannelSearch(DistributedTuner):
 
     def _tell_chief(self, message: str, error: Exception) -> None:
         """Ends the search of all: the data and the model are the same everywhere."""
-        trial = self.oracle.create_trial(self.tuner_id)
-        if trial.status == "RUNNING":
-            self.oracle.fail(trial, message)
+        with contextlib.suppress(keras_tuner.errors.FatalError):  # it has left, or refuses
+            trial = self.oracle.create_trial(self.tuner_id)
+            if trial.status == "RUNNING":
+                self.oracle.fail(trial, message)
         raise RuntimeError(message) from error
 
     def prepare(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
@@ -293,6 +295,10 @@ class ChannelSearch(DistributedTuner):
             batch_norm_images=self._batch_norm_images,
             **self._options,
         )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this search the one it is: settings, and contents of model and data."""
+        return {**super().identity(), **self._settings}
 
     def _settle_objective(self, holdout: Examples) -> None:
         """Finds the objective of "auto" again where there are no labels; checks the labels."""
