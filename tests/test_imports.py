@@ -33,7 +33,14 @@ LADDER = [
     ["space.counting", "space.costs"],
     ["space.cost", "criteria"],
     ["space", "reconstruction", "deployment.latency_model"],
-    ["scoring", "allocation", "search.settings", "search.distributed", "search.architecture"],
+    [
+        "scoring",
+        "allocation",
+        "search.settings",
+        "search.loop",
+        "search.distributed",
+        "search.architecture",
+    ],
     ["search.oracles", "deployment.rounding"],
     ["search", "training"],
     ["api"],  # the public names

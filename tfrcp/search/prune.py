@@ -14,8 +14,8 @@ import keras
 from tfrcp.search import inputs
 from tfrcp.search.guided import GuidedChannelSearch
 from tfrcp.search.tradeoff import Tradeoff, prune_within, tradeoff_of
-from tfrcp.search.tuner import (
-    ChannelSearch,
+from tfrcp.search.tuner import ChannelSearch
+from tfrcp.search.variants import (
     EvolutionaryChannelSearch,
     RandomChannelSearch,
     SurrogateChannelSearch,

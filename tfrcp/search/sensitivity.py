@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.search.tuner import RandomChannelSearch
+from tfrcp.search.variants import RandomChannelSearch
 from tfrcp.space.budget import Budget
 
 
