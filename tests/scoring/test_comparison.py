@@ -68,7 +68,8 @@ def test_every_job_is_scored_as_keras_does(name):
 def test_without_labels_they_are_compared_by_their_agreement(name):
     job = JOBS[name]()
     found = tfrcp.compare(job.model, pruned_of(job.model), (job.x,), objective="auto")
-    assert found.before["agreement"] == pytest.approx(1) and found.after["agreement"] < 1
+    assert found.before["agreement"] == pytest.approx(1) and found.after["agreement"] <= 1
+    assert name == "sparse classes" or found.after["agreement"] < 1  # the others are distances
 
 
 def test_costs_alone_need_no_data(classifier):
@@ -96,9 +97,8 @@ def test_data_of_any_kind_give_the_same(classifier):
 
 def test_networks_that_are_not_compiled(classifier):
     model, pruned, data = classifier
-    bare = [keras.models.clone_model(network) for network in (model, pruned)]
-    for copy, network in zip(bare, (model, pruned), strict=True):
-        copy.set_weights(network.get_weights())
+    bare = [keras.Model(network.input, network.output) for network in (model, pruned)]
+    assert not any(network.compiled for network in bare)
     expected = tfrcp.compare(model, pruned, data).after
     assert tfrcp.compare(*bare, data).after == expected
     assert (
@@ -118,7 +118,8 @@ def test_what_does_not_go_together_is_refused(classifier):
     with pytest.raises(ValueError, match="must come with labels.*'val_loss'|needs labels"):
         tfrcp.compare(model, pruned, data[0], objective="val_loss")
     job = JOBS["regularised"]()
-    bare = keras.models.clone_model(pruned_of(job.model))
+    pruned = pruned_of(job.model)
+    bare = keras.Model(pruned.input, pruned.output)
     with pytest.raises(ValueError, match="penalties of its own weights: compile it"):
         tfrcp.compare(job.model, bare, (job.x, job.y))
 
