@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_NO_OPTIONS = ("self", "model", "oracle", "hypermodel", "space", "cost", "starts", "args", "kwargs")
+_NO_OPTIONS = ("self", "model", "oracle", "hypermodel", "cost", "starts")
 
 
 def options_of(kind: type) -> set[str]:
@@ -17,17 +17,20 @@ def options_of(kind: type) -> set[str]:
         kind: A subclass of `tfrcp.search.tuner.ChannelSearch`.
     """
     oracle = kind.oracle_class
-    found = {"space"}
-    for owner, last in ((kind, "ChannelSearch"), (oracle, "ChannelOracle"), (_sampler(oracle), "")):
-        for cls in getattr(owner, "__mro__", ()):
+    sampler = getattr(oracle, "sampler_class", object)
+    found = _parameters(sampler)
+    for owner, last in ((kind, "ChannelSearch"), (oracle, "ChannelOracle")):
+        for cls in owner.__mro__:
             if "__init__" in vars(cls):
-                parameters = inspect.signature(cls.__init__).parameters.values()
-                found |= {
-                    p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-                }
-            if cls.__name__ in (last, "Sampler"):
+                found |= _parameters(cls)
+            if cls.__name__ == last:
                 break
-    return found - (set(_NO_OPTIONS) - {"space"})
+    return (found - set(_NO_OPTIONS)) | {"space"}
+
+
+def _parameters(cls: type) -> set[str]:
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def check_options(
@@ -85,7 +88,3 @@ def given(values: Mapping[str, Any], function: Any, names: Iterable[str]) -> dic
         for name in names
         if type(values[name]) is not type(defaults[name]) or values[name] != defaults[name]
     }
-
-
-def _sampler(oracle: type) -> type | None:
-    return getattr(oracle, "sampler_class", None)

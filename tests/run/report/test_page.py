@@ -314,8 +314,8 @@ def test_the_verdict_comes_first_on_page_and_table():
     metrics = made_up()
     metrics["results"]["score_changes"] = {"test_accuracy": {"low": -0.011, "high": 0.005}}
     sentence = (
-        "1.7 times faster (1.6 to 1.8) in TensorFlow, 46 % smaller, accuracy unchanged within the "
-        "test set's error, -0.3 points (-1.1 to +0.5)."
+        "1.7 times faster (1.6 to 1.8) in TensorFlow, 1.8 times smaller, accuracy unchanged within "
+        "the test set's error, -0.3 points (-1.1 to +0.5)."
     )
     assert comparison.lead(metrics) == report.table(metrics).splitlines()[0] == sentence
     text = page.html(metrics, {}).replace("\N{NO-BREAK SPACE}", " ")
@@ -338,5 +338,6 @@ def test_a_verdict_without_errors_and_times_claims_neither():
     metrics = segmentation()
     del metrics["results"]["latency_ratio"]
     assert comparison.lead(metrics) == (
-        "50 % fewer MACs, 46 % smaller, mean IoU 0.731 before and 0.702 after on the test set."
+        "2.0 times fewer MACs, 1.8 times smaller, mean IoU 0.731 before and 0.702 after on the "
+        "test set."
     )
