@@ -101,7 +101,7 @@ def lead(metrics: Metrics) -> str:
     for name in _LEADS:
         file = section(metrics, "export", name)
         if is_number(section(file, "latency_ratio").get("ratio")):
-            place, pair = f"in {FILES[name]}", file
+            place, pair = f"in {file.get('title') or _FILES[name]}", file
             break
     time = section(pair, "latency_ratio")
     time = tuple(time.get(key) for key in ("ratio", "low", "high"))
