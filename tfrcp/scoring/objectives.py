@@ -171,11 +171,16 @@ def has_own_loss(model: keras.Model) -> bool:
 
 
 def _threshold(model: keras.Model) -> float | None:
-    """Above which one output [batch, 1] means the class 1, of a binary classifier; else `None`."""
+    """Above which one output [batch, 1] means the class 1, of a binary classifier; else `None`.
+
+    That of "accuracy" where the model is compiled with it, which is 0.5 for logits too in Keras.
+    """
     shapes = [tuple(x.shape) for x in model.outputs]
     if len(shapes) != 1 or shapes[0][1:] != (1,) or "binary" not in _loss_name(model):
         return None
-    return 0.0 if getattr(model.loss, "from_logits", False) else 0.5
+    if not getattr(model.loss, "from_logits", False):
+        return 0.5
+    return 0.0 if _compiled_metric(model, "accuracy") is None else 0.5
 
 
 def _loss_name(model: keras.Model) -> str:
