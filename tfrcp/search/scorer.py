@@ -16,11 +16,12 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
+from tfrcp.scoring.identity import identity
 from tfrcp.search import inputs
 from tfrcp.search.stored_scores import Scores, load_or_compute
 
 RECONSTRUCTIONS = ("least_squares", "batch_norm", "none")
-DATA = ("calibration_data", "validation_data")
+LATER = ("objective", "scored_by", "calibration_data", "validation_data")
 """Names of the settings that are known with the data."""
 
 
@@ -103,6 +104,7 @@ class Scorer:
             "calibration_images": calibration_images,
             "batch_norm_images": batch_norm_images,
             "objective": self.objective.name,
+            "scored_by": identity(model, self.objective),
             "model": inputs.fingerprint(graph, model),
         }
 
@@ -113,6 +115,7 @@ class Scorer:
         if self._is_auto and holdout.y is None:
             self.objective = objectives.get(self.model, objectives.AUTO, labels=False)
             self.settings["objective"] = self.objective.name
+            self.settings["scored_by"] = identity(self.model, self.objective)
         if self.objective.needs_labels:
             inputs.check_targets("validation_data", holdout, self.model, self.objective)
         calibration = None

@@ -12,8 +12,9 @@ import keras_tuner
 
 from tfrcp.search import progress, settings, task
 from tfrcp.search.distributed import role
+from tfrcp.search.options import check_options
 from tfrcp.search.oracles import ChannelOracle, RandomChannelOracle
-from tfrcp.search.scorer import DATA, Data, Scorer, renamed
+from tfrcp.search.scorer import LATER, Data, Scorer, renamed
 from tfrcp.search.stored_scores import Scores
 from tfrcp.search.tensorboard import TensorBoardLogger
 from tfrcp.search.timing import near_budget
@@ -91,6 +92,7 @@ class ChannelSearch(ScoringTuner):
 
     Raises:
         ValueError: If the model cannot be traced, the budget not be met, or an argument is wrong.
+        TypeError: If there is no such option, with the nearest one.
     """
 
     oracle_class: type[ChannelOracle] = RandomChannelOracle
@@ -132,6 +134,7 @@ class ChannelSearch(ScoringTuner):
         **oracle_options: Any,
     ) -> None:
         arguments = locals()
+        check_options(f"tfrcp.{type(self).__name__}", oracle_options, type(self))
         names = (*task.BUDGET, *task.SPACE)
         what = task.Task.of(model, {key: arguments[key] for key in names}, budget, space, sampler)
         self.graph, self.cost, self.space = what.graph, what.cost, what.space
@@ -172,7 +175,7 @@ class ChannelSearch(ScoringTuner):
         )
         self.reload()
         if self.store.trials:
-            settings.check(self._settings_file, self.scorer.settings, later=("objective", *DATA))
+            settings.check(self._settings_file, self.scorer.settings, later=LATER)
 
     def search(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
         """Scores the candidates.
