@@ -23,6 +23,7 @@ from tfrcp.data import Splits
 from tfrcp.data.memory import MemorySplit
 from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
+from tfrcp.run.report.units import percent
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
 from tfrcp.search.scorer import evaluator_of
@@ -262,3 +263,13 @@ class Experiment:
             outputs = keras.ops.convert_to_numpy(model(images[part], training=False))
             right += int((outputs.argmax(axis=1) == labels[part]).sum())
         return right / len(labels)
+
+
+def outcome(result: Result) -> str:
+    """What a unit of work came to, in words."""
+    if "error" in result:
+        return result["error"]
+    for name, text in (("test_accuracy", "test"), ("holdout_accuracy", "holdout")):
+        if name in result:
+            return f"{percent(result[name])} of the {text} images"
+    return "done"

@@ -18,7 +18,7 @@ from tfrcp import files
 from tfrcp.run import Pipeline, checks, inputs
 from tfrcp.studies import reporting, settings
 from tfrcp.studies.allocations import ALLOCATIONS
-from tfrcp.studies.experiment import Experiment, Result
+from tfrcp.studies.experiment import Experiment, Result, outcome
 from tfrcp.studies.functions import CRITERIA, Named, find
 from tfrcp.studies.grid import STUDIES, Cell, Grid, Setting
 from tfrcp.studies.protocol import recipe
@@ -248,7 +248,7 @@ class Benchmark:
             own, now = own + 1, time.perf_counter()
             count = sum(store.is_complete(name) for name in works)
             left = (now - start) / own * (len(works) - count)
-            line = f"{kind} {count}/{len(works)}: {name}: {_outcome(result)}, {now - last:.1f} s"
+            line = f"{kind} {count}/{len(works)}: {name}: {outcome(result)}, {now - last:.1f} s"
             print(line + (f", about {duration(left)} left" if left else ""), flush=True)
             last = now
 
@@ -290,13 +290,3 @@ class Benchmark:
             },
             {name: find("allocation", name, ALLOCATIONS) for name in allocations},
         )
-
-
-def _outcome(result: Result) -> str:
-    """What a unit of work came to, in words."""
-    if "error" in result:
-        return result["error"]
-    for name, text in (("test_accuracy", "test"), ("holdout_accuracy", "holdout")):
-        if name in result:
-            return f"{percent(result[name])} of the {text} images"
-    return "done"
