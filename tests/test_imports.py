@@ -25,6 +25,7 @@ LADDER = [
         "run.records",
         "run.locking",
         "search.access",
+        "search.role",
     ],
     ["scoring.kinds", "run.workdir", "run.report", "search.reports"],
     ["scoring.objectives", "search.serving"],

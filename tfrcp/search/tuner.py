@@ -11,9 +11,9 @@ import keras
 import keras_tuner
 
 from tfrcp.search import progress, settings, task
-from tfrcp.search.distributed import role
 from tfrcp.search.options import check_options
 from tfrcp.search.oracles import ChannelOracle, RandomChannelOracle
+from tfrcp.search.role import role
 from tfrcp.search.scorer import LATER, Data, Scorer, renamed
 from tfrcp.search.stored_scores import Scores
 from tfrcp.search.tensorboard import TensorBoardLogger
