@@ -21,6 +21,7 @@ LADDER = [
         "space.budget",
         "scoring.meters",
         "scoring.running",
+        "scoring.traits",
         "run.records",
         "run.locking",
         "search.access",
