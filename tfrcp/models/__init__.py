@@ -80,7 +80,7 @@ _FULL_CHANNELS = {
 }
 
 
-def full_channels(name: str, **options) -> dict[str, int]:
+def full_channels(name: str, **options: Any) -> dict[str, int]:
     """Returns the width of every prunable channel group of an unpruned network.
 
     Args:
