@@ -30,7 +30,7 @@ LADDER = [
     ["graph", "deployment"],
     ["space.fixing"],
     ["space.space"],
-    ["space.counting"],
+    ["space.counting", "space.costs"],
     ["space.cost", "criteria"],
     ["space", "reconstruction", "deployment.latency_model"],
     ["scoring", "allocation", "search.settings", "search.distributed", "search.architecture"],
