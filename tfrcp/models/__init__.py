@@ -11,6 +11,7 @@ CIFAR; all others, `resnet50` and `vgg16_imagenet` among them, are those for Ima
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from tfrcp.models import densenet as _densenet
 from tfrcp.models import efficientnet as _efficientnet
