@@ -45,7 +45,7 @@ def small(folder) -> dict[str, Any]:
     (x, y), holdout = images(64, seed=0), images(48, seed=1)
     inputs = keras.Input((8, 8, 1), name="image")
     features = inputs
-    for name, width in (("stem", 24), ("block1", 32), ("block3_a", 40), ("block3_b", 32)):
+    for name, width in (("stem", 8), ("block1", 32), ("block2", 32), ("block3_a", 8)):
         features = unit(features, width, name)
     model = keras.Model(inputs, head(features), name="small")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
