@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
-from tests.small_run import REPOSITORY
-
+REPOSITORY = Path(__file__).parents[2]
 PAGES = tuple(
     str(path.relative_to(REPOSITORY))
     for path in sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])

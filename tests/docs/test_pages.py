@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from tests.docs.blocks import PAGES, text_of
-from tests.small_run import REPOSITORY
+from tests.docs.blocks import PAGES, REPOSITORY, text_of
 
 HOLE = "\0"  # what stands for a value in a message
 

@@ -13,7 +13,13 @@ from tests.docs.blocks import PAGES, blocks
 
 SETTINGS = {"README.md": setting.readme, "docs/deployment.md": setting.exported}
 ELSEWHERE = ("docs/jobs.md",)  # tests/test_jobs_page.py gives each recipe a job of its kind
-SLOW = ("README.md", "docs/deployment.md", "docs/scratch.md")
+SLOW = (
+    "README.md",
+    "docs/deployment.md",
+    "docs/scratch.md",
+    "docs/tutorials/",
+    "docs/how-to/onnx.md",
+)
 LESS = {
     r"max_trials=\d+": "max_trials=2",
     r"epochs=\d+": "epochs=1",
@@ -39,7 +45,7 @@ CODE = {page: code(page) for page in PAGES if page not in ELSEWHERE and code(pag
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(p, marks=pytest.mark.nightly if p in SLOW else ()) for p in CODE],
+    [pytest.param(p, marks=pytest.mark.nightly if p.startswith(SLOW) else ()) for p in CODE],
 )
 def test_the_code_runs(page, tmp_path, monkeypatch):
     matplotlib.use("agg")
