@@ -86,7 +86,8 @@ def full_channels(name: str, **options: Any) -> dict[str, int]:
 
     Args:
         name: Name of a builder, such as "resnet20".
-        **options: The builder's own options that change its groups: `shortcut` of a CIFAR ResNet.
+        **options: The builder's own options that change its groups: `shortcut` and `width` of a
+            CIFAR ResNet.
 
     Returns:
         Widths by group name, in forward order: the order of the builder's `channels`. A group is

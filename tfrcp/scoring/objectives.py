@@ -31,7 +31,16 @@ from tfrcp.scoring.kinds import (
 )
 from tfrcp.scoring.running import run_model
 
-__all__ = ["AGREEMENT", "AUTO", "Objective", "evaluate", "get", "has_own_loss", "is_classifier"]
+__all__ = [
+    "AGREEMENT",
+    "AUTO",
+    "Objective",
+    "evaluate",
+    "get",
+    "has_own_loss",
+    "is_classifier",
+    "loss_name",
+]
 
 DIRECTIONS = ("min", "max")
 AUTO = "auto"
@@ -156,7 +165,7 @@ def is_classifier(model: keras.Model) -> bool:
     shapes = [tuple(x.shape) for x in model.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 0) < 2:
         return False
-    return not _is_compiled(model) or "categorical" in _loss_name(model)
+    return not _is_compiled(model) or "categorical" in loss_name(model)
 
 
 def has_own_loss(model: keras.Model) -> bool:
@@ -171,14 +180,19 @@ def has_own_loss(model: keras.Model) -> bool:
 
 
 def _threshold(model: keras.Model) -> float | None:
-    """Above which one output [batch, 1] means the class 1, of a binary classifier; else `None`."""
+    """Above which one output [batch, 1] means the class 1, of a binary classifier; else `None`.
+
+    That of "accuracy" where the model is compiled with it, which is 0.5 for logits too in Keras.
+    """
     shapes = [tuple(x.shape) for x in model.outputs]
-    if len(shapes) != 1 or shapes[0][1:] != (1,) or "binary" not in _loss_name(model):
+    if len(shapes) != 1 or shapes[0][1:] != (1,) or "binary" not in loss_name(model):
         return None
-    return 0.0 if getattr(model.loss, "from_logits", False) else 0.5
+    if not getattr(model.loss, "from_logits", False):
+        return 0.5
+    return 0.0 if _compiled_metric(model, "accuracy") is None else 0.5
 
 
-def _loss_name(model: keras.Model) -> str:
+def loss_name(model: keras.Model) -> str:
     """The name of the one compiled loss in lower case, without underscores; else empty."""
     loss = getattr(model, "loss", None)
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
