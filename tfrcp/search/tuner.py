@@ -23,6 +23,7 @@ from tfrcp.scoring.identity import identity
 from tfrcp.scoring.racing import RACING_INTERVAL
 from tfrcp.search import inputs, settings, task
 from tfrcp.search.distributed import DistributedTuner, role
+from tfrcp.search.options import check_options
 from tfrcp.search.oracles import (
     ChannelOracle,
     EvolutionaryChannelOracle,
@@ -110,6 +111,7 @@ class ChannelSearch(DistributedTuner):
 
     Raises:
         ValueError: If the model cannot be traced, the budget not be met, or an argument is wrong.
+        TypeError: If there is no such option, with the nearest one.
     """
 
     oracle_class: type[ChannelOracle] = RandomChannelOracle
@@ -151,6 +153,7 @@ class ChannelSearch(DistributedTuner):
         **oracle_options: Any,
     ) -> None:
         arguments = locals()
+        check_options(f"tfrcp.{type(self).__name__}", oracle_options, type(self))
         names = (*task.BUDGET, *task.SPACE)
         what = task.Task.of(model, {key: arguments[key] for key in names}, budget, space, sampler)
         self.graph, self.cost, self.space = what.graph, what.cost, what.space
