@@ -21,6 +21,7 @@ LADDER = [
         "space.budget",
         "scoring.meters",
         "scoring.running",
+        "scoring.traits",
         "scoring.verdict",
         "run.records",
         "run.locking",
