@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import keras_tuner
 
+from tfrcp.renamed import moved
 from tfrcp.search import progress, settings, task
 from tfrcp.search.options import check_options
 from tfrcp.search.oracles import ChannelOracle, RandomChannelOracle
@@ -25,6 +26,8 @@ from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
+
+__getattr__ = moved(__name__)
 
 
 class ChannelSearch(ScoringTuner):
