@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrcp import files
 from tfrcp.space.sampling import Sampler
 
 
@@ -57,7 +58,7 @@ class TrialFile:
                 break  # What comes after it was added by no search of ours.
         whole = "".join(line + "\n" for line in text.splitlines()[: len(found)])
         if whole != text:
-            self.path.write_text(whole)
+            files.write_text(self.path, whole)
         return found
 
     def add(self, channels: np.ndarray, score: float) -> None:

@@ -55,10 +55,7 @@ class Backup:
         values = {str(i): variable.numpy() for i, variable in enumerate(self._variables)}
         values |= {f"best{i}": array for i, array in enumerate(best)}
         path = Path(self.path)
-        with (
-            files.replacing(path, f".{path.name}.tmp") as unfinished,
-            open(unfinished, "wb") as file,
-        ):
+        with files.replacing(path) as unfinished, open(unfinished, "wb") as file:
             np.savez(file, header=header, **values)
 
     def restore(self, history: History) -> tuple[History, list[np.ndarray]]:
