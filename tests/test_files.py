@@ -108,7 +108,9 @@ def test_files_are_replaced_in_one_place():
     found = {
         path.relative_to(SOURCE).as_posix()
         for path in SOURCE.rglob("*.py")
-        if re.search(r"os\.replace\(|NamedTemporaryFile|mkstemp|\.replace\(path\)", path.read_text())
+        if re.search(
+            r"os\.replace\(|NamedTemporaryFile|mkstemp|\.replace\(path\)", path.read_text()
+        )
     }
     renames_of_whole_files = {"run/workdir.py", "deployment/writing.py"}
     assert found == {"files.py"} | renames_of_whole_files
