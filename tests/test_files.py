@@ -112,7 +112,7 @@ def test_files_are_replaced_in_one_place():
             r"os\.replace\(|NamedTemporaryFile|mkstemp|\.replace\(path\)", path.read_text()
         )
     }
-    renames_of_whole_files = {"run/workdir.py", "deployment/writing.py"}
+    renames_of_whole_files = {"run/workdir.py", "deployment/writing.py", "training/backup.py"}
     assert found == {"files.py"} | renames_of_whole_files
 
 
