@@ -72,7 +72,7 @@ class Backup:
         if not os.path.exists(self.path):
             return history, []
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with open(self.path, "rb") as stored, np.load(stored, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
                 best = [file[f"best{i}"] for i in range(sum("best" in name for name in file.files))]
                 values = [file[str(i)] for i in range(len(file.files) - len(best) - 1)]
