@@ -19,11 +19,17 @@ def over_all(x):
     return ops.mean(x, axis=(1, 2, 3), keepdims=True)
 
 
+def nested(x):
+    inner = keras.Input(x.shape[1:])
+    return keras.Model(inner, inner + over_all(inner))
+
+
 SUMS = {
     "operator": lambda x: x + over_all(x),
     "ops.add": lambda x: ops.add(x, over_all(x)),
     "layer": lambda x: layers.Add()([x, over_all(x)]),
     "three": lambda x: layers.Add()([x, x, over_all(x)]),
+    "nested": lambda x: keras.Sequential([keras.Input(x.shape[1:]), nested(x)])(x),
     "flat": lambda x: ops.mean(x, axis=(1, 2)) + ops.reshape(over_all(x), (-1, 1)),
 }
 

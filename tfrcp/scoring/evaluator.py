@@ -205,7 +205,7 @@ class ProgramEvaluator(SlicedEvaluator):
             )
             self._run, self._statistics = program.run, program.run_on_batch_statistics
             # A candidate may have any number of channels up to the model's.
-            most = max(sizes_taken_for_bias(self._graph.calls.calls), default=1)
+            most = max(sizes_taken_for_bias(self._model), default=1)
             self._cut = range(2, most + 1)
             received = self._outputs(self._full)(inputs)
         pairs = zip(keras.tree.flatten(expected), keras.tree.flatten(received), strict=True)

@@ -7,12 +7,11 @@ number to a channel. Batches of such sizes are cut; see docs/platform_faults.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+import functools
+from collections.abc import Callable, Container
 from typing import Any
 
 import keras
-
-from tfrcp.graph.calls import Call, read_calls
 
 Outputs = Callable[[Any], Any]
 
@@ -26,22 +25,27 @@ def run_model(model: keras.Model) -> Outputs:
     Args:
         model: A built `keras.Model`.
     """
-    try:
-        sizes = sizes_taken_for_bias(read_calls(model).calls)
-    except ValueError:  # what is in a subclassed model cannot be seen
-        sizes = set()
-    return in_other_sizes(lambda inputs: model(inputs, training=False), sizes)
+    run = functools.partial(model, training=False)
+    return in_other_sizes(run, sizes_taken_for_bias(model))
 
 
-def sizes_taken_for_bias(calls: Iterable[Call]) -> set[int]:
-    """Batch sizes at which Keras takes an operand of an addition for a bias."""
-    sizes = set()
-    for call in calls:
-        if type(call.operation).__name__ != "Add" or keras.backend.backend() != "tensorflow":
+def sizes_taken_for_bias(model: keras.Model) -> set[int]:
+    """Batch sizes at which Keras takes an operand of an addition for a bias.
+
+    Args:
+        model: A model; into layers that are no models nobody looks.
+    """
+    sizes: set[int] = set()
+    if keras.backend.backend() != "tensorflow":
+        return sizes
+    for operation in getattr(model, "operations", ()):
+        sizes |= sizes_taken_for_bias(operation)
+        if type(operation).__name__ != "Add":
             continue
-        shapes = [tuple(value.shape) for value in call.inputs]
-        if any(shape and all(n == 1 for n in shape[1:]) for shape in shapes):
-            sizes |= {n for shape in shapes if len(shape) > 1 for n in (shape[1], shape[-1])}
+        for node in operation._inbound_nodes:
+            shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
+            if any(shape and all(n == 1 for n in shape[1:]) for shape in shapes):
+                sizes |= {n for shape in shapes if len(shape) > 1 for n in (shape[1], shape[-1])}
     return sizes - {1, None}
 
 
