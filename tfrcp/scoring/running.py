@@ -36,9 +36,9 @@ def sizes_taken_for_bias(model: keras.Model) -> set[int]:
         model: A model; into layers that are no models nobody looks.
     """
     sizes: set[int] = set()
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() != "tensorflow" or not isinstance(model, keras.Model):
         return sizes
-    for operation in getattr(model, "operations", ()):
+    for operation in getattr(model, "operations", None) or model.layers:
         sizes |= sizes_taken_for_bias(operation)
         if type(operation).__name__ != "Add":
             continue
