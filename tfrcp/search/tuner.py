@@ -22,6 +22,7 @@ from tfrcp.scoring.evaluator import ProgramEvaluator
 from tfrcp.scoring.identity import identity
 from tfrcp.scoring.racing import RACING_INTERVAL
 from tfrcp.search import inputs, settings, task
+from tfrcp.search.base_check import check_base
 from tfrcp.search.distributed import DistributedTuner, role
 from tfrcp.search.options import check_options
 from tfrcp.search.oracles import (
@@ -117,6 +118,9 @@ class ChannelSearch(DistributedTuner):
     oracle_class: type[ChannelOracle] = RandomChannelOracle
     #: How many of the best candidates are reconstructed layer by layer to choose the winner.
     finalists = 1
+    #: Whether an unpruned network that guesses is refused: "never", "rescaling" if its Rescaling
+    #: layer expects pixels of another scale, or "always".
+    refuses_guessing = "never"
 
     def __init__(
         self,
@@ -300,6 +304,14 @@ class ChannelSearch(DistributedTuner):
             batch_norm_images=self._batch_norm_images,
             **self._options,
         )
+        if self.refuses_guessing != "never":
+            strict, score = (
+                self.refuses_guessing == "always",
+                self.evaluator.score_model(self.model),
+            )
+            note = check_base(self.model, self.objective, score, holdout.x, strict=strict)
+            if note and verbose:
+                print(f"search: {note}", flush=True)
 
     def identity(self) -> dict[str, Any]:
         """What makes this search the one it is: settings, and contents of model and data."""
