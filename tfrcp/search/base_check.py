@@ -1,4 +1,4 @@
-"""Whether the unpruned network knows the images at all: pixels of another scale are the usual cause."""
+"""Whether the unpruned network knows the images: pixels of another scale are the usual cause."""
 
 from __future__ import annotations
 
