@@ -11,6 +11,7 @@ CIFAR; all others, `resnet50` and `vgg16_imagenet` among them, are those for Ima
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from tfrcp.models import densenet as _densenet
 from tfrcp.models import efficientnet as _efficientnet
@@ -80,7 +81,7 @@ _FULL_CHANNELS = {
 }
 
 
-def full_channels(name: str, **options) -> dict[str, int]:
+def full_channels(name: str, **options: Any) -> dict[str, int]:
     """Returns the width of every prunable channel group of an unpruned network.
 
     Args:
