@@ -155,10 +155,8 @@ class ChannelScaleRule(ElementwiseRule):
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
         """The same layer for fewer channels."""
-        config = call.operation.get_config()
-        for array in arrays.values():
-            config["projection_dim"] = len(array)
-        return type(call.operation).from_config(config)
+        sizes = {"projection_dim": len(array) for array in arrays.values()}
+        return layer_like(call.operation, **sizes)
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Multiplies by the weight."""
