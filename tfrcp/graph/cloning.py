@@ -1,106 +1,144 @@
 """Makes a layer anew from its configuration, with what a configuration cannot hold.
 
 A configuration names functions and classes, which works only for those that Keras can find by that
-name. Here the object itself is at hand, so the new layer gets the very functions and classes.
+name. Here the object itself is at hand, so the copy gets the very functions and classes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from tfrcp.graph.calls import named_variables
 
+def clone(source: Any, /, **changes: Any) -> Any:
+    """A new layer, metric or optimizer of the same configuration but for the changes.
 
-def clone_layer(layer: keras.Operation, /, **changes: Any) -> keras.Operation:
-    """A new layer with the same configuration but for the changes; without weights.
-
-    Its functions (of `Lambda`, activations, initializers and so on) are the very objects, with
-    their globals and closures; classes of one's own need not be registered.
+    Its functions (of `Lambda`, activations, metrics and so on) are the very objects, with their
+    globals and closures; classes need not be registered. Weights and other state are not copied.
 
     Args:
-        layer: The layer.
-        **changes: Entries of the configuration. A layer as value becomes part of the new one.
+        source: Any object with Keras's `get_config` and `from_config`.
+        **changes: Entries of the configuration. A layer as value becomes part of the copy.
 
     Raises:
         ValueError: If the class cannot be made from its own configuration.
         NotImplementedError: If the class has no configuration.
     """
-    stand_ins: dict[str, Any] = {}
+    scope: dict[str, Any] = {}
     for name, value in changes.items():
         if isinstance(value, keras.layers.Layer):
-            changes[name] = _stands_for(value, stand_ins)
+            changes[name] = _stands_for(value, scope)
+    with _functions_named(source, scope) as own:
+        config = {**source.get_config(), **changes}
+
+    def leaf(value: Any) -> Any:
+        # A configuration that holds a layer itself would have two models share it.
+        return clone(value) if isinstance(value, keras.layers.Layer) else own(value)
+
+    scope.update({name: x for name, x in _classes(source).items() if name not in scope})
     reasons = []
-    # Keras hands functions to a class as they are, or written down where it comes from a file.
-    for written in (False, True):
+    # Some classes take functions as they are, others as Keras writes them down.
+    for form in (lambda: _mapped(leaf, config), lambda: keras.saving.serialize_keras_object(config)):
         try:
-            with _functions_named(layer, stand_ins) as functions:
-                config = {**layer.get_config(), **changes}
-                if written:
-                    config = keras.saving.serialize_keras_object(config)
-            config = _copy(config if written else _replaced(config, functions))
-            scope = {**_classes(layer), **stand_ins}
             with keras.saving.CustomObjectScope(scope), SafeModeScope(safe_mode=False):
-                return type(layer).from_config(config)
-        except NotImplementedError:
-            raise
+                return type(source).from_config(form())
         except Exception as error:  # whatever a class of the user's does
-            reasons.append(str(error).strip() or type(error).__name__)
+            reasons.append(str(error).strip()[:500] or type(error).__name__)
     raise ValueError(
-        f"`{layer.name}` ({type(layer).__name__}) cannot be made again from its own configuration, "
-        "so that no pruned model can hold it. Give the class a `get_config` that its `__init__` "
-        f"takes, or leave it out of the model. Keras says: {reasons[0][:500]}"
+        f"`{source.name}` ({type(source).__name__}) cannot be made again from its own "
+        "configuration, so that no pruned model can hold it. Give the class a `get_config` that "
+        f"its `__init__` takes, or leave it out of the model. Keras says: {reasons[0]}"
     )
 
 
-def parts_of(layer: keras.Operation) -> list[Any]:
-    """A layer, the layers inside of it, and their initializers, regularizers and so on."""
-    inner = getattr(layer, "_flatten_layers", None)
-    owners = [layer] if inner is None else list(inner())
+def is_own_function(value: Any) -> bool:
+    """Whether something is a function, or is called like one, that is not Keras's.
+
+    An initializer, regularizer or constraint of the user's is one, too: it has no state.
+    """
+    stateful = type | keras.Operation | keras.Variable | keras.metrics.Metric
+    if not callable(value) or isinstance(value, stateful):
+        return False
+    return not str(getattr(value, "__module__", "")).startswith(("keras.", "inspect"))
+
+
+def holds_array(value: Any) -> bool:
+    """Whether an initializer, regularizer or constraint holds numbers that have some shape."""
+    return any(_is_array(x) for x in getattr(value, "__dict__", {}).values())
+
+
+def _is_array(value: Any) -> bool:
+    if isinstance(value, list | tuple):  # one of ints may name axes
+        return any(isinstance(x, float | list | tuple) for x in value)
+    return len(getattr(value, "shape", None) or ()) > 0
+
+
+def without_arrays(layer: keras.Operation) -> None:
+    """Gives a layer zeros for initializers that may know the shape of a weight.
+
+    Those that hold an array, and functions. The weights are inherited, so that only a shape that no
+    longer fits would be noticed.
+
+    Args:
+        layer: A layer that is not built.
+    """
+    for part in _parts(layer):
+        if isinstance(part, keras.layers.Layer):
+            for name, value in list(vars(part).items()):
+                if name.endswith("initializer") and (holds_array(value) or is_own_function(value)):
+                    setattr(part, name, keras.initializers.Zeros())
+
+
+def _parts(source: Any) -> list[Any]:
+    """An object, the layers inside of it, and their initializers, regularizers and so on."""
+    inner = getattr(source, "_flatten_layers", None)
+    owners = [source] if inner is None else list(inner())
     parts = {id(owner): owner for owner in owners}
     for owner in owners:
         for value in vars(owner).values():
             if hasattr(value, "get_config") and not isinstance(value, type | keras.Operation):
                 parts.setdefault(id(value), value)
-    return list(parts.values())
+    return [part for part in parts.values() if hasattr(part, "__dict__")]
 
 
 @contextlib.contextmanager
-def _functions_named(layer: keras.Operation, scope: dict[str, Any]) -> Iterator[dict[int, Any]]:
-    """Puts functions of unique names in place of a layer's own ones while it is written down.
+def _functions_named(source: Any, scope: dict[str, Any]) -> Iterator[Callable[[Any], Any]]:
+    """Puts functions of unique names in place of an object's own ones while it is written down.
 
     Args:
-        layer: The layer.
-        scope: Maps these names to the layer's own functions; is filled.
+        source: The object.
+        scope: Maps these names to the object's own functions; is filled.
 
     Yields:
-        Dict that maps the id of each function put in place to the layer's own.
+        Function that gives an own function for what was put in its place, else what it is given.
     """
-    own = [
-        (vars(part), name, value)
-        for part in parts_of(layer)
-        if hasattr(part, "__dict__")
-        for name, value in vars(part).items()
-        if _is_own_function(value) and not hasattr(type(part), name)
-    ]
-    named: dict[int, Any] = {}
-    placed = []
-    for place, name, value in own:
+    named: dict[int, tuple[Any, Any]] = {}
+
+    def replaced(value: Any) -> Any:
+        if not is_own_function(value):
+            return value
         function = _named_function(f"tfrcp_function_{len(scope)}")
         scope[function.__name__] = value
-        named[id(function)] = value
-        placed.append(function)  # which keeps its id
-        place[name] = function
+        named[id(function)] = function, value
+        return function
+
+    placed = []
+    for part in _parts(source):
+        for name, value in list(vars(part).items()):
+            if callable(getattr(type(part), name, None)) or name.startswith("__"):
+                continue  # a method that Keras has wrapped
+            stand_in = _mapped(replaced, value)
+            if stand_in is not value:
+                placed.append((vars(part), name, value))
+                vars(part)[name] = stand_in
     try:
-        yield named
+        yield lambda value: named.get(id(value), (None, value))[1]
     finally:
-        for place, name, value in own:
+        for place, name, value in placed:
             place[name] = value
 
 
@@ -112,15 +150,6 @@ def _named_function(name: str) -> Any:
     return function
 
 
-def _is_own_function(value: Any) -> bool:
-    """Whether something is a function, or is called like one, that is not Keras's."""
-    if not callable(value) or isinstance(value, type | keras.Operation | keras.Variable):
-        return False
-    if hasattr(value, "get_config"):  # an object that Keras writes down
-        return False
-    return not str(getattr(value, "__module__", "")).startswith(("keras.", "inspect"))
-
-
 def _stands_for(layer: keras.layers.Layer, scope: dict[str, Any]) -> dict[str, Any]:
     """A configuration from which Keras makes this very layer; `scope` gets the class for that."""
     name = f"tfrcp_layer_{len(scope)}"
@@ -128,93 +157,26 @@ def _stands_for(layer: keras.layers.Layer, scope: dict[str, Any]) -> dict[str, A
     return {"module": None, "class_name": name, "config": {}, "registered_name": name}
 
 
-def _classes(layer: keras.Operation) -> dict[str, type]:
-    """The classes outside of Keras among a layer's parts, by the names under which Keras looks."""
+def _classes(source: Any) -> dict[str, type]:
+    """The classes outside of Keras among an object's parts, by the names that Keras looks up."""
     found: dict[str, type] = {}
-    for part in parts_of(layer):
+    for part in _parts(source):
         kind = type(part)
         if not kind.__module__.startswith("keras."):
             found[kind.__name__] = found[keras.saving.get_registered_name(kind)] = kind
     return found
 
 
-def _replaced(config: Any, functions: dict[int, Any]) -> Any:
-    """A configuration with the layer's own functions instead of those put in their place."""
-    if isinstance(config, dict):
-        return {name: _replaced(value, functions) for name, value in config.items()}
-    if type(config) in (list, tuple):
-        return type(config)(_replaced(value, functions) for value in config)
-    return functions.get(id(config), config)
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """Plain dicts, lists and tuples with a function's values for their leaves.
 
-
-def _copy(config: Any) -> Any:
-    """A configuration that `from_config` may change."""
-    return _replaced(config, {})
-
-
-def carry_over(old: keras.Operation, new: keras.Operation, sliced: Mapping[str, Any]) -> None:
-    """Gives a layer that was built anew the state of the old one.
-
-    That is quantization and low-rank adapters (LoRA) of layers inside, all weights and random
-    states, vocabularies and other files, what is derived from weights, and what is trainable.
-
-    Args:
-        old: The layer.
-        new: Its copy, built.
-        sliced: Arrays by name, as in `named_variables`, for weights that have another shape.
-
-    Raises:
-        ValueError: If the copy has other layers or weights.
+    The very object where no leaf changes.
     """
-    if not hasattr(old, "_flatten_layers"):
-        return
-    pairs = list(zip(old._flatten_layers(), new._flatten_layers(), strict=False))
-    for source, copy in pairs:
-        _adapt(source, copy)
-    found, expected = named_variables(new), named_variables(old)
-    names = [name for name, _ in expected]
-    if len(set(names)) == len(names) and {name for name, _ in found} == set(names):
-        variables = dict(found)
-        found = [(name, variables[name]) for name in names]
-    if len(found) != len(expected):
-        raise ValueError(
-            f"`{old.name}` ({type(old).__name__}), made again from its configuration, has "
-            f"{len(found)} variables where the model's has {len(expected)}, so that its weights "
-            "cannot be inherited: its `get_config` leaves out what made the others."
-        )
-    for (name, source), (_, copy) in zip(expected, found, strict=True):
-        copy.assign(sliced.get(name, source))
-    for source, copy in pairs:
-        _carry_files(source, copy)
-        if hasattr(copy, "finalize_state"):  # derives numbers from weights, as `Normalization`
-            copy.finalize_state()
-    for source, copy in pairs:  # the outer ones first: a layer sets those inside of it, too
-        if copy.trainable != source.trainable:
-            copy.trainable = source.trainable
-    for (_, source), (_, copy) in zip(expected, found, strict=True):
-        if copy.trainable != source.trainable:
-            copy.trainable = source.trainable
-
-
-def _adapt(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    """Quantizes the copy and adds low-rank adapters where the source has them."""
-    if getattr(source, "quantization_mode", None) and not getattr(copy, "quantization_mode", None):
-        config = getattr(source, "quantization_config", None)
-        copy.quantize(source.quantization_mode, **({} if config is None else {"config": config}))
-    if getattr(source, "lora_enabled", False) and not copy.lora_enabled:
-        copy.enable_lora(source.lora_rank, lora_alpha=source.lora_alpha)
-
-
-def _carry_files(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    """Hands over what a layer saves beside its variables, through its own methods."""
-    kind = type(source)
-    if hasattr(kind, "save_assets") and hasattr(kind, "load_assets"):
-        with tempfile.TemporaryDirectory() as folder:
-            source.save_assets(folder)
-            copy.load_assets(folder)
-    defines = inspect.getattr_static(kind, "load_own_variables")
-    own = defines is not keras.layers.Layer.load_own_variables
-    if own and not defines.__module__.startswith("keras."):
-        store: dict[str, Any] = {}
-        source.save_own_variables(store)
-        copy.load_own_variables(store)
+    if isinstance(value, dict):
+        new = {name: _mapped(function, x) for name, x in value.items()}
+        return new if any(new[name] is not x for name, x in value.items()) else value
+    if isinstance(value, list) or type(value) is tuple:
+        kind = tuple if type(value) is tuple else list
+        made = kind(_mapped(function, x) for x in value)
+        return made if any(x is not y for x, y in zip(made, value, strict=True)) else value
+    return function(value)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfrcp.graph.atoms import Atoms, line
 from tfrcp.graph.calls import Call, Value
-from tfrcp.graph.cloning import clone_layer
+from tfrcp.graph.cloning import clone
 
 Labels = Mapping[Value, np.ndarray]
 Axes = Mapping[tuple[str, int], np.ndarray]
@@ -83,8 +83,14 @@ class Rule:
         """
         operation = call.operation
         try:
-            return clone_layer(operation)
-        except NotImplementedError:
+            return clone(operation)
+        except NotImplementedError as error:
+            if getattr(operation, "variables", ()) or getattr(operation, "_layers", ()):
+                raise ValueError(
+                    f"`{call.path}` ({call.kind}) has no `get_config`, so that no pruned model can "
+                    "hold a copy of it. Give the class one that its `__init__` takes. Keras says: "
+                    f"{error}"
+                ) from error
             # An operation on arrays, say: it has no state but its arguments.
             again = object.__new__(type(operation))
             vars(again).update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
@@ -104,7 +110,7 @@ class Rule:
 
 def layer_like(layer: keras.layers.Layer, /, **changes: Any) -> keras.layers.Layer:
     """A new layer with the same configuration but for the changes; without weights."""
-    return clone_layer(layer, **changes)
+    return clone(layer, **changes)
 
 
 def known_line(labels: Labels, value: Value, axis: int) -> np.ndarray:
