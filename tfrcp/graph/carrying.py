@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -51,7 +51,9 @@ def carry_over(old: keras.Operation, new: keras.Operation, sliced: Mapping[str, 
             _carry_attributes(source, copy)
             _carry_store(source, copy)
         _carry_assets(source, copy)
-        if copy.variables and hasattr(copy, "finalize_state"):  # derives numbers from weights, as `Normalization`
+        if copy.variables and hasattr(
+            copy, "finalize_state"
+        ):  # derives numbers from weights, as `Normalization`
             copy.finalize_state()
     _set_trainable([(copy, source.trainable) for source, copy in pairs])
     _set_trainable([(copy, source.trainable) for _, source, copy in variables])
@@ -110,14 +112,26 @@ def _carry_attributes(source: keras.layers.Layer, copy: keras.layers.Layer) -> N
     """
     if type(source).__module__.startswith("keras."):
         return
-    keras_own = vars(keras.layers.Layer())
-    for name, value in vars(source).items():
-        if name in keras_own or callable(getattr(type(source), name, None)):
-            continue
-        if not (_is_plain(value) or is_own_function(value)):
-            continue
-        if name not in vars(copy) or not _same(vars(copy)[name], value):
-            setattr(copy, name, value)
+    for name, value in differences(source, copy, vars(keras.layers.Layer())):
+        setattr(copy, name, value)
+
+
+def differences(source: Any, copy: Any, known: Container[str]) -> list[tuple[str, Any]]:
+    """The attributes that are numbers, strings, arrays or functions and differ in a copy.
+
+    Args:
+        source: An object of some class.
+        copy: Another one of that class.
+        known: Names of attributes to leave alone.
+    """
+    return [
+        (name, value)
+        for name, value in vars(source).items()
+        if name not in known
+        and not callable(getattr(type(source), name, None))
+        and (_is_plain(value) or is_own_function(value))
+        and not (name in vars(copy) and _same(vars(copy)[name], value))
+    ]
 
 
 def _is_plain(value: Any) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from tfrcp.graph.carrying import differences
+
 _OWN = (
     "train_step",
     "test_step",
@@ -38,6 +40,7 @@ def model_like(model: keras.Model, inputs: Any, outputs: Any) -> keras.Model:
     try:
         made = kind(inputs=inputs, outputs=outputs, name=model.name)
         if len(keras.tree.flatten(made.outputs)) == len(keras.tree.flatten(outputs)):
+            _carry_attributes(model, made)
             return made
         reason = "it makes other outputs"
     except Exception as error:  # whatever the constructor of a user's class does
@@ -49,6 +52,43 @@ def model_like(model: keras.Model, inputs: Any, outputs: Any) -> keras.Model:
         stacklevel=5,
     )
     return keras.Model(inputs, outputs, name=model.name)
+
+
+def _carry_attributes(model: keras.Model, made: keras.Model) -> None:
+    """Gives a model the attributes that its class or the user has given another one.
+
+    An inner layer becomes its copy; a layer outside of the graph, such as a teacher, is shared.
+    """
+    plain = keras.Model(made.inputs, made.outputs)
+    plain.compile("sgd", "mse", metrics=["mse"])
+    known = {*vars(plain), "history"}  # what Keras itself holds
+    for name, value in differences(model, made, known):
+        setattr(made, name, value)
+    inside = {id(layer): layer.name for layer in model.layers}
+    lost = []
+    for name, value in vars(model).items():
+        if name in known or not isinstance(value, keras.layers.Layer | keras.Variable):
+            continue
+        held = vars(made).get(name)
+        if isinstance(value, keras.Variable):
+            if isinstance(held, keras.Variable) and held.shape == value.shape:
+                held.assign(value)
+            else:
+                lost.append(name)
+        elif id(value) not in {id(x) for x in model.operations}:
+            if held is None:
+                setattr(made, name, value)
+        else:
+            try:
+                setattr(made, name, made.get_layer(inside[id(value)]))
+            except (KeyError, ValueError):
+                lost.append(name)
+    if lost:
+        warnings.warn(
+            f"The pruned {type(made).__name__} has no {', '.join(lost)} of the model's. Set what "
+            "its training needs before training it further.",
+            stacklevel=6,
+        )
 
 
 def _own(kind: type, name: str) -> bool:

@@ -42,7 +42,10 @@ def clone(source: Any, /, **changes: Any) -> Any:
     scope.update({name: x for name, x in _classes(source).items() if name not in scope})
     reasons = []
     # Some classes take functions as they are, others as Keras writes them down.
-    for form in (lambda: _mapped(leaf, config), lambda: keras.saving.serialize_keras_object(config)):
+    for form in (
+        lambda: _mapped(leaf, config),
+        lambda: keras.saving.serialize_keras_object(config),
+    ):
         try:
             with keras.saving.CustomObjectScope(scope), SafeModeScope(safe_mode=False):
                 return type(source).from_config(form())

@@ -29,7 +29,7 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     """
     calls = graph.calls
     tensors = {
-        value: keras.Input(batch_shape=source.shape, dtype=source.dtype, name=source.name)
+        value: _input_like(source, source.shape)
         for value, source in zip(keras.tree.flatten(calls.inputs), model.inputs, strict=True)
     }
     inputs = keras.tree.map_structure(tensors.__getitem__, calls.inputs)
@@ -101,8 +101,8 @@ class _Builder:
         key = nested.path, f"{shapes} {[self._sizes(call) for call in flat_calls(nested.steps)]}"
         if key not in self._models:
             inside = {
-                v: keras.Input(batch_shape=shape, dtype=v.dtype, name=name)
-                for v, shape, name in zip(values, shapes, nested.names, strict=True)
+                v: _input_like(source, shape)
+                for v, shape, source in zip(values, shapes, nested.model.inputs, strict=True)
             }
             starts = keras.tree.map_structure(inside.__getitem__, nested.inputs)
             again = any(path == nested.path for path, _ in self._models)
@@ -179,3 +179,11 @@ def _free_name(name: str, taken: Collection[str]) -> str:
     while free in taken:
         free, number = f"{name}_{number}", number + 1
     return free
+
+
+def _input_like(source: keras.KerasTensor, shape: tuple[int | None, ...]) -> keras.KerasTensor:
+    """An input of a model like another, of a shape that includes the batch size."""
+    options = {name: True for name in ("sparse", "ragged") if getattr(source, name, False)}
+    if getattr(source._keras_history.operation, "optional", False):
+        options["optional"] = True
+    return keras.Input(batch_shape=shape, dtype=source.dtype, name=source.name, **options)
