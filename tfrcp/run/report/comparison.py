@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfrcp.run.report.reading import ACCURACY, Metrics, Score, is_number, objective, section
-from tfrcp.run.report.units import count, percent, size
+from tfrcp.run.report.reading import (
+    ACCURACY,
+    Metrics,
+    Score,
+    change,
+    is_number,
+    objective,
+    section,
+)
+from tfrcp.scoring.verdict import verdict
+from tfrcp.units import aligned, count, percent, size
 
-FILES = {
+# Titles of exported files in workdirs that do not hold them.
+_FILES = {
     "tf_saved_model": "SavedModel",
     "litert": "LiteRT float32",
     "litert_float16": "LiteRT float16",
@@ -30,11 +40,17 @@ def rows(metrics: Metrics) -> list[Row]:
     tests = {f"test_{name}": (score, f"test {score.label}") for name, score in kinds.items()}
     checks = {name: (score, f"holdout {score.label}") for name, score in kinds.items()}
     found = _rows(section(metrics, "results"), tests)
-    for name, title in FILES.items():
-        file = section(metrics, "export", name)
+    for title, file in files(metrics):
         measured = _rows(file, checks)
         found += [(f"{title}: {label}", *cells) for label, *cells in measured]
     return found
+
+
+def files(metrics: Metrics) -> list[tuple[str, Mapping[str, Any]]]:
+    """The exported files: titles, and what is known of each. Known kinds come first."""
+    found = {k: v for k, v in section(metrics, "export").items() if isinstance(v, Mapping) and v}
+    names = sorted(found, key=lambda name: (*_FILES, name).index(name))
+    return [(found[name].get("title") or _FILES.get(name, name), found[name]) for name in names]
 
 
 def _rows(results: Mapping[str, Any], scores: Mapping[str, tuple[Score, str]]) -> list[Row]:
@@ -69,12 +85,47 @@ def _rows(results: Mapping[str, Any], scores: Mapping[str, tuple[Score, str]]) -
     return found
 
 
+_LEADS = ("litert", "onnx", "litert_int8", "litert_dynamic", "litert_float16", "tf_saved_model")
+
+
+def lead(metrics: Metrics) -> str:
+    """The verdict in one sentence: time, size and score; empty before the network is tested.
+
+    Time and size are those of the first file in the order of `_LEADS` (what runs on a device before
+    what does not), or else of the Keras model: never of the one that looks best.
+    """
+    score = change(metrics)
+    if score is None:
+        return ""
+    place, pair = "in TensorFlow", section(metrics, "results")
+    for name in _LEADS:
+        file = section(metrics, "export", name)
+        if is_number(section(file, "latency_ratio").get("ratio")):
+            place, pair = f"in {file.get('title') or _FILES[name]}", file
+            break
+    time = section(pair, "latency_ratio")
+    time = tuple(time.get(key) for key in ("ratio", "low", "high"))
+    return verdict(
+        score=score,
+        time=time if all(map(is_number, time)) else None,
+        place=place,
+        size=_ratio(pair, "bytes"),
+        macs=_ratio(section(metrics, "results"), "flops"),
+    )
+
+
+def _ratio(pair: Mapping[str, Any], key: str) -> float | None:
+    """After / before of a figure, if both are known."""
+    before, after = (section(pair, when).get(key) for when in ("before", "after"))
+    return after / before if is_number(before) and is_number(after) and before else None
+
+
 def saving(metrics: Metrics) -> str:
     """How much of the saved multiply-adds arrives as saved time, a sentence; empty if unknown."""
     share = [section(metrics, "results", when).get("flops") for when in ("before", "after")]
     places = {"TensorFlow, the Keras model": section(metrics, "results", "latency_ratio")}
-    for name, title in FILES.items():
-        places[title] = section(metrics, "export", name, "latency_ratio")
+    for title, file in files(metrics):
+        places[title] = section(file, "latency_ratio")
     ratios = {title: found["ratio"] for title, found in places.items() if found.get("ratio")}
     if not (all(map(is_number, share)) and share[0] > share[1]) or not ratios:
         return ""
@@ -104,16 +155,11 @@ def table(metrics: Metrics) -> str:
     if not body:
         return ""
     body.insert(0, ("", "before", "after", "after / before"))
-    widths = [max(len(row[column]) for row in body) for column in range(4)]
-    lines = []
-    for row in body:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "-" * max(map(len, lines)))
+    lines = [aligned(body)]
     lines += ["", f"One multiply-add is one FLOP. {latency_verdict(metrics)}".rstrip()]
     lines += [text for text in [saving(metrics)] if text]
-    return "\n".join(lines)
+    sentence = lead(metrics)
+    return "\n".join([*([sentence, ""] if sentence else []), *lines])
 
 
 def latency_verdict(metrics: Metrics) -> str:
@@ -124,14 +170,18 @@ def latency_verdict(metrics: Metrics) -> str:
         return ""
     details = _conditions(latency)
     if is_number(low) and is_number(high):
-        details.insert(0, f"95 % interval {low:.2f} to {high:.2f}")
+        ends = sorted(100 * abs(1 - end) for end in (low, high))
+        interval = "{:.0f} to {:.0f} %".format(*ends)
+        if low <= 1 <= high:
+            interval = f"{100 * (low - 1):+.0f} to {100 * (high - 1):+.0f} %"
+        details.insert(0, f"95 % interval {interval}")
     else:
         low = high = ratio
     verdict = "faster" if high < 1 else "slower" if low > 1 else "not measurably faster"
     brackets = f" ({'; '.join(details)})" if details else ""
     return (
-        f"The pruned network is {verdict} on this machine: an image takes {ratio:.2f} times as "
-        f"long{brackets}."
+        f"The pruned network is {verdict} on this machine: an image takes "
+        f"{100 * abs(1 - ratio):.0f} % {'more' if ratio > 1 else 'less'} time{brackets}."
     )
 
 
