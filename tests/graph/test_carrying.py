@@ -339,3 +339,12 @@ def test_a_layer_without_configuration_is_named():
     layer = Closed(np.ones(8))
     with pytest.raises(ValueError, match=f"`{layer.name}` .*get_config"):
         sliced(convolutions(layer))
+
+
+def test_layers_without_weights_may_have_other_names():
+    first, second = (convolutions(layers.ReLU(name=name)) for name in ("one", "other"))
+    for ours, theirs in zip(first.layers, second.layers, strict=True):
+        if theirs.weights:
+            theirs.name = ours.name
+    graph = tfrcp.trace(first)
+    np.testing.assert_allclose(tfrcp.slice_model(second, graph, {})(IMAGES), second(IMAGES))

@@ -39,7 +39,8 @@ def model_like(model: keras.Model, inputs: Any, outputs: Any) -> keras.Model:
         return keras.Model(inputs, outputs, name=model.name)
     try:
         made = kind(inputs=inputs, outputs=outputs, name=model.name)
-        if len(keras.tree.flatten(made.outputs)) == len(keras.tree.flatten(outputs)):
+        wanted = keras.tree.flatten(outputs)
+        if [id(x) for x in keras.tree.flatten(made.outputs)] == [id(x) for x in wanted]:
             _carry_attributes(model, made)
             return made
         reason = "it makes other outputs"

@@ -37,12 +37,23 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     builder.scope(calls.steps, tensors)
     outputs = keras.tree.map_structure(tensors.__getitem__, calls.outputs)
     pruned = model_like(model, inputs, outputs)
+    traced = {call.path: call.operation for call in calls.calls}
     for (path, _), new in builder.rebuilt.items():
         if isinstance(new, keras.layers.Layer):
-            carry_over(layer_at(model, path), new, arrays.get(path, {}))
+            carry_over(_source(model, path, traced[path]), new, arrays.get(path, {}))
     freeze_like(pruned, model)
     compile_like(pruned, model)
     return pruned
+
+
+def _source(model: keras.Model, path: str, traced: keras.Operation) -> keras.Operation:
+    """The model's layer at a path; the traced one if it has another name and no weights."""
+    try:
+        return layer_at(model, path)
+    except ValueError:
+        if traced.variables:
+            raise
+        return traced
 
 
 def pruned_path(graph: ChannelGraph, path: str) -> str:
