@@ -142,7 +142,7 @@ def with_adapters(kind):
 )
 def test_low_rank_adapters(kind, tmp_path):
     model, x, dense = with_adapters(kind)
-    if dense:  # Keras 3.15 saves it without the scale of its adapters
+    if dense:  # which Keras 3.15 loads without the scale of its adapters
         np.testing.assert_allclose(sliced(model, 1.0)(x), model(x), rtol=1e-5, atol=1e-6)
         pruned = sliced(model)
     else:

@@ -100,8 +100,10 @@ def _adapt(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     if getattr(source, "quantization_mode", None) and not getattr(copy, "quantization_mode", None):
         config = getattr(source, "quantization_config", None)
         copy.quantize(source.quantization_mode, **({} if config is None else {"config": config}))
-    if getattr(source, "lora_enabled", False) and not copy.lora_enabled:
-        copy.enable_lora(source.lora_rank, lora_alpha=source.lora_alpha)
+    if getattr(source, "lora_enabled", False):
+        if not copy.lora_enabled:
+            copy.enable_lora(source.lora_rank, lora_alpha=source.lora_alpha)
+        copy.lora_alpha = source.lora_alpha  # which the `build` of `Dense` forgets
 
 
 def _carry_attributes(source: keras.layers.Layer, copy: keras.layers.Layer) -> None:
