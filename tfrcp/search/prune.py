@@ -14,8 +14,8 @@ from tfrcp.search.folder import folder_of
 from tfrcp.search.guided import GuidedChannelSearch
 from tfrcp.search.options import check_options, given, parameters_of
 from tfrcp.search.tradeoff import Tradeoff, prune_within, tradeoff_of
-from tfrcp.search.tuner import (
-    ChannelSearch,
+from tfrcp.search.tuner import ChannelSearch
+from tfrcp.search.variants import (
     EvolutionaryChannelSearch,
     RandomChannelSearch,
     SurrogateChannelSearch,
@@ -182,6 +182,7 @@ def prune(
             )
         else:
             tuner = kind(model, flops, directory=folder, project_name="search", **options)
+            tuner.refuses_guessing = "rescaling"
             tuner.search(x, y, validation_data=validation_data, verbose=verbose)
             pruned, goal = winner_of(tuner, verbose=verbose).model, tuner.objective
     if verbose:
