@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import keras_tuner
 
+from tfrcp.renamed import moved
 from tfrcp.search import progress, settings, task
 from tfrcp.search.base_check import check_base
 from tfrcp.search.options import check_options
@@ -26,6 +27,8 @@ from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
+
+__getattr__ = moved(__name__)
 
 
 class ChannelSearch(ScoringTuner):
