@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from tfrcp.graph.atoms import Atoms, Place
-from tfrcp.graph.calls import read_calls
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
-from tfrcp.graph.rules import find_rule
+from tfrcp.graph.reading import read_calls
+from tfrcp.graph.rules import find_rule, opens
 
 
 def trace(model: keras.Model) -> ChannelGraph:
