@@ -1,4 +1,4 @@
-"""Installs tfrcp. The lower bounds are the versions that it was tested with."""
+"""Installs tfrcp, and the folder configs/ as tfrcp.configs."""
 
 import re
 from pathlib import Path
@@ -7,19 +7,57 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfrcp" / "__init__.py").read_text()).group(1)
+SOURCE = ""  # address of the repository, once it is public
+PAPER = "https://arxiv.org/abs/2205.05676"
+
 SCIKIT_LEARN = ["scikit-learn>=1.9"]
 LITERT = ["ai-edge-litert>=2.3"]
 ONNX = ["onnx>=1.23", "onnxruntime>=1.32", "tf2onnx>=1.17"]
+TENSORBOARD = ["tensorboard>=2.21"]
+
+
+def readme() -> str:
+    """The README for the package index, which knows no files beside it."""
+    text = (ROOT / "README.md").read_text()
+    files = f"{SOURCE}/blob/v{VERSION}/" if SOURCE else ""
+    pictures = f"{SOURCE}/raw/v{VERSION}/" if SOURCE else ""
+    text = re.sub(
+        r"!\[(.*?)\]\((?!http)(.+?)\)\n*", rf"![\1]({pictures}\2)" if SOURCE else "", text
+    )
+    return re.sub(
+        r"(?<!!)\[([^]]+)\]\((?!http|#)(.+?)\)", rf"[\1]({files}\2)" if SOURCE else r"\1", text
+    )
+
 
 setup(
     name="tfrcp",
     version=VERSION,
-    description="Structured channel pruning for Keras 3 by random search under a FLOP budget",
-    long_description=(ROOT / "README.md").read_text(),
+    description="Structured channel pruning for Keras 3: smaller, faster networks under a budget",
+    long_description=readme(),
     long_description_content_type="text/markdown",
+    author="The tfrcp authors",
     license="Apache-2.0",
-    packages=find_packages(include=["tfrcp", "tfrcp.*"]),
+    license_files=["LICENSE"],
+    keywords="keras tensorflow pruning structured-pruning channel-pruning model-compression litert",
+    project_urls={"Paper": PAPER}
+    | ({"Source": SOURCE, "Issues": f"{SOURCE}/issues"} if SOURCE else {}),
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    # By its name too: only a checkout needs the folder tfrcp/configs/ itself.
+    packages=sorted({*find_packages(include=["tfrcp", "tfrcp.*"]), "tfrcp.configs"}),
+    package_dir={"tfrcp.configs": "configs"},
     package_data={"tfrcp": ["py.typed"]},
+    entry_points={"console_scripts": ["tfrcp = tfrcp.cli:main"]},
     python_requires=">=3.11",
     install_requires=[
         "absl-py>=2.5",
@@ -34,13 +72,15 @@ setup(
         "threadpoolctl>=3.6",
     ],
     extras_require={
-        "examples": SCIKIT_LEARN,
+        "examples": [*SCIKIT_LEARN, *LITERT],
         "litert": LITERT,
         "onnx": ONNX,
         "surrogate": SCIKIT_LEARN,
-        "tensorboard": ["tensorboard>=2.21"],
+        "tensorboard": TENSORBOARD,
         "test": [
             *SCIKIT_LEARN,
+            *LITERT,
+            *ONNX,
             "hypothesis>=6.170",
             "pytest>=9.2",
             "pytest-xdist>=3.8",

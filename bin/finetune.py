@@ -1,9 +1,6 @@
-"""Fine-tunes the best candidate: makes finetuned.keras.
-
-python bin/finetune.py --config=configs/digits_resnet20.py [--config.FIELD=VALUE] [--workdir=DIR]
-"""
+"""`tfrcp finetune` from a checkout, which need not be installed."""
 
 import common
 
 if __name__ == "__main__":
-    common.run_stage("finetune")
+    common.run("finetune")

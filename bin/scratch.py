@@ -1,11 +1,6 @@
-"""Pruning from scratch: train a supernet, search its widths, train the winner, export, report.
-
-python bin/scratch.py --config=configs/scratch_digits.py [--config.FIELD=VALUE] [--workdir=DIR]
-
-The same command goes on where it was interrupted.
-"""
+"""`tfrcp scratch` from a checkout, which need not be installed."""
 
 import common
 
 if __name__ == "__main__":
-    common.run_stage("scratch", "ScratchPipeline")
+    common.run("scratch")

@@ -11,7 +11,7 @@ processes in one folder. At half the multiply-adds random pruning reached 76 % o
 images after two short epochs (the base 87.5 %); docs/benchmark.md has the tables and the limits.
 """
 
-from configs import benchmark_digits, cifar10_resnet20, default
+from tfrcp.configs import benchmark_digits, cifar10_resnet20, default
 
 
 def get_config():

@@ -9,7 +9,7 @@ multiply-adds random pruning reached 93.8 % of the test images, in an earlier ru
 
 from ml_collections import ConfigDict
 
-from configs import default
+from tfrcp.configs import default
 
 CRITERIA = (
     "random",

@@ -15,7 +15,7 @@ On idle cores the search took 75 s and an epoch of fine-tuning 118 s, and an ima
 time (95 % interval 0.74 to 0.89).
 """
 
-from configs import default
+from tfrcp.configs import default
 
 # Statistics per channel that the published PyTorch weights were trained with.
 MEAN = (0.485, 0.456, 0.406)

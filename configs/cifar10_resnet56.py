@@ -9,7 +9,7 @@ images, of which the base is right on 88.0 %; docs/method.md). Least squares too
 a candidate, 15 s for the winner.
 """
 
-from configs import cifar10_resnet20
+from tfrcp.configs import cifar10_resnet20
 
 
 def get_config():

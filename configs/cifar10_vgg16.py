@@ -6,7 +6,7 @@ Not run as a whole. Measured on two CPU cores: a training step of 128 images tak
 the 200 epochs would take 29 h before the search for 50 % of its 313 M multiply-adds begins.
 """
 
-from configs import cifar10_resnet20
+from tfrcp.configs import cifar10_resnet20
 
 
 def get_config():

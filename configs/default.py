@@ -23,6 +23,9 @@ def get_config() -> ConfigDict:
     config.data.download = False
     config.data.image_size = 0  # pixels that images are resized to; 0 leaves them as they are
     config.data.stream = False  # whether images stay encoded on disk until they are needed
+    # What becomes of files in a folder that are no readable images: None ends in an error that
+    # names one; "skip" decodes all files first, leaves these out and says how many they are.
+    config.data.on_error = config_dict.placeholder(str)
     config.data.holdout = 0.1  # share of the training images that only select
     config.data.mean = ()  # per channel, of images in [0, 1]; empty for none
     config.data.std = ()

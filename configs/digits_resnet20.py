@@ -8,7 +8,7 @@ images before fine-tuning. Training took 31 s, the search 12 s, fine-tuning 16 s
 export 8 s. So small a network is no faster for it.
 """
 
-from configs import default
+from tfrcp.configs import default
 
 
 def get_config():

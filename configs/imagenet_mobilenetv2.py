@@ -12,8 +12,9 @@ up to 3.5 times slower in ONNX Runtime. Published figures for orientation: 70.9 
 multiply-adds (Li et al., CVPR 2022, read second-hand).
 """
 
-from configs import imagenet_resnet50
-from configs.default import recipe
+from tfrcp.configs.default import recipe
+
+from tfrcp.configs import imagenet_resnet50
 
 
 def get_config():

@@ -11,7 +11,7 @@ epochs of warm-up, 90 epochs, here with a cosine. To train the base as well, add
 Published figures for orientation: the paper's 75.1 % top-1 at 2.0 G (Li et al., CVPR 2022).
 """
 
-from configs import default
+from tfrcp.configs import default
 
 
 def get_config():

@@ -5,7 +5,7 @@ They are those of `configs/default.py` but for fine-tuning, which there is none 
 
 from ml_collections import ConfigDict
 
-from configs import default
+from tfrcp.configs import default
 
 
 def get_config() -> ConfigDict:

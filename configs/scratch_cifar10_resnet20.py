@@ -5,8 +5,9 @@ python bin/scratch.py --config=configs/scratch_cifar10_resnet20.py --config.data
 Not run: no time and no accuracy was measured here.
 """
 
-from configs import scratch
-from configs.cifar10_resnet20 import MEAN, STD
+from tfrcp.configs.cifar10_resnet20 import MEAN, STD
+
+from tfrcp.configs import scratch
 
 
 def get_config():

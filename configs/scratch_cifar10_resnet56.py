@@ -5,7 +5,7 @@ python bin/scratch.py --config=configs/scratch_cifar10_resnet56.py --config.data
 Not run: no time and no accuracy was measured here.
 """
 
-from configs import scratch_cifar10_resnet20
+from tfrcp.configs import scratch_cifar10_resnet20
 
 
 def get_config():

@@ -8,7 +8,7 @@ width; 40 candidates scored from 95.7 to 99.0 % on the holdout images; the winne
 multiply-adds and 0.402 of the weights, trained from random weights, 98.9 % on the test images.
 """
 
-from configs import default, scratch
+from tfrcp.configs import default, scratch
 
 
 def get_config():

@@ -9,8 +9,9 @@ original ones. Published figures for orientation: 70.9 % top-1 at 223 M multiply
 CVPR 2022, read second-hand).
 """
 
-from configs import imagenet_mobilenetv2, scratch
-from configs.default import recipe
+from tfrcp.configs.default import recipe
+
+from tfrcp.configs import imagenet_mobilenetv2, scratch
 
 
 def get_config():

@@ -12,7 +12,7 @@ images, at 49.7 % of the multiply-adds; the LiteRT file takes 0.81 times as long
 to 0.82).
 """
 
-from configs import default
+from tfrcp.configs import default
 
 CLASSES = 3  # background, square, disc
 

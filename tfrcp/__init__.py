@@ -1,69 +1,33 @@
-"""tfrcp: structured channel pruning for Keras 3 by random search under a FLOP budget."""
+"""tfrcp: structured channel pruning for Keras 3 by random search under a FLOP budget.
 
-from tfrcp import allocation, criteria, data, deployment, models, search
-from tfrcp.deployment import export, latency, rounding
-from tfrcp.deployment.latency_model import LatencyModel
-from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
-from tfrcp.graph.inheritance import select, slice_model
-from tfrcp.reconstruction import recalibrate_batch_norm, reconstruct
-from tfrcp.renamed import __getattr__ as __getattr__
-from tfrcp.search.architecture import ArchitectureSpec
-from tfrcp.search.guided import GuidedChannelSearch
-from tfrcp.search.oracles import (
-    EvolutionaryChannelOracle,
-    GuidedChannelOracle,
-    RandomChannelOracle,
-    SurrogateChannelOracle,
-)
-from tfrcp.search.prune import prune, tradeoff
-from tfrcp.search.sensitivity import sensitivity
-from tfrcp.search.tuner import (
-    EvolutionaryChannelSearch,
-    RandomChannelSearch,
-    SurrogateChannelSearch,
-)
-from tfrcp.space import Budget, CostModel, Costs, SearchSpace
-from tfrcp.training.recalibration import RecalibrateBatchNorm
-from tfrcp.training.supernet import Supernet
+The public names are those of `tfrcp.api`. They are imported when the first of them is asked for,
+so that the command `tfrcp` answers before Keras, which takes seconds, is there.
+"""
+
+import importlib
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING
+
+from tfrcp import renamed
+
+if TYPE_CHECKING:
+    from tfrcp.api import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ArchitectureSpec",
-    "Budget",
-    "ChannelGraph",
-    "ChannelGroup",
-    "CostModel",
-    "Costs",
-    "EvolutionaryChannelOracle",
-    "EvolutionaryChannelSearch",
-    "GuidedChannelOracle",
-    "GuidedChannelSearch",
-    "LatencyModel",
-    "RandomChannelOracle",
-    "RandomChannelSearch",
-    "RecalibrateBatchNorm",
-    "SearchSpace",
-    "Supernet",
-    "SurrogateChannelOracle",
-    "SurrogateChannelSearch",
-    "WeightSlice",
-    "allocation",
-    "criteria",
-    "data",
-    "deployment",
-    "export",
-    "latency",
-    "models",
-    "prune",
-    "recalibrate_batch_norm",
-    "reconstruct",
-    "register_rule",
-    "rounding",
-    "search",
-    "select",
-    "sensitivity",
-    "slice_model",
-    "trace",
-    "tradeoff",
-]
+
+def __getattr__(name: str) -> object:
+    """A module of the package, a public name, or a name of before."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module 'tfrcp' has no attribute {name!r}")
+    if PathFinder.find_spec(f"tfrcp.{name}", __path__):  # noqa: F405
+        return importlib.import_module(f"tfrcp.{name}")
+    api = importlib.import_module("tfrcp.api")
+    if name != "__all__" and name not in api.__all__:
+        return renamed.__getattr__(name)
+    return globals().setdefault(name, getattr(api, name))
+
+
+def __dir__() -> list[str]:
+    """The public names, and what Python keeps of a module."""
+    return sorted({*globals(), *importlib.import_module("tfrcp.api").__all__})

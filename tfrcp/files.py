@@ -1,13 +1,19 @@
 """Files that are written in one step, how what they hold differs from what is now, and .npz files.
 
 A file is made under a hidden name in its folder, and renamed when it is whole: whatever goes wrong,
-the one before stands, and nothing else is left behind.
+the one before stands, and nothing else is left behind but, by a kill, the hidden file. File and
+folder are synchronised with the disk, so that this also holds where the power fails.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import math
 import os
+import shutil
 import socket
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,23 +26,24 @@ if TYPE_CHECKING:
     import keras
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Writes a text file. Several processes may do so at a time, on several machines as well.
 
     Args:
         path: The file.
         text: Its content.
+        durable: Whether it must survive a power failure; files of seconds of work need not.
 
     Raises:
         OSError: If it cannot be written.
     """
-    with replacing(path, _own_name(path)) as unfinished:
+    with replacing(path, _own_name(path), durable=durable) as unfinished:
         unfinished.write_text(text)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file of bytes; as `write_text`."""
-    with replacing(path, _own_name(path)) as unfinished:
+    with replacing(path, _own_name(path), durable=durable) as unfinished:
         unfinished.write_bytes(content)
 
 
@@ -55,24 +62,64 @@ def save_model(path: Path, model: keras.Model) -> None:
 
 
 def _own_name(path: Path) -> str:
-    """A hidden name that no other process takes."""
-    return f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
+    """A hidden name that no other process or thread takes."""
+    return f".{path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.tmp"
 
 
 @contextmanager
-def replacing(path: Path, name: str) -> Iterator[Path]:
+def replacing(path: Path, name: str, *, durable: bool = True) -> Iterator[Path]:
     """Yields where to write a file, which then gets its name.
 
     Args:
         path: The file.
         name: What it is called until it is whole.
+        durable: Whether it is synchronised with the disk.
     """
     unfinished = path.with_name(name)
     try:
         yield unfinished
+        if durable:
+            synchronise(unfinished)
         os.replace(unfinished, path)
+        if durable:
+            synchronise(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def synchronise(path: Path) -> None:
+    """Writes a file, or the names in a folder, through to the disk, where the system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF):
+            raise  # such as a full disk, which some file systems tell only here
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """What a file, or a folder of files, holds: `bytes`, its size, and `sha256`, hexadecimal."""
+    whole, size = hashlib.sha256(), 0
+    parts = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for part in parts:
+        with open(part, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        if path.is_dir():
+            whole.update(f"{part.relative_to(path).as_posix()}\0{digest.hexdigest()}\n".encode())
+        else:
+            whole = digest
+        size += part.stat().st_size
+    return {"bytes": size, "sha256": whole.hexdigest()}
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -82,15 +129,41 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         path: The file, which is there.
 
     Raises:
-        ValueError: If it is none, or holds other things than arrays.
+        ValueError: If it is none, holds other things than arrays, or more than the memory.
     """
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not an .npz file, or was cut short.")
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable .npz file of arrays: {error}") from error
+    except Exception as error:  # whatever a damaged archive leads to: zipfile's, zlib's, NumPy's
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path} is not a readable .npz file of arrays: {text}") from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuses arrays that are not as large as their headers say, or larger than the memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    whole = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                if version not in ((1, 0), (2, 0)):
+                    raise ValueError(f"'{member.filename}' is of format {version}")
+                read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                shape, _, dtype = read(file)
+                size, held = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+                if not dtype.hasobject and size != held:
+                    raise ValueError(
+                        f"'{member.filename}' should hold {size:,} bytes, and holds {held:,}"
+                    )
+                whole += size
+    if whole > memory / 2:
+        raise ValueError(
+            f"its arrays take {whole / 1e9:,.0f} GB of this machine's {memory / 1e9:,.0f} GB"
+        )
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -10,12 +10,12 @@ from tests.networks import NETWORKS
 from tests.references import images_for, permute, randomize
 from tfrcp import criteria
 
-NAMES = sorted(criteria._CRITERIA)
+NAMES = sorted(criteria.CRITERIA)
 KINDS = ["residual_a", "depthwise", "concatenated"]
 
 
 def criterion_of(name):
-    kind = criteria._CRITERIA[name]
+    kind = criteria.CRITERIA[name]
     quiet = "verbose" in inspect.signature(kind).parameters
     return kind(**({"verbose": False} if quiet else {}))
 

@@ -7,10 +7,10 @@ import pytest
 from tfrcp import criteria
 
 
-@pytest.mark.parametrize("name", sorted(criteria._CRITERIA))
+@pytest.mark.parametrize("name", sorted(criteria.CRITERIA))
 def test_by_name_and_by_config(name):
     criterion = criteria.get(name)
-    assert type(criterion) is criteria._CRITERIA[name]
+    assert type(criterion) is criteria.CRITERIA[name]
     config = criteria.serialize(criterion)
     assert config["class_name"] == name
     again = criteria.get(json.loads(json.dumps(config)))
@@ -63,4 +63,4 @@ def test_only_the_package_s_own_can_be_serialized():
 
 def test_public_names():
     assert all(hasattr(criteria, name) for name in criteria.__all__)
-    assert {kind.__name__ for kind in criteria._CRITERIA.values()} <= set(criteria.__all__)
+    assert {kind.__name__ for kind in criteria.CRITERIA.values()} <= set(criteria.__all__)

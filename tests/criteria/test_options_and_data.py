@@ -14,7 +14,7 @@ from tfrcp.criteria import progress as progress_module
 from tfrcp.criteria.progress import Progress
 
 LOOKING = [EmpiricalSensitivity, KLDivergence, Taylor]
-COUPLED = [kind for kind in criteria._CRITERIA.values() if issubclass(kind, CoupledCriterion)]
+COUPLED = [kind for kind in criteria.CRITERIA.values() if issubclass(kind, CoupledCriterion)]
 
 
 @pytest.fixture(scope="module")

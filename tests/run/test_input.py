@@ -177,6 +177,23 @@ BAD = {
     "ranges": ({"export__calibration_images": 0}, "calibration_images.*0"),
     "loss": ({"export__accuracy_tolerance": -1.0}, "accuracy_tolerance.*-1"),
     "seed": ({"seed": -1}, "seed.*-1"),
+    "seed too large": ({"seed": 2**32}, "seed.*at most 4,294,967,295"),
+    "seed true": ({"seed": True}, "seed.*an int.*True"),
+    "tolerance nan": ({"search__tolerance": math.nan}, "tolerance.*nan"),
+    "holdout nan": ({"data__holdout": math.nan}, "holdout.*nan"),
+    "min_ratio nan": ({"search__min_ratio": math.nan}, "min_ratio.*nan"),
+    "params nan": ({"search__params": math.nan}, "params.*nan"),
+    "mean nan": ({"data__mean": (math.nan,)}, "mean.*nan"),
+    "learning rate nan": ({"train__learning_rate": math.nan}, "learning_rate.*nan"),
+    "loss nan": ({"export__accuracy_tolerance": math.nan}, "accuracy_tolerance.*nan"),
+    "score nan": ({"export__score_tolerance": math.inf}, "score_tolerance.*inf"),
+    "trials without end": ({"search__max_trials": 10**12}, "max_trials.*at most 1,000,000"),
+    "epochs without end": ({"train__epochs": 10**9}, "epochs.*at most 1,000,000"),
+    "image of a planet": ({"data__image_size": 10**7}, "image_size.*at most 65,535"),
+    "half a trial": ({"search__max_trials": 2.5}, "max_trials.*an int.*2.5"),
+    "a switch of text": ({"search__racing": "yes"}, "racing.*true or false.*'yes'"),
+    "no text": ({"model__base": None}, "model.base.*text.*None"),
+    "mean no list": ({"data__mean": "0.5"}, "mean.*tuple of finite numbers"),
 }
 
 

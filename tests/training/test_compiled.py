@@ -12,6 +12,7 @@ from tfrcp import training
 from tfrcp.data.trees import TreeSplit
 from tfrcp.scoring import objectives
 from tfrcp.training.compiled import output_distance
+from tfrcp.training.loop import distillation, logits
 
 RECIPE = training.Recipe(
     epochs=1, batch_size=32, learning_rate=0.05, augment=None, weight_decay=0.01
@@ -84,6 +85,19 @@ def test_frozen_batch_norms_stay():
     assert not np.allclose(free, job.model.get_layer("norm1").moving_mean)
 
 
+def test_behind_a_frozen_batch_norm_statistics_are_of_what_it_gives():
+    job = JOBS["regression [N]"]()
+    model = job.model
+    model.get_layer("norm0").trainable = False
+    x = split(job, 0, 80).data[0]
+    training.fit(model, split(job, 0, 80).batches(32), None, RECIPE, verbose=False)
+    norm = model.get_layer("norm1")
+    seen = keras.Model(model.input, norm.input)(x, training=False).numpy()
+    axes = tuple(range(seen.ndim - 1))
+    np.testing.assert_allclose(norm.moving_mean, seen.mean(axes), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, seen.var(axes), rtol=1e-3, atol=1e-4)
+
+
 def test_the_callback_serves_keras_s_fit():
     job = JOBS["regression [N]"]()
     data = split(job, 0, 80).data
@@ -132,6 +146,53 @@ def test_distillation_of_outputs_that_are_no_class_scores():
     )
 
 
+def test_a_teacher_does_not_weigh_more_in_a_small_batch():
+    def loss_of(count):
+        job, teacher = JOBS["regression [N]"](), JOBS["regression [N]"]().model
+        teacher.set_weights([weight + 0.05 for weight in teacher.get_weights()])
+        recipe = training.Recipe(
+            epochs=1, batch_size=32, learning_rate=1e-9, augment=None, distillation=0.5
+        )
+        data = split(job, 0, count).batches(32)
+        return training.fit(job.model, data, None, recipe, teacher=teacher, verbose=False)["loss"]
+
+    assert loss_of(33)[0] < 2 * loss_of(32)[0]
+
+
+@pytest.mark.parametrize("name", ["one-hot classes", "sparse classes"])
+def test_class_scores_are_imitated_by_their_divergence(name):
+    job, teacher = JOBS[name](), JOBS[name]().model
+    teacher.set_weights([weight + 0.05 for weight in teacher.get_weights()])
+    x = split(job, 0, 16).data[0]
+    recipe = training.Recipe(
+        epochs=1, batch_size=16, augment=None, distillation=1.0, temperature=2.0
+    )
+    data = split(job, 0, 16).batches(16)
+    history = training.fit(job.model, data, None, recipe, teacher=teacher, verbose=False)
+    taught = logits(teacher, teacher(x, training=False))
+    student = logits(JOBS[name]().model, JOBS[name]().model(x, training=True))
+    expected = float(np.mean(distillation(taught, student, 2.0)))
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_fewer_examples_than_parts_are_trained_on():
+    job = JOBS["regression [N]"]()
+    recipe = training.Recipe(epochs=1, batch_size=32, augment=None, accumulate=4)
+    history = training.fit(job.model, split(job, 0, 34).batches(32), None, recipe, verbose=False)
+    assert np.isfinite(history["loss"][0])
+    job.model.compile("sgd", keras.losses.MeanSquaredError(reduction="sum"))
+    with pytest.raises(ValueError, match="`accumulate` above 1 needs losses that are means"):
+        training.fit(job.model, split(job, 0, 34).batches(32), None, recipe, verbose=False)
+
+
+def test_half_precision_takes_a_function_that_keras_cannot_write_down():
+    job = JOBS["regression [N]"]()
+    job.model.compile("sgd", lambda y, outputs: keras.ops.abs(y - outputs))
+    recipe = training.Recipe(epochs=1, batch_size=32, augment=None, precision="mixed_bfloat16")
+    history = training.fit(job.model, split(job, 0, 64).batches(32), None, recipe, verbose=False)
+    assert np.isfinite(history["loss"][0]) and job.model.compiled
+
+
 def test_what_does_not_fit_is_refused():
     job = JOBS["two heads"]()
     bad = tf.data.Dataset.from_tensor_slices((job.x[:8], job.y[0][:8])).batch(4)
@@ -139,7 +200,7 @@ def test_what_does_not_fit_is_refused():
         training.fit(job.model, bad, bad, RECIPE, verbose=False)
     inputs = keras.Input((3,))
     plain = keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(2)(inputs)])
-    with pytest.raises(ValueError, match="one output"):
+    with pytest.raises(ValueError, match="one output.* compile it first"):
         training.fit(plain, bad, None, RECIPE, verbose=False)
     own = compiled(inputs, layers.Dense(2)(inputs), "mse")
     with pytest.raises(ValueError, match="`label_smoothing` is for classifiers"):

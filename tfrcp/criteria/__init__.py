@@ -16,6 +16,7 @@ from tfrcp.criteria.random import Random
 from tfrcp.criteria.taylor import Taylor
 
 __all__ = [
+    "CRITERIA",
     "L1",
     "L2",
     "Automatic",
@@ -34,7 +35,7 @@ __all__ = [
     "serialize",
 ]
 
-_CRITERIA = {
+CRITERIA: dict[str, type[Criterion]] = {
     "auto": Automatic,
     "batch_norm_scale": BatchNormScale,
     "empirical_sensitivity": EmpiricalSensitivity,
@@ -46,6 +47,7 @@ _CRITERIA = {
     "random": Random,
     "taylor": Taylor,
 }
+"""The criteria by name."""
 
 
 def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
@@ -64,12 +66,12 @@ def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
     """
     if isinstance(identifier, dict):
         return deserialize(identifier)
-    if isinstance(identifier, str) and identifier in _CRITERIA:
-        return _CRITERIA[identifier]()
+    if isinstance(identifier, str) and identifier in CRITERIA:
+        return CRITERIA[identifier]()
     if callable(identifier) and not isinstance(identifier, type):
         return identifier
     raise ValueError(
-        f"`criterion` must be one of {sorted(_CRITERIA)}, a config dict or a criterion. "
+        f"`criterion` must be one of {sorted(CRITERIA)}, a config dict or a criterion. "
         f"Received: {identifier!r}"
     )
 
@@ -80,11 +82,11 @@ def serialize(criterion: Criterion) -> dict[str, Any]:
     Raises:
         ValueError: If it is of another class.
     """
-    for name, kind in _CRITERIA.items():
+    for name, kind in CRITERIA.items():
         if type(criterion) is kind:
             return {"class_name": name, "config": criterion.get_config()}
     raise ValueError(
-        f"Only the criteria {sorted(_CRITERIA)} can be serialized. Received: {criterion!r}"
+        f"Only the criteria {sorted(CRITERIA)} can be serialized. Received: {criterion!r}"
     )
 
 
@@ -94,9 +96,9 @@ def deserialize(config: dict[str, Any]) -> Criterion:
     Raises:
         ValueError: If the name is unknown or the arguments do not fit.
     """
-    kind = _CRITERIA.get(config.get("class_name"))
+    kind = CRITERIA.get(config.get("class_name"))
     if kind is None:
-        raise ValueError(f"`class_name` must be one of {sorted(_CRITERIA)}. Received: {config}")
+        raise ValueError(f"`class_name` must be one of {sorted(CRITERIA)}. Received: {config}")
     try:
         return kind.from_config(config.get("config", {}))
     except TypeError as error:

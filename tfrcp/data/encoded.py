@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from tfrcp.data.augmentation import centre_box, crop_and_flip, flip_at_random, random_box
+from tfrcp.data.augmentation import crop_and_flip, flip_at_random
 from tfrcp.data.batches import Batches
+from tfrcp.data.decoding import resized
+from tfrcp.data.folder import readable
 from tfrcp.data.memory import batches_of_rows
 from tfrcp.data.splits import Split
 
+_PART = 4096  # files that are decoded at a time to find one that cannot be
 _BUFFER = 8192  # encoded images among which a stream is shuffled, beside the order of its files
 
 
@@ -150,54 +153,17 @@ class StreamedSplit(EncodedSplit):
         return Batches(stored.with_options(options), self._finish(augment))
 
 
-def resized(encoded, key, size: int, channels: int, *, crop: bool):
-    """Decodes an image and resizes a part of it.
-
-    Args:
-        encoded: String tensor: JPEG or PNG.
-        key: int32 [2], which the part depends on if it is random.
-        size: Height and width of the result.
-        channels: 1 or 3.
-        crop: Whether the part is random ("imagenet"), not the square in the middle.
-
-    Returns:
-        float32 [size, size, channels] from 0 to 255.
-    """
-    import tensorflow as tf
-
-    def box_of(shape):
-        return random_box(shape, key) if crop else centre_box(shape)
-
-    def from_jpeg():
-        # INTEGER_ACCURATE is the transform of other image libraries.
-        box = box_of(tf.io.extract_jpeg_shape(encoded))
-        return tf.image.decode_and_crop_jpeg(
-            encoded, box, channels=channels, dct_method="INTEGER_ACCURATE"
-        )
-
-    def from_png():
-        image = tf.io.decode_png(encoded, channels=channels)
-        top, left, height, width = tf.unstack(box_of(tf.shape(image)))
-        return image[top : top + height, left : left + width]
-
-    image = tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_png)
-    image = tf.image.resize(image, [size, size], antialias=True)
-    return tf.ensure_shape(image, (size, size, channels))
-
-
 def unreadable_file(split: Split) -> str | None:
     """The first image file of a split that cannot be decoded; `None` if there is none.
 
     Args:
         split: Any split; only one of files is looked through.
     """
-    import tensorflow as tf
-
     if not isinstance(split, FileSplit):
         return None
-    for path in split._paths:
-        try:
-            tf.io.decode_image(tf.io.read_file(path), expand_animations=False)
-        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError):
-            return path.decode()
+    for start in range(0, split.size, _PART):
+        paths = split._paths[start : start + _PART]
+        found = readable(paths)
+        if not found.all():
+            return paths[~found][0].decode()
     return None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tfrcp.data.decoding import resized
+
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _TESTS = ("test", "validation", "val")
+_NAMED = 5  # so many of several files are named in a message
 
 
 def read_folder(folder: str):
@@ -21,6 +26,7 @@ def read_folder(folder: str):
         ValueError: A part or all its images are missing, or the test has a class of its own.
     """
     root = Path(folder)
+    _tell_of_others(root)
     test = next((root / name for name in _TESTS if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or test is None:
         found = sorted(path.name for path in root.iterdir() if path.is_dir())
@@ -52,14 +58,38 @@ def class_names(folder: Path) -> list[str]:
 
 
 def images_of(folder: Path) -> list[Path]:
-    """Image files in a folder and the folders below it, sorted; hidden ones do not count."""
+    """Image files in a folder and the folders below it, sorted; hidden ones do not count.
+
+    A link to a file that is gone counts: whoever reads the images says so.
+    """
+    return [path for path in _files(folder) if path.suffix.lower() in _SUFFIXES]
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files in a folder and the folders below it, sorted, but for hidden ones."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES
-        and path.is_file()
+        if not path.is_dir()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
+
+
+def _tell_of_others(folder: Path) -> None:
+    """Prints how many files are of formats that are not read, if there are any."""
+    others = collections.Counter(
+        path.suffix.lower() or "no suffix"
+        for path in _files(folder)
+        if path.suffix.lower() not in _SUFFIXES
+    )
+    if others:
+        parts = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common(_NAMED))
+        more = ", ..." if len(others) > _NAMED else ""
+        print(
+            f"data: {others.total():,} files in {folder} are no JPEG or PNG images and are not "
+            f"read ({parts}{more})",
+            flush=True,
+        )
 
 
 def _list(folder: Path, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -79,24 +109,72 @@ def decode_files(paths: np.ndarray, image_size: int) -> np.ndarray:
     Raises:
         ValueError: A file is no image; the message names it.
     """
+    images = np.empty((len(paths), image_size, image_size, 3), np.uint8)
+    found = np.zeros(len(paths), bool)
+    for index, image in _decoded(paths, image_size):
+        images[index], found[index] = image, True
+    if not found.all():
+        raise ValueError(broken([path.decode() for path in paths[~found]]))
+    return images
+
+
+def readable(paths: np.ndarray) -> np.ndarray:
+    """Which files can be decoded, bool [N]; decodes all of them."""
+    found = np.zeros(len(paths), bool)
+    for index, _ in _decoded(paths, 1):
+        found[index] = True
+    return found
+
+
+def without_unreadable(paths: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves out the files that cannot be decoded, and says how many and which.
+
+    Raises:
+        ValueError: If nothing is left of a class that had images.
+    """
+    found = readable(paths)
+    if found.all():
+        return paths, labels
+    lost = set(labels.tolist()) - set(labels[found].tolist())
+    if lost:
+        first = paths[labels == min(lost)][0].decode()
+        raise ValueError(
+            f"No image of the class of {first} can be read, so that there is nothing to skip to."
+        )
+    names = ", ".join(path.decode() for path in paths[~found][:_NAMED])
+    print(
+        f"data: {(~found).sum():,} of {len(paths):,} images cannot be read and are skipped: "
+        f"{names}{', ...' if (~found).sum() > _NAMED else ''}",
+        flush=True,
+    )
+    return paths[found], labels[found]
+
+
+def broken(paths: Sequence[str]) -> str:
+    """The message of files that cannot be read, of which the first is named."""
+    more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
+    path = Path(paths[0])
+    if path.is_symlink() and not path.exists():
+        why = "is a link to a file that is missing"
+    elif path.is_file() and not path.stat().st_size:
+        why = "is empty, not a readable JPEG or PNG image"
+    else:
+        why = "is not a readable JPEG or PNG image"
+    return (
+        f"{path} {why}{more}: remove it, or leave such files out with on_error='skip' "
+        "(--config.data.on_error=skip)"
+    )
+
+
+def _decoded(paths: np.ndarray, image_size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields number and image, uint8 [image_size, image_size, 3], of every file that is one."""
     import tensorflow as tf
 
-    from tfrcp.data.encoded import resized
-
-    def decode(path):
+    def decode(index, path):
         encoded = tf.io.read_file(path)
         image = resized(encoded, tf.zeros([2], "int32"), image_size, 3, crop=False)
-        return tf.cast(tf.math.rint(tf.clip_by_value(image, 0, 255)), tf.uint8)
+        return index, tf.cast(tf.math.rint(tf.clip_by_value(image, 0, 255)), tf.uint8)
 
-    images = np.empty((len(paths), image_size, image_size, 3), np.uint8)
-    decoded = tf.data.Dataset.from_tensor_slices(paths).map(decode, tf.data.AUTOTUNE)
-    done = 0
-    try:
-        for image in decoded.as_numpy_iterator():
-            images[done] = image
-            done += 1
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(
-            f"{paths[done].decode()} is not a readable JPEG or PNG image: {error.message[:100]}"
-        ) from None
-    return images
+    decoded = tf.data.Dataset.from_tensor_slices((np.arange(len(paths)), paths))
+    decoded = decoded.map(decode, tf.data.AUTOTUNE).ignore_errors()
+    yield from decoded.as_numpy_iterator()

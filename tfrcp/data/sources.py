@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfrcp.data.encoded import FileSplit, StreamedSplit
-from tfrcp.data.folder import decode_files, read_folder
+from tfrcp.data.folder import decode_files, read_folder, without_unreadable
 from tfrcp.data.memory import MemorySplit
 from tfrcp.data.readers import read_digits, read_npz
 from tfrcp.data.splits import Splits, stratified
@@ -26,6 +26,7 @@ def load(
     stream: bool = False,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    on_error: str = "raise",
 ) -> Splits:
     """Loads an image-classification data set, into memory or as a stream.
 
@@ -52,6 +53,8 @@ def load(
             folders and TensorFlow data sets, with `image_size`.
         mean: Mean per channel of the scaled images; 0 by default.
         std: Standard deviation per channel of the scaled images; 1 by default.
+        on_error: What becomes of image files in a folder that cannot be read: "raise" ends in an
+            error that names one, "skip" decodes all of them first and leaves these out.
 
     Returns:
         The three splits.
@@ -69,9 +72,13 @@ def load(
         raise ValueError(f"`image_size` must be a positive int. Received: {image_size!r}")
     if stream and image_size is None:
         raise ValueError("`stream=True` needs `image_size`. Received: image_size=None")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}")
     directory = None if data_dir is None else os.path.expanduser(data_dir)
     path = os.path.join(directory or "", os.path.expanduser(name))
     holding = _Holding(name, holdout, seed)
+    if on_error == "skip" and not _is_folder(name, path):
+        raise ValueError(f"`on_error='skip'` is for folders of images. Received: {name!r}")
     if name == "digits" or name.endswith(".npz"):
         if image_size is not None:
             raise ValueError(
@@ -82,6 +89,8 @@ def load(
         return holding.in_memory(train, test, classes, mean, std)
     if _is_folder(name, path):
         train, test, classes = read_folder(path)
+        if on_error == "skip":
+            train, test = (without_unreadable(*part) for part in (train, test))
         if image_size is None:
             raise ValueError(
                 f"`image_size` must say what the images of the folder {path} are resized to "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,26 +17,36 @@ import keras
 import numpy as np
 
 from tfrcp.deployment import latency
-from tfrcp.deployment.formats import FORMATS
+from tfrcp.deployment.formats import FORMATS, Format
 from tfrcp.deployment.writing import Exported, export
+
+_WORDS = {None: "float32", "dynamic": "dynamic range"}  # of quantizations, where they differ
 
 
 class Kind(NamedTuple):
-    """What a file is: its format, its quantization and its name."""
+    """What a file is: its format, its quantization, its name, and what pages call it."""
 
     format: str
     quantization: str | None
     file: str
+    title: str
 
 
-KINDS = {
-    "tf_saved_model": Kind("tf_saved_model", None, "saved_model"),
-    "litert": Kind("litert", None, "model.tflite"),
-    "litert_float16": Kind("litert", "float16", "model_float16.tflite"),
-    "litert_dynamic": Kind("litert", "dynamic", "model_dynamic.tflite"),
-    "litert_int8": Kind("litert", "int8", "model_int8.tflite"),
-    "onnx": Kind("onnx", None, "model.onnx"),
-}
+def kinds_of(formats: Mapping[str, Format]) -> dict[str, Kind]:
+    """The kinds of files that formats have: one for each quantization."""
+    found = {}
+    for name, format in formats.items():
+        for quantization in format.quantizations:
+            end = "" if quantization is None else f"_{quantization}"
+            file = f"model{end}{format.suffix}" if format.suffix else "saved_model"
+            several = len(format.quantizations) > 1
+            words = f" {_WORDS.get(quantization, quantization)}" if several else ""
+            found[name + end] = Kind(name, quantization, file, format.title + words)
+    return found
+
+
+KINDS = kinds_of(FORMATS)
+"""The kinds of files by name."""
 
 
 def kinds(names: str | Sequence[str]) -> dict[str, Kind]:
@@ -125,11 +135,11 @@ def deploy(
         **options: Further arguments of `tfrcp.export`, such as `objective`.
 
     Yields:
-        For each file its name among `KINDS` and a dict: `path`; `max_difference` to the network;
-        `model_NAME`, the network's score on these images; `before` and `after`, each with `bytes`,
-        `latency_ms` per image and the score under NAME, such as `accuracy` or `loss`;
-        `latency_ratio` with `ratio`, `low`, `high` (95 %
-        interval), `batch_size`, `device` and `runtime`.
+        For each file its name among `KINDS` and a dict: `title`, what pages call it; `path`;
+        `max_difference` to the network; `model_NAME`, the network's score on these images; `before`
+        and `after`, each with `bytes`, `latency_ms` per image and the score under NAME, such as
+        `accuracy` or `loss`; `latency_ratio` with `ratio`, `low`, `high` (95 % interval),
+        `batch_size`, `device` and `runtime`.
     """
     for name, kind in kinds(names).items():
 
@@ -170,6 +180,7 @@ def deploy(
         yield (
             name,
             {
+                "title": kind.title,
                 "path": str(done.path),
                 "max_difference": done.max_difference,
                 f"model_{name_of_score}": done.model_score,

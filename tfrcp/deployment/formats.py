@@ -18,7 +18,7 @@ from typing import Any
 
 import keras
 
-from tfrcp.deployment.runtimes import need
+from tfrcp.deployment.runtimes import Runner, load, need
 
 
 class Format:
@@ -27,10 +27,12 @@ class Format:
     Attributes:
         title: What messages call it.
         suffix: What names of files must end with; empty for a folder.
+        quantizations: The values of `quantization` that it knows.
     """
 
     title = ""
     suffix = ""
+    quantizations: tuple[str | None, ...] = (None,)
 
     def check(self) -> None:
         """Raises ImportError if a package is missing, with the command that installs it."""
@@ -41,7 +43,7 @@ class Format:
         Args:
             model: The model.
             path: Where to; nothing is there.
-            quantization: One of `QUANTIZATIONS`; other formats than LiteRT take `None` alone.
+            quantization: One of `quantizations`.
             calibration: For "int8" a dict from the name of each input to its images `[n, ...]`.
 
         Raises:
@@ -52,6 +54,10 @@ class Format:
     def made(self, path: Path) -> bool:
         """Whether something of this format stands at a path."""
         raise NotImplementedError
+
+    def load(self, path: Path) -> Runner:
+        """What runs a file of this format, to compare its outputs with the model's."""
+        return load(path)
 
 
 class _SavedModel(Format):
@@ -66,6 +72,7 @@ class _SavedModel(Format):
 
 class _LiteRT(Format):
     title, suffix = "LiteRT", ".tflite"
+    quantizations = (None, "float16", "dynamic", "int8")
 
     def check(self) -> None:
         need("ai_edge_litert.interpreter", "litert")
@@ -119,7 +126,7 @@ FORMATS: dict[str, Format] = {
     "litert": _LiteRT(),
     "onnx": _ONNX(),
 }
-QUANTIZATIONS = (None, "float16", "dynamic", "int8")
+"""The formats by name."""
 
 
 @contextlib.contextmanager

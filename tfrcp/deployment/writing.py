@@ -15,7 +15,7 @@ import numpy as np
 
 from tfrcp.deployment import runtimes
 from tfrcp.deployment.checking import by_name, compare, images_for, model_inputs, truth_for
-from tfrcp.deployment.formats import FORMATS, QUANTIZATIONS, Format, one_line
+from tfrcp.deployment.formats import FORMATS, Format, one_line
 
 # What rounding changes in the outputs, as a fraction of 1 + the largest absolute output.
 TOLERANCES = {None: 1e-4, "float16": 1e-2, "dynamic": 0.2, "int8": 0.2}
@@ -130,10 +130,9 @@ def export(
     if format not in FORMATS:
         raise ValueError(f"`format` must be one of {sorted(FORMATS)}. Received: format={format!r}")
     kind = FORMATS[format]
-    allowed = QUANTIZATIONS if format == "litert" else (None,)
-    if quantization not in allowed:
+    if quantization not in kind.quantizations:
         raise ValueError(
-            f"`quantization` must be one of {list(allowed)} for the format {format!r}. "
+            f"`quantization` must be one of {list(kind.quantizations)} for the format {format!r}. "
             f"Received: quantization={quantization!r}"
         )
     if tolerance is None:
@@ -178,7 +177,7 @@ def export(
         found = compare(
             model,
             (lambda x: x) if mean is None else lambda x: (x - mean) / std,
-            runtimes.load(written),
+            kind.load(written),
             sample,
             truth,
             tolerance,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import keras
@@ -54,9 +54,17 @@ class Program:
         return self.walk(arrays, inputs, self.step)
 
     def run_on_batch_statistics(
-        self, arrays: Mapping[str, Mapping[str, Any]], inputs: Any
+        self,
+        arrays: Mapping[str, Mapping[str, Any]],
+        inputs: Any,
+        without: Collection[Call] = (),
     ) -> tuple[Any, dict[str, tuple[Any, Any]]]:
         """Runs with every batch norm normalizing by the statistics of these very inputs.
+
+        Args:
+            arrays: What `slice_weights` returns, as arrays or tensors.
+            inputs: Structure of tensors like the model's inputs.
+            without: Calls of batch norms that normalize by their moving statistics instead.
 
         Returns:
             Tuple of the outputs and a dict that maps the path of every batch norm to the mean and
@@ -66,7 +74,7 @@ class Program:
         moments: dict[str, list[tuple[Any, Any, Any]]] = defaultdict(list)
 
         def step(call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
-            if entry is not None and "moving_mean" in entry:
+            if entry is not None and "moving_mean" in entry and call not in without:
                 mean, variance = find_rule(call.operation).statistics(call, args[0])
                 size = ops.cast(ops.size(args[0]), mean.dtype)
                 moments[call.path].append((mean, variance, size))

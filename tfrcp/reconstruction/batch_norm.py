@@ -22,8 +22,9 @@ class BatchNormStatistics:
 
     Args:
         model: A built Functional or Sequential `keras.Model`.
-        frozen: Whether batch norms that are not trainable are estimated as well. Keras leaves their
-            statistics alone in training.
+        frozen: Whether batch norms that are not trainable are estimated as well. In training Keras
+            leaves their statistics alone and normalizes by them, so that what lies behind them is
+            estimated with these.
 
     Attributes:
         momentum: The largest momentum among the batch norms that are estimated; 0 if there is none.
@@ -36,11 +37,14 @@ class BatchNormStatistics:
         self._model, self._graph = model, trace(model)
         self._program = Program(self._graph)
         self._run: Any = None
-        self._variables = {
-            path: entry
-            for path, entry in variables_of(self._graph, model).items()
-            if "moving_mean" in entry and (frozen or layer_at(model, path).trainable)
-        }
+        entries = variables_of(self._graph, model)
+        norms = {path: entry for path, entry in entries.items() if "moving_mean" in entry}
+        calls = [call for call in self._graph.calls.calls if call.path in norms]
+        self._without = frozenset(
+            call for call in calls if not (frozen or layer_at(model, call.path).trainable)
+        )
+        paths = {call.path for call in calls if call not in self._without}
+        self._variables = {path: entry for path, entry in norms.items() if path in paths}
         layers = (layer_at(model, path) for path in self._variables)
         self.momentum = max((float(layer.momentum) for layer in layers), default=0.0)
 
@@ -54,12 +58,14 @@ class BatchNormStatistics:
             return
         arrays = slice_weights(self._graph, read_weights(self._graph, self._model), {})
         if self._run is None:
-            self._run = self._program.compile(self._program.run_on_batch_statistics, arrays)
+            self._run = self._program.compile(self._on_images, arrays)
         _, statistics = self._run(arrays, self._program.pack(x))
         for path, (mean, variance) in statistics.items():
-            if path in self._variables:
-                self._variables[path]["moving_mean"].assign(np.asarray(mean))
-                self._variables[path]["moving_variance"].assign(np.asarray(variance))
+            self._variables[path]["moving_mean"].assign(np.asarray(mean))
+            self._variables[path]["moving_variance"].assign(np.asarray(variance))
+
+    def _on_images(self, arrays: Any, inputs: Any) -> Any:
+        return self._program.run_on_batch_statistics(arrays, inputs, self._without)
 
 
 def recalibrate_batch_norm(model: keras.Model, data: Any, *, count: int | None = None) -> None:

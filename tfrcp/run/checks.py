@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrcp import criteria, models, training
@@ -19,6 +21,30 @@ from tfrcp.search.tuner import RECONSTRUCTIONS
 
 TRAININGS = ("supernet", "train", "finetune")
 
+_MOST = 10**6  # more of anything that is counted is a slip of the keyboard
+_WHOLE = {  # least and largest value of whole numbers
+    "seed": (0, 2**32 - 1),
+    "data.image_size": (0, 65_535),
+    "search.max_trials": (1, _MOST),
+    "search.divisor": (1, _MOST),
+    "search.calibration_images": (2, 10**9),
+    "search.batch_norm_images": (2, 10**9),
+    "search.stages": (1, 1000),
+    "evaluate.batch_size": (1, _MOST),
+    "evaluate.latency_batch_size": (1, _MOST),
+    "export.calibration_images": (1, 10**9),
+    **{f"{name}.epochs": (0, _MOST) for name in TRAININGS},
+    **{f"{name}.batch_size": (1, 10**7) for name in TRAININGS},
+}
+_SHARES = ("export.accuracy_tolerance", "export.score_tolerance")  # at least 0
+_OPTIONAL = ("search.params", "search.activations", "search.latency")  # numbers, or None
+_NUMBERS = ("data.holdout", "search.flops", "search.tolerance", "search.min_ratio")
+_TEXTS = (
+    *("name", "strategy", "data.name", "data.factory", "model.name", "model.factory"),
+    *("model.base", "search.latency_format"),
+)
+_SWITCHES = ("tensorboard", "data.download", "data.stream", "search.racing", "export.preprocessing")
+
 
 def check(config: dict[str, Any]) -> None:
     """Refuses what any stage would stumble over.
@@ -29,6 +55,7 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         ValueError: If a field is wrong, with what would do.
     """
+    _check_fields(config)
     criteria.get(config["search"]["criterion"])
     if config["data"]["factory"] or config["model"]["factory"]:
         _check_factories(config)
@@ -48,20 +75,6 @@ def check(config: dict[str, Any]) -> None:
             "`config.search.latency` is for one process and one stage: every machine measures "
             f"another time. Received: {config['search']['latency']}"
         )
-    for path, least in (
-        ("seed", 0),
-        ("search.calibration_images", 2),
-        ("search.batch_norm_images", 2),
-        ("search.stages", 1),
-        ("evaluate.batch_size", 1),
-        ("evaluate.latency_batch_size", 1),
-        ("export.calibration_images", 1),
-        ("export.accuracy_tolerance", 0),
-        ("export.score_tolerance", 0),
-    ):
-        value = _field(config, path)
-        if value < least:
-            raise ValueError(f"`config.{path}` must be at least {least}. Received: {value}")
     for path, known in (
         ("search.sampler", SEARCHES),
         ("search.reconstruction", RECONSTRUCTIONS),
@@ -79,6 +92,47 @@ def check(config: dict[str, Any]) -> None:
             "`config.train.distillation` must be 0: there is no teacher yet. Received: "
             f"{config['train']['distillation']}. `config.finetune.distillation` imitates the base"
         )
+
+
+def _check_fields(config: dict[str, Any]) -> None:
+    """Refuses fields of another type, and numbers that mean nothing, such as NaN."""
+
+    def refuse(path: str, wanted: str) -> None:
+        received = f"{path.rpartition('.')[2]}={_field(config, path)!r}"
+        raise ValueError(f"`config.{path}` must be {wanted}. Received: {received}")
+
+    def whole(value: Any) -> bool:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+    def number(value: Any) -> bool:
+        return whole(value) or (isinstance(value, float | np.floating) and math.isfinite(value))
+
+    for path, (least, most) in _WHOLE.items():
+        if path.split(".")[0] not in config:
+            continue  # such as the supernet
+        value = _field(config, path)
+        if not whole(value) or value < least:
+            refuse(path, f"an int of at least {least}")
+        if value > most:
+            refuse(path, f"at most {most:,}")
+    for path in (*_SHARES, *_NUMBERS, *_OPTIONAL):
+        value = _field(config, path)
+        if not number(value) and not (path in _OPTIONAL and value is None):
+            refuse(path, "a number")
+        if path in _SHARES and value < 0:
+            refuse(path, "at least 0")
+    for path in _TEXTS:
+        if not isinstance(_field(config, path), str):
+            refuse(path, "text")
+    for path in _SWITCHES:
+        if not isinstance(_field(config, path), bool):
+            refuse(path, "true or false")
+    for path in ("data.mean", "data.std"):
+        values = _field(config, path)
+        if values is not None and not (
+            isinstance(values, list | tuple) and all(number(value) for value in values)
+        ):
+            refuse(path, "a tuple of finite numbers, one per channel, or empty")
 
 
 def _check_factories(config: dict[str, Any]) -> None:
@@ -110,6 +164,14 @@ def _check_factories(config: dict[str, Any]) -> None:
                 f"set --config.{name}.augment=none, and augment in the network or in the data. "
                 f"Received: {augment!r}"
             )
+
+
+def recipe(config: dict[str, Any], name: str) -> training.Recipe:
+    """A recipe of the configuration; errors name its part."""
+    try:
+        return training.Recipe(**config[name])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`config.{name}`: {error}") from None
 
 
 def check_recipes(recipes: dict[str, training.Recipe], strategy: tf.distribute.Strategy) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,11 +18,11 @@ import tensorflow as tf
 
 import tfrcp
 from tfrcp import training
-from tfrcp.data import Splits
 from tfrcp.data.encoded import unreadable_file
+from tfrcp.data.folder import broken
 from tfrcp.graph.compiling import compile_like
 from tfrcp.run import report
-from tfrcp.run.checks import check_recipes
+from tfrcp.run.checks import check_recipes, recipe
 from tfrcp.run.inputs import load_data
 from tfrcp.run.outcome import outcome
 from tfrcp.run.workdir import Workdir
@@ -60,7 +62,7 @@ class Run:
     def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
         self.config = config
         trainings = (name for name in ("train", "finetune") if name in config)
-        self.recipes = {name: training.Recipe(**config[name]) for name in trainings}
+        self.recipes = {name: recipe(config, name) for name in trainings}
         devices = config["devices"] or None
         self.strategy = training.strategy(config["strategy"], devices=devices)
         check_recipes(self.recipes, self.strategy)
@@ -72,25 +74,49 @@ class Run:
                 Path(workdir).expanduser(), exist_ok=True
             )  # the chief may be a moment later
         self.workdir = Workdir(workdir, shared=self.is_worker)
-        for stage in self.stages:
-            self.workdir.check(stage, self.parts(stage))
+        self._description: dict[str, Any] = {}
+        self._asked = {stage: copy.deepcopy(self.parts(stage)) for stage in self.stages}
+        self._ended: list[str] = []  # trainings whose backups have done their duty
+        with contextlib.nullcontext() if self.is_worker else self.workdir.alone():
+            self._check_stages()
         self.data = load_data(config)
 
+    def _check_stages(self) -> None:
+        """Refuses another configuration of any stage that was begun."""
+        for stage, parts in self._asked.items():
+            self.workdir.check(stage, parts)
+
     def run(self) -> None:
-        """All stages, and the report."""
+        """All stages, and the report. No other process comes in between."""
         self.check_alone()
-        for name in self.stages:
-            getattr(self, name)()
-        self.report()
+        with contextlib.nullcontext() if self.is_worker else self.workdir.alone():
+            for name in self.stages:
+                getattr(self, name)()
+            self.report()
 
     def report(self) -> None:
         """Makes `report.html` and prints the closing table."""
-        page = report.write(self.workdir.path)
-        print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
+        with self._reading_metrics():
+            page = report.write(self.workdir.path)
+            print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
 
     def outcome(self, stage: str) -> dict[str, Any]:
         """What a stage, or the whole job, came to; see `tfrcp.run.outcome`."""
-        return outcome(stage, self.workdir.metrics)
+        with self._reading_metrics():
+            return outcome(stage, self.workdir.metrics)
+
+    @contextlib.contextmanager
+    def _reading_metrics(self) -> Iterator[None]:
+        """Names `metrics.json` where figures in it are missing or of another kind."""
+        try:
+            yield
+        except (LookupError, TypeError, AttributeError, ArithmeticError, StopIteration) as error:
+            if self.workdir.is_as_written:
+                raise
+            raise ValueError(
+                f"{self.workdir / 'metrics.json'} was edited or is damaged: its figures cannot be "
+                f"read ({type(error).__name__}: {error}). Remove it to run all stages again."
+            ) from error
 
     def load(self, name: str, stage: str) -> keras.Model:
         """Loads a network that a stage made, compiled as the one that the run began with.
@@ -127,17 +153,26 @@ class Run:
                 f"Workers run the search alone, not the stage '{name}'. Unset KERASTUNER_TUNER_ID, "
                 "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT."
             )
-        with self.workdir.stage(name, self.parts(name), *outputs) as needed:
-            try:
-                yield needed
-            except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-                for split in (self.data.train, self.data.holdout, self.data.test):
-                    if found := unreadable_file(split):
-                        raise ValueError(
-                            f"{found} is not a readable JPEG or PNG image: remove it, and start "
-                            "again"
-                        ) from error
-                raise
+        with self.workdir.alone():
+            self._check_stages()  # the folder may have changed since this object was made
+            if any(self.workdir.metrics.get(key) != v for key, v in self._description.items()):
+                self.workdir.update(**self._description)
+            with self.naming_images(), self.workdir.stage(name, self.parts(name), *outputs) as n:
+                yield n
+            for folder in self._ended:
+                self._drop_backup(folder)
+            self._ended.clear()
+
+    @contextlib.contextmanager
+    def naming_images(self) -> Iterator[None]:
+        """Names the file where an image cannot be decoded."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            for split in (self.data.train, self.data.holdout, self.data.test):
+                if found := unreadable_file(split):
+                    raise ValueError(broken([found])) from error
+            raise
 
     def check_alone(self) -> None:
         """Refuses a stage that several workers cannot share."""
@@ -148,7 +183,7 @@ class Run:
             )
 
     def describe(self, cost: CostModel, budget: Budget, smallest: np.ndarray, **more: Any) -> None:
-        """Records what the run is: in `metrics.json`.
+        """Says what the run is; the first stage that is run writes it into `metrics.json`.
 
         Args:
             cost: Of the unpruned network.
@@ -157,18 +192,7 @@ class Run:
             **more: Further parts.
         """
         data = self.data
-        with self.workdir.alone():  # a command that is refused changes nothing
-            self._record(cost, budget, smallest, data, more)
-
-    def _record(
-        self,
-        cost: CostModel,
-        budget: Budget,
-        smallest: np.ndarray,
-        data: Splits,
-        more: dict[str, Any],
-    ) -> None:
-        self.workdir.update(
+        description = dict(
             name=self.config["name"],
             seed=self.config["seed"],
             config=self.config,
@@ -197,6 +221,7 @@ class Run:
             },
             **more,
         )
+        self._description = json.loads(json.dumps(description))
 
     def merge(self, part: str, **entries: Any) -> None:
         """Sets entries of one part of the metrics."""
@@ -248,9 +273,9 @@ class Run:
             raise
 
     def save(self, name: str, model: keras.Model, folder: str) -> None:
-        """Saves a trained model; its backup has done its duty."""
+        """Saves a trained model; once the stage is recorded its backup has done its duty."""
         self.workdir.save_model(name, model)
-        self._drop_backup(folder)
+        self._ended.append(folder)
 
     def _drop_backup(self, folder: str) -> None:
         shutil.rmtree(self.workdir / "backup" / folder, ignore_errors=True)

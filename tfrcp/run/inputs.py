@@ -37,6 +37,7 @@ def load_data(config: dict[str, Any]) -> Splits:
         stream=data["stream"],
         mean=data["mean"] or None,
         std=data["std"] or None,
+        on_error=data.get("on_error") or "raise",
     )
 
 
@@ -48,7 +49,7 @@ def initial_model(config: dict[str, Any], data: Splits) -> keras.Model:
     """
     if config["model"]["factory"]:
         return _from_factory(config)
-    base = config["model"]["base"]
+    base = os.path.expanduser(config["model"]["base"])
     if base and base != APPLICATIONS and not os.path.isfile(base):
         raise ValueError(
             f"`config.model.base` must be a file, or {APPLICATIONS!r}. Received: {base!r}, which "
@@ -109,7 +110,7 @@ def _from_factory(config: dict[str, Any]) -> keras.Model:
 
 def _load_imagenet_weights(model: keras.Model, config: dict[str, Any]) -> None:
     """Loads weights of keras.applications, if the data is normalised as they expect."""
-    base, name = config["model"]["base"], config["model"]["name"]
+    base, name = os.path.expanduser(config["model"]["base"]), config["model"]["name"]
     for field, wanted in zip(("mean", "std"), imagenet_weights.normalisation(name), strict=True):
         found = config["data"][field]
         if not np.allclose(found or [0.0], wanted, atol=1e-4):

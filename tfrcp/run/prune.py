@@ -102,7 +102,8 @@ class Pipeline(Run):
         """
         self.check_alone()
         if self.is_worker:
-            self._search(self.load(BASE, "train"))
+            with self.naming_images():
+                self._search(self.load(BASE, "train"))
             return
         with self.stage("search", "channels.json", SEARCHED) as needed:
             if needed:
@@ -159,17 +160,20 @@ class Pipeline(Run):
         model = self.load(BASE, "train")
         for step in range(1, steps):
             name, file = f"step{step}", f"step{step}.keras"
-            if not (self.workdir / file).exists():
+            if not self.workdir.is_sound(file):
+                self.workdir.set_aside("search", file)
                 print(f"search: step {step} of {steps}", flush=True)
                 pruned, score = best_model(self._search(model, step))
                 history = self._finetune(pruned, name)
-                self.save(file, pruned, name)
                 scores = {
                     "score": score,
                     "holdout_accuracy": history.get("val_accuracy", [])[-1:],
                 }
                 flops = CostModel(trace(pruned)).full.flops
-                self.merge("steps", **{name: {"flops": flops, **scores, "history": history}})
+                found = {"flops": flops, **scores, "history": history}
+                steps_before = self.workdir.metrics.get("steps", {})
+                self.workdir.publish(file, pruned, steps={**steps_before, name: found})
+                self._drop_backup(name)
             model = self.load(file, "search")
         return model
 

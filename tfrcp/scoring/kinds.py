@@ -140,17 +140,23 @@ class Crossentropy(CompiledLoss):
 
 
 class Accuracy(Objective):
-    """The share of examples whose largest output, or side of the threshold, is the label's."""
+    """The share of examples whose largest output, or side of the threshold, is the label's.
+
+    Sample weights count only where `weighted`: Keras ignores them for what is compiled as
+    `metrics`.
+    """
 
     is_mean = True
 
-    def __init__(self, classes: int | None, threshold: float | None = None) -> None:
+    def __init__(
+        self, classes: int | None, threshold: float | None = None, *, weighted: bool = True
+    ) -> None:
         super().__init__("val_accuracy", "max")
-        self.classes, self._threshold = classes, threshold
+        self.classes, self._threshold, self._weighted = classes, threshold, weighted
 
     def meter(self, model: keras.Model) -> Meter:
         """A new meter; see `Objective.meter`."""
-        return MeanMeter(self.values)
+        return MeanMeter(self.values, weighted=self._weighted)
 
     def values(self, y: Any, outputs: Any, sample_weight: Any = None) -> np.ndarray:
         """The value of every example; see `Objective.values`."""

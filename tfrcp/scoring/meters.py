@@ -33,13 +33,16 @@ class Meter(abc.ABC):
 class MeanMeter(Meter):
     """A mean over examples of values; with sample weights [n] a weighted mean."""
 
-    def __init__(self, values: Callable[[Any, Any], np.ndarray]) -> None:
+    def __init__(self, values: Callable[[Any, Any], np.ndarray], *, weighted: bool = True) -> None:
         self._values, self._sum, self._weight = values, 0.0, 0.0
+        self._weighted = weighted
 
     def update(self, y: Any, outputs: Any, sample_weight: Any = None, x: Any = None) -> None:
         """Takes one batch; see `Meter.update`."""
         values = self._values(y, outputs)
-        weight = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight)
+        if sample_weight is None or not self._weighted:
+            sample_weight = np.ones(len(values))
+        weight = np.asarray(sample_weight)
         self._sum += float((values * weight.reshape(len(values))).sum())
         self._weight += float(weight.sum())
 
@@ -53,7 +56,8 @@ class CompiledMeter(Meter):
 
     As `evaluate` does, batches are taken by a compiled function of an open batch size, in which
     Keras weighs the losses of single outputs differently than outside of one. Outputs with a mask,
-    which a compiled function would not be given, are taken as they are.
+    and losses that layers add when they are called, which a compiled function would not be given,
+    are taken as they are.
     """
 
     def __init__(self, model: keras.Model, name: str) -> None:
@@ -71,7 +75,8 @@ class CompiledMeter(Meter):
             self._model.reset_metrics()
             self._built = True
         masked = any(hasattr(t, "_keras_mask") for t in keras.tree.flatten(parts[2]))
-        if masked or self._model.run_eagerly or keras.backend.backend() != "tensorflow":
+        added = self._name == "loss" and bool(self._model.losses)
+        if masked or added or self._model.run_eagerly or keras.backend.backend() != "tensorflow":
             loss = _step(self._model, self._name, *parts)
         else:
             loss = self._compiled_step(parts)
@@ -110,10 +115,19 @@ def _step(model: keras.Model, name: str, x: Any, y: Any, outputs: Any, sample_we
     """Takes one batch into the model's metrics, and returns its loss."""
     loss: Any = 0.0
     if name == "loss" or model.loss is not None:
-        loss = model.compute_loss(x, y, outputs, sample_weight, training=False)
+        loss = model.compute_loss(x, y, outputs, sample_weight, training=False) * _replicas()
     if name != "loss":
         model.compute_metrics(x, y, outputs, sample_weight)
     return loss
+
+
+def _replicas() -> int:
+    """By what Keras divides a loss in the scope of a strategy, and `evaluate` multiplies it."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 _STEPS: weakref.WeakKeyDictionary[keras.Model, tuple[Any, dict[Any, Any]]]

@@ -11,7 +11,8 @@ candidate early; whether it truly is such a mean is for the caller to check on d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -124,9 +125,14 @@ def evaluate(
     Raises:
         ValueError: If the objective does not fit the model and the data.
     """
-    batches = list(_batches(data, batch_size))
-    found = get(model, objective, labels=batches[0][1] is not None)
-    if found.needs_labels and batches[0][1] is None:
+    if isinstance(data, list) and len(data) == len(model.inputs):
+        data = (data,)  # the inputs of the model, without labels
+    batches = _batches(data, batch_size)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("`data` must hold at least one batch. Received: data without any")
+    found = get(model, objective, labels=first[1] is not None)
+    if found.needs_labels and first[1] is None:
         raise ValueError(
             f"The objective '{found.name}' compares outputs with targets. Received: data without; "
             "'agreement' needs none"
@@ -135,7 +141,7 @@ def evaluate(
         raise ValueError("The objective 'agreement' needs `reference`, the unpruned network")
     meter, run = found.meter(model), run_model(model)
     run_reference = run_model(reference) if found.needs_reference else None
-    for x, y, weight in batches:
+    for x, y, weight in itertools.chain([first], batches):
         if run_reference is not None:
             y = run_reference(x)
         meter.update(y, run(x), weight, x)
@@ -204,9 +210,13 @@ def _by_name(model: keras.Model, name: str, direction: str | None, labels: bool)
                 f"{[tuple(x.shape) for x in model.outputs]}"
             )
         found = CompiledLoss(model) if _is_compiled(model) else Crossentropy(model)
-    elif name == "val_accuracy" and (is_classifier(model) or _threshold(model) is not None):
+    elif name == "val_accuracy" and _has_plain_accuracy(model):
         threshold = _threshold(model)
-        found = Accuracy(model.outputs[0].shape[-1] if threshold is None else None, threshold)
+        found = Accuracy(
+            model.outputs[0].shape[-1] if threshold is None else None,
+            threshold,
+            weighted=_compiled_metric(model, "accuracy", ("metrics",)) is None,
+        )
     else:
         metric = _compiled_metric(model, name.removeprefix("val_"))
         if metric is None and not getattr(model, "compiled", False):
@@ -226,11 +236,21 @@ def _by_name(model: keras.Model, name: str, direction: str | None, labels: bool)
     return found
 
 
-def _compiled_metric(model: keras.Model, name: str) -> keras.metrics.Metric | str | None:
+def _has_plain_accuracy(model: keras.Model) -> bool:
+    """Whether a classifier's "accuracy" is the share of right answers, not a metric of its own."""
+    if not is_classifier(model) and _threshold(model) is None:
+        return False
+    plain = (keras.metrics.SparseCategoricalAccuracy, keras.metrics.CategoricalAccuracy)
+    metric = _compiled_metric(model, "accuracy")
+    return metric is None or isinstance(metric, str) or type(metric) in plain
+
+
+def _compiled_metric(
+    model: keras.Model, name: str, kinds: Sequence[str] = ("metrics", "weighted_metrics")
+) -> keras.metrics.Metric | str | None:
     """What the model was compiled with under this name, as far as that can be told."""
     config = getattr(model, "_compile_config", None)
-    names = () if config is None else ("metrics", "weighted_metrics")
-    given = [config.config.get(name) for name in names]
+    given = [] if config is None else [config.config.get(kind) for kind in kinds]
     for metric in keras.tree.flatten([part for part in given if part is not None]):
         own = metric if isinstance(metric, str) else getattr(metric, "name", None)
         own = own or getattr(metric, "__name__", None)

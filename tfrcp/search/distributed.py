@@ -4,8 +4,9 @@ keras-tuner starts a gRPC server in the process whose KERASTUNER_TUNER_ID contai
 KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, and workers elsewhere. What it lacks stands here:
 trials of workers that were killed are given to others, the chief does not wait for the dead, a
 chief that was restarted goes on with workers that run, workers do not wait for a chief that has
-left, and scores and messages travel unabridged. This file knows keras-tuner's inside; it was
-tested with version 1.4.8.
+left, scores and messages travel unabridged, and the chief listens to workers of the same search
+alone (`access`) and takes from them what can be (`reports`). This file knows keras-tuner's inside;
+it was tested with version 1.4.8.
 """
 
 from __future__ import annotations
@@ -14,22 +15,26 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Any
 
 import grpc
 import keras_tuner
 from keras_tuner.src import protos
-from keras_tuner.src.distribute import oracle_chief, oracle_client
+from keras_tuner.src.distribute import oracle_client
 from keras_tuner.src.distribute import utils as distribution
 from keras_tuner.src.engine import trial as trial_module
+
+from tfrcp.search import access
+from tfrcp.search.access import clean
+from tfrcp.search.reports import NOTE
+from tfrcp.search.serving import Servicer
 
 HEARTBEAT = 1.0  # seconds between two signs of life of a worker that runs a trial
 LEASE = 10.0  # seconds without one after which its trial is given to another
 OUTAGE = 60.0  # seconds that a worker waits for a chief that does not answer
 _IDLE = 0.2  # seconds until a worker for whom there is nothing to do asks again
-_NOTE = "tfrcp/note"  # a value beside the hyperparameters: what keras-tuner does not transmit
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -37,13 +42,21 @@ def role() -> str | None:
     """What this process is, from the environment: "chief", "worker", or `None` for neither.
 
     Raises:
-        ValueError: If only some of the three variables are set.
+        ValueError: If only some of the three variables are set, or one cannot be used.
     """
     try:
         if not distribution.has_chief_oracle():
             return None
     except RuntimeError as error:
         raise ValueError(str(error)) from None
+    port = os.environ["KERASTUNER_ORACLE_PORT"]
+    if not (port.isascii() and port.isdecimal() and 1 <= int(port[:9]) <= 65535):
+        raise ValueError(
+            f"KERASTUNER_ORACLE_PORT must be a port, a number from 1 to 65535. Received: {port!r}"
+        )
+    for name in ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP"):
+        if not os.environ[name].strip():
+            raise ValueError(f"{name} must not be empty.")
     return "chief" if distribution.is_chief_oracle() else "worker"
 
 
@@ -52,7 +65,7 @@ class _Done(keras_tuner.errors.FatalError):
 
 
 class _Away(keras_tuner.errors.FatalError):
-    """The chief does not answer."""
+    """The chief does not answer, or refuses to."""
 
 
 class DistributedTuner(keras_tuner.Tuner):
@@ -74,7 +87,14 @@ class DistributedTuner(keras_tuner.Tuner):
             kwargs["overwrite"] = False  # The trials are the chief's.
         super().__init__(oracle, *args, **kwargs)
         if self.role == "worker":
-            self.oracle = _Client(oracle)
+            self.oracle = _Client(oracle, self.identity)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this search the one it is, nested plain values; the same in all processes.
+
+        The chief refuses workers that have another one, and names the entries that differ.
+        """
+        return self.store.sampler.get_config()
 
     def search(self, *args: Any, **kwargs: Any) -> None:
         """Runs trials, or serves them.
@@ -88,7 +108,7 @@ class DistributedTuner(keras_tuner.Tuner):
             ValueError: If the chief cannot listen at its address.
         """
         if self.role == "chief":
-            serve(self.store, self.on_trial_served)
+            serve(self.store, self.on_trial_served, self.identity())
         elif self.role == "worker":
             self._work(*args, **kwargs)
         else:
@@ -118,25 +138,33 @@ class DistributedTuner(keras_tuner.Tuner):
         self.store.reload()
 
 
-def serve(oracle: Any, on_trial_end: Callable[[], None]) -> None:
+def serve(
+    oracle: Any, on_trial_end: Callable[[], None], identity: Mapping[str, Any] | None = None
+) -> None:
     """Hands out trials until all are done. Waits for the workers to hear so, if they live.
 
     Args:
         oracle: A `ChannelOracle`.
         on_trial_end: Called after each trial.
+        identity: What the search is; see `DistributedTuner.identity`.
 
     Raises:
         RuntimeError: If trials fail, with the cause.
-        ValueError: If the address is taken.
+        ValueError: If the address is taken, or can be reached by others and there is no secret.
     """
+    secret = access.secret_of(os.environ["KERASTUNER_ORACLE_IP"])
     oracle.lease = LEASE
     oracle.reload()
     if oracle.finished:
         return
     address = _address()
     # One thread: the oracle is called by one worker at a time.
-    server = grpc.server(futures.ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
-    protos.get_service_grpc().add_OracleServicer_to_server(_Servicer(oracle, on_trial_end), server)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(1),
+        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 24)],
+    )
+    servicer = Servicer(oracle, on_trial_end, access.digests(identity or {}), secret)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         server.add_insecure_port(address)
     except RuntimeError:
@@ -157,39 +185,26 @@ def serve(oracle: Any, on_trial_end: Callable[[], None]) -> None:
         raise RuntimeError(oracle.failure)
 
 
-class _Servicer(oracle_chief.OracleServicer):
-    """Answers workers; tells of each trial that ends."""
-
-    def __init__(self, oracle: Any, on_trial_end: Callable[[], None]) -> None:
-        super().__init__(oracle)
-        self._on_trial_end = on_trial_end
-
-    def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        ended = len(self.oracle.end_order)
-        response = super().EndTrial(request, context)
-        if len(self.oracle.end_order) > ended:
-            self._on_trial_end()
-        return response
-
-    def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.oracle.renew(request.trial_id)
-        return super().GetTrial(request, context)
-
-
 class _Client(oracle_client.OracleClient):
     """A worker's proxy of the chief's oracle."""
 
-    def __init__(self, oracle: Any) -> None:
+    def __init__(self, oracle: Any, identity: Callable[[], Mapping[str, Any]]) -> None:
         super().__init__(oracle)
+        self._identity = identity
+        self._secret = os.environ.get(access.SECRET, "").strip().encode() or None
         options = [
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
         channel = grpc.insecure_channel(_address(), options=options)
         self._stub = protos.get_service_grpc().OracleStub(channel)
-        self.stub = _Patient(self._stub, oracle)
+        self.stub = _Patient(self._stub, oracle, self._sent_along)
         self._metrics: dict[str, Any] = {}
         self._running: str | None = None
+
+    def _sent_along(self, method: str) -> list[tuple[str, str]]:
+        identity = access.digests(self._identity())
+        return access.metadata(method, self.tuner_id, identity, self._secret)
 
     def create_trial(self, tuner_id: str) -> Any:
         """The next trial; waits a little where there is none now."""
@@ -215,11 +230,11 @@ class _Client(oracle_client.OracleClient):
 
     def _end(self, trial: Any, **note: Any) -> None:
         self._running = None
-        trial.hyperparameters.values[_NOTE] = json.dumps(note)
+        trial.hyperparameters.values[NOTE] = json.dumps(note)
         try:
             super().end_trial(trial)
         finally:
-            del trial.hyperparameters.values[_NOTE]
+            del trial.hyperparameters.values[NOTE]
 
     def heartbeats(self) -> _Heartbeats:
         """A context in which the chief is told that this worker is at work."""
@@ -229,14 +244,10 @@ class _Client(oracle_client.OracleClient):
         if self._running is not None:
             request = protos.get_service().GetTrialRequest(trial_id=self._running)
             try:
-                self._stub.GetTrial(request, timeout=HEARTBEAT)
+                sent = self._sent_along("GetTrial")
+                self._stub.GetTrial(request, timeout=HEARTBEAT, metadata=sent)
             except grpc.RpcError:
                 pass  # What the worker reports in the end is repeated until it arrives.
-
-
-def note_of(trial: Any) -> dict[str, Any]:
-    """Takes what a worker noted about a trial: its message, its exact metrics, a failure."""
-    return json.loads(trial.hyperparameters.values.pop(_NOTE, "{}"))
 
 
 class _Heartbeats:
@@ -261,8 +272,10 @@ class _Heartbeats:
 class _Patient:
     """A gRPC stub that repeats calls while the chief is away, and gives up when it has left."""
 
-    def __init__(self, stub: Any, store: Any) -> None:
-        self._stub, self._store = stub, store
+    def __init__(
+        self, stub: Any, store: Any, sent_along: Callable[[str], list[tuple[str, str]]]
+    ) -> None:
+        self._stub, self._store, self._sent_along = stub, store, sent_along
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self._stub, name)
@@ -271,10 +284,12 @@ class _Patient:
             until, checked = time.monotonic() + OUTAGE, 0.0
             while True:
                 try:
-                    return call(request, timeout=OUTAGE)
+                    return call(request, timeout=OUTAGE, metadata=self._sent_along(name))
                 except grpc.RpcError as error:
                     if error.code() not in _AWAY:
-                        raise
+                        raise _Away(
+                            f"The chief at {_address()} refuses: {clean(error.details())}"
+                        ) from None
                 now = time.monotonic()
                 if now - checked > HEARTBEAT:
                     checked = now
@@ -293,4 +308,5 @@ class _Patient:
 
 
 def _address() -> str:
-    return f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+    host, port = (os.environ[f"KERASTUNER_ORACLE_{name}"] for name in ("IP", "PORT"))
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

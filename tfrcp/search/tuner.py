@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import warnings
@@ -18,6 +19,7 @@ from tfrcp.data import Examples, check_disjoint
 from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
+from tfrcp.scoring.racing import RACING_INTERVAL
 from tfrcp.search import inputs, settings, task
 from tfrcp.search.distributed import DistributedTuner, role
 from tfrcp.search.oracles import (
@@ -244,9 +246,10 @@ class ChannelSearch(DistributedTuner):
 
     def _tell_chief(self, message: str, error: Exception) -> None:
         """Ends the search of all: the data and the model are the same everywhere."""
-        trial = self.oracle.create_trial(self.tuner_id)
-        if trial.status == "RUNNING":
-            self.oracle.fail(trial, message)
+        with contextlib.suppress(keras_tuner.errors.FatalError):  # it has left, or refuses
+            trial = self.oracle.create_trial(self.tuner_id)
+            if trial.status == "RUNNING":
+                self.oracle.fail(trial, message)
         raise RuntimeError(message) from error
 
     def prepare(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
@@ -292,6 +295,10 @@ class ChannelSearch(DistributedTuner):
             batch_norm_images=self._batch_norm_images,
             **self._options,
         )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this search the one it is: settings, and contents of model and data."""
+        return {**super().identity(), **self._settings}
 
     def _settle_objective(self, holdout: Examples) -> None:
         """Finds the objective of "auto" again where there are no labels; checks the labels."""
@@ -344,6 +351,13 @@ class ChannelSearch(DistributedTuner):
             print(f"search: {self.store.note}", flush=True)
         if verbose and self.role == "chief":
             print("search: workers score every candidate on all holdout images", flush=True)
+        if verbose and self._options["racing"] and self.evaluator is not None:
+            if not self.evaluator.racing and self._holdout_images > RACING_INTERVAL:
+                print(
+                    f"search: '{self.objective.name}' cannot be raced here: every candidate sees "
+                    "all holdout images",
+                    flush=True,
+                )
         self._progress = Progress(self.store, verbose=verbose)
         if verbose and hasattr(self.store.sampler, "acceptance"):
             share = self.store.sampler.acceptance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,8 @@ class Budget:
             units: a bound, or the target where it stands alone.
         latency: Time per image, a float in (0, 1]: a share of the unpruned network's, as a
             `LatencyModel` predicts it. An upper bound beside `flops`, the target without it.
+        costs: Further costs by their names in `tfrcp.space.costs.COSTS`, in the units of `flops`: a
+            bound, or the target where it stands alone.
 
     Raises:
         ValueError: If a number is out of range.
@@ -41,18 +44,24 @@ class Budget:
     tolerance: float = 0.005
     activations: float | int | None = None
     latency: float | None = None
+    costs: Mapping[str, float | int] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if all(getattr(self, name) is None for name in _TARGETS):
+        if not isinstance(self.costs, Mapping) or set(self.costs) & set(_TARGETS):
+            raise ValueError(
+                "`costs` must be a dict from names of costs without an argument of their own to "
+                f"numbers. Received: costs={self.costs!r}"
+            )
+        object.__setattr__(self, "costs", dict(self.costs))
+        if not self.bounds:
             object.__setattr__(self, "flops", 0.5)
         if self.latency is not None and not (_is_ratio(self.latency) and 0 < self.latency <= 1):
             raise ValueError(
                 "`latency` must be a float in (0, 1], a share of the unpruned network's. "
                 f"Received: latency={self.latency!r}"
             )
-        for name in ("flops", "params", "activations"):
-            value = getattr(self, name)
-            if value is None:
+        for name, value in self.bounds.items():
+            if name == "latency":
                 continue
             whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
             ratio = _is_ratio(value) and 0 < value <= 1
@@ -64,22 +73,47 @@ class Budget:
         if not isinstance(self.tolerance, int | float) or not 0 <= self.tolerance < 1:
             raise ValueError(f"`tolerance` must be in [0, 1). Received: tolerance={self.tolerance}")
 
+    def __repr__(self) -> str:
+        given = {**self.bounds, "tolerance": self.tolerance}
+        return f"Budget({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+    @property
+    def bounds(self) -> dict[str, float | int]:
+        """The costs that are given, by name; the first is the target."""
+        named = {name: getattr(self, name) for name in _TARGETS}
+        return {name: value for name, value in {**named, **self.costs}.items() if value is not None}
+
     @property
     def target(self) -> str:
         """Name of the cost that is met; all others are bounded at most."""
-        return next(name for name in _TARGETS if getattr(self, name) is not None)
+        return next(iter(self.bounds))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, plain values; further costs where there are some."""
+        config = dataclasses.asdict(self)
+        if not self.costs:
+            del config["costs"]
+        return config
 
     def ranges(self, full: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         """Least and largest accepted values of the costs, by name; multiply-adds come first.
 
         Args:
             full: The unpruned network's costs by name; "latency" may be missing where it is free.
+
+        Raises:
+            ValueError: If a cost is not among them.
         """
+        unknown = [name for name in self.bounds if name not in full]
+        if unknown:
+            raise ValueError(
+                f"A budget's costs must be among {sorted(full)}. Received: {unknown[0]!r}"
+            )
         found = {"flops": self.window(full["flops"])}
-        for name in ("params", "activations", "latency"):
-            limit = _limit(getattr(self, name), full.get(name, 0))
-            if limit is None:
+        for name in ("params", "activations", "latency", *self.costs):
+            if name not in self.bounds:
                 continue
+            limit = _limit(self.bounds[name], full[name])
             slack = self.tolerance * full[name]
             if name != self.target:
                 found[name] = (0, limit)
@@ -99,12 +133,14 @@ class Budget:
         Returns:
             The budget; a bound of the latency stays a share.
         """
-        numbers = {name: _limit(getattr(self, name), full[name]) for name in full}
+        numbers = {k: _limit(v, full[k]) for k, v in self.bounds.items() if k in full}
+        costs = {name: numbers.pop(name) for name in self.costs}
         if self.flops is not None:
             low, high = self.window(full["flops"])
             numbers["flops"] = round((low + high) / 2)
         scale = full[self.target] / other[self.target] if self.target in full else 1.0
-        return dataclasses.replace(self, **numbers, tolerance=min(self.tolerance * scale, 0.999))
+        tolerance = min(self.tolerance * scale, 0.999)
+        return dataclasses.replace(self, **numbers, costs=costs, tolerance=tolerance)
 
     def window(self, full_flops: int) -> tuple[int, int]:
         """Least and largest multiply-adds that are accepted, given the unpruned network's."""
@@ -116,7 +152,7 @@ class Budget:
 
     def latency_window(self, full_latency: float) -> tuple[float, float] | None:
         """Least and largest time that is accepted, given the unpruned network's; `None` if any."""
-        full = {"flops": 1, "params": 1, "activations": 1, "latency": full_latency}
+        full = dict.fromkeys(("flops", *self.bounds), 1) | {"latency": full_latency}
         return self.ranges(full).get("latency")
 
     def params_limit(self, full_params: int) -> int | None:
@@ -124,7 +160,8 @@ class Budget:
         return _limit(self.params, full_params)
 
 
-def _limit(bound: float | int | None, full: int) -> int | None:
+def _limit(bound: float | int | None, full: float) -> float | int | None:
+    """A bound in absolute numbers, given the unpruned network's cost."""
     if not _is_ratio(bound):
         return bound
     return int(bound * full) if isinstance(full, int | np.integer) else bound * full

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import defaultdict, namedtuple
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.rules import Axes, KernelRule, find_rule
+from tfrcp.graph.rules import Product, find_rule
+from tfrcp.space.costs import COSTS, LayerUse
 from tfrcp.space.counting import multiply_adds
 
 _CHUNK = 512  # vectors at a time: what they need fits a processor's cache
 
 
 class Costs(NamedTuple):
-    """Costs of a network, per image.
+    """Costs of a network, per image; where `COSTS` has further ones they follow, by their names.
 
     Attributes:
         flops: Multiply-adds of all convolution and dense layers, and of what no rule knows, as far
@@ -46,6 +46,7 @@ class CostModel:
         full: `Costs` of the unpruned model, ints.
         forms: `Costs` of the quadratic forms, float arrays [prunable groups + 1, prunable groups +
             1] of whole numbers, upper triangular: a cost is v . form . v, where v = [channels, 1].
+        units: What each cost is counted in, by name.
         constant: Multiply-adds by path of the operations that no rule knows, counted in
             TensorFlow's own graph (`tfrcp.space.counting`): part of `flops`, whatever is pruned.
         uncounted: Paths of those that cannot be counted: their multiply-adds are missing in
@@ -58,48 +59,38 @@ class CostModel:
     def __init__(self, graph: ChannelGraph) -> None:
         self.graph = graph
         self.constant: dict[str, int] = {}
-        flops, activations = _Polynomial(graph), _Polynomial(graph)
-        axes: dict[str, dict[tuple[str, int], np.ndarray]] = defaultdict(dict)
-        for place in graph.places:
-            axes[place.path][place.weight, place.axis] = place.labels
-        for call in graph.calls.calls:
-            rule = find_rule(call.operation)
-            if call.path in graph.unknown:
-                found = multiply_adds(call)
-                if found is not None:
-                    self.constant[call.path] = self.constant.get(call.path, 0) + found
-                    flops.add(found, ())
-                continue
-            for product in rule.products(call, graph.labels, axes[call.path]):
-                flops.add(product.coefficient, product.factors)
-            if isinstance(rule, KernelRule):
-                _, outputs = rule.ends(call, graph.labels)
-                activations.add(rule.output_positions(call), (outputs,))
+        self.units = {name: cost.unit for name, cost in COSTS.items()}
+        self._record = _record(tuple(COSTS))
+        sums = [_Polynomial(graph) for _ in COSTS]
+        for use in self._uses():
+            for cost, total in zip(COSTS.values(), sums, strict=True):
+                for product in cost.products(use):
+                    total.add(product)
         self.uncounted = tuple(path for path in graph.unknown if path not in self.constant)
-        self.forms = Costs(flops.form, self._params(axes).form, activations.form)
+        self.forms = self._record(*(total.form for total in sums))
         self._stacked = np.concatenate(self.forms, axis=1)
-        self.full = Costs(*(int(n[0]) for n in self(graph.full[None])))
+        self.full = self._record(*(int(n[0]) for n in self(graph.full[None])))
 
     @property
     def out_of_reach(self) -> float:
         """Share of the unpruned multiply-adds that no pruning changes, in [0, 1]."""
         return float(self.forms.flops[-1, -1] / max(self.full.flops, 1))
 
-    def _params(self, axes: Mapping[str, Axes]) -> _Polynomial:
-        params, seen = _Polynomial(self.graph), set()
-        for call in self.graph.calls.calls:
-            if call.path in seen:
-                continue
+    def _uses(self) -> Iterator[LayerUse]:
+        """Every use of a layer; notes the MACs of what no rule knows."""
+        graph, seen = self.graph, set()
+        axes: dict[str, dict[tuple[str, int], np.ndarray]] = defaultdict(dict)
+        for place in graph.places:
+            axes[place.path][place.weight, place.axis] = place.labels
+        for call in graph.calls.calls:
+            rule, macs = find_rule(call.operation), None
+            if call.path in graph.unknown:
+                rule, macs = None, multiply_adds(call)
+            if macs is not None:
+                self.constant[call.path] = self.constant.get(call.path, 0) + macs
+            first = call.path not in seen
             seen.add(call.path)
-            counted = {id(weight) for weight in getattr(call.operation, "weights", ())}
-            for name, variable in named_variables(call.operation):
-                if id(variable) in counted:
-                    rank = len(variable.shape)
-                    sliced = [axes[call.path].get((name, axis)) for axis in range(rank)]
-                    rest = [n for n, s in zip(variable.shape, sliced, strict=True) if s is None]
-                    factors = tuple(s for s in sliced if s is not None)
-                    params.add(int(np.prod(rest)), factors)
-        return params
+            yield LayerUse(call, rule, graph.labels, axes[call.path], first, macs)
 
     def __call__(self, channels: np.ndarray) -> Costs:
         """Costs of channel vectors.
@@ -130,7 +121,7 @@ class CostModel:
             vectors[:, :-1] = part
             products = (vectors @ self._stacked).reshape(len(part), len(self.forms), -1)
             results[:, start : start + _CHUNK] = np.einsum("nkg,ng->kn", products, vectors)
-        return Costs(*results)
+        return self._record(*results)
 
 
 class _Polynomial:
@@ -141,13 +132,18 @@ class _Polynomial:
         width = len(graph.prunable) + 1
         self.form = np.zeros((width, width))
 
-    def add(self, coefficient: int, factors: tuple[np.ndarray, ...]) -> None:
-        """Adds coefficient x the number of kept channels in each factor."""
+    def add(self, product: Product) -> None:
+        """Adds a product of the numbers of kept channels in each factor."""
         one = np.zeros(len(self.form))
         one[-1] = 1
         rows = [one, one]
-        for i, labels in enumerate(factors):
+        for i, labels in enumerate(product.factors):
             positions, always = self._graph.counts(labels)
             rows[i] = np.append(positions, always).astype(float)
-        product = np.outer(rows[0], rows[1] * coefficient)
-        self.form += np.triu(product) + np.tril(product, -1).T
+        table = np.outer(rows[0], rows[1] * product.coefficient)
+        self.form += np.triu(table) + np.tril(table, -1).T
+
+
+def _record(names: tuple[str, ...]) -> type[Costs]:
+    """`Costs`, or the like with more fields."""
+    return Costs if names == Costs._fields else namedtuple("Costs", names)

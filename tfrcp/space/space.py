@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,17 +129,16 @@ class SearchSpace:
             vector[block.columns] = block.options[len(block.options) // 2]
         return vector
 
-    def summary(self, cost: Callable[[np.ndarray], Any]) -> str:
+    def summary(self, cost: Any) -> str:
         """What the smallest, the middle and the largest vector cost; text for a terminal.
 
         Args:
             cost: `tfrcp.CostModel` of the same graph.
         """
         costs = cost(np.stack([self.smallest, self.centroid, self.largest, self.graph.full]))
-        units = {"flops": "multiply-adds", "params": "weights", "activations": "activations"}
         lines = [f"{'per image':14}{'smallest':>18}{'middle':>18}{'largest':>18}{'unpruned':>18}"]
         for name, numbers in costs._asdict().items():
-            lines.append(f"{units[name]:14}" + "".join(f"{int(n):18,}" for n in numbers))
+            lines.append(f"{cost.units[name]:14}" + "".join(f"{int(n):18,}" for n in numbers))
             shares = "".join(f"{n / numbers[-1]:18.3f}" for n in numbers)
             lines.append(f"{'  share':14}" + shares)
         return "\n".join(lines)

@@ -14,20 +14,8 @@ from typing import Any
 from tfrcp import criteria
 from tfrcp.data.functions import load_function
 
-CRITERIA = {
-    name: type(criteria.get(name))
-    for name in (
-        "batch_norm_scale",
-        "empirical_sensitivity",
-        "geometric_median",
-        "kl_divergence",
-        "l1",
-        "l2",
-        "random",
-        "taylor",
-    )
-}
-"""The criteria of tfrcp by name."""
+CRITERIA = {n: k for n, k in criteria.CRITERIA.items() if n not in ("auto", "index")}
+"""The criteria of tfrcp by name, which can be compared."""
 
 
 @dataclasses.dataclass(frozen=True)

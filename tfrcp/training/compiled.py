@@ -10,10 +10,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfrcp.data import Batches
+from tfrcp.data import Batches, as_arrays
 from tfrcp.graph.compiling import compile_like
 from tfrcp.scoring.meters import CompiledMeter
-from tfrcp.training.loop import Listener, Loop
+from tfrcp.scoring.objectives import is_classifier
+from tfrcp.training.distribute import copy_variables
+from tfrcp.training.loop import Listener, Loop, distillation, logits, piece_of
 
 
 class CompiledLoop(Loop):
@@ -23,8 +25,8 @@ class CompiledLoop(Loop):
     that of the whole batch where the loss is a mean over examples.
 
     Raises:
-        ValueError: If a model of several outputs is to train on several devices, or one whose class
-            has its own `compute_loss` on these or in another precision.
+        ValueError: If a model whose class has its own `compute_loss` is to train on several
+            devices, or in another precision.
     """
 
     def _compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
@@ -43,18 +45,38 @@ class CompiledLoop(Loop):
                     "one device in float32 only. Received: "
                     f"{self._strategy.num_replicas_in_sync} devices, {self._recipe.precision}"
                 )
-            if self._strategy.num_replicas_in_sync > 1 and len(model.outputs) > 1:
-                raise ValueError(
-                    f"'{model.name}' has {len(model.outputs)} outputs, the means of whose losses "
-                    "Keras cannot keep on several devices: train it on one (strategy 'none'). "
-                    f"Received: {self._strategy.num_replicas_in_sync} devices"
-                )
             self._owner = self.model
+        losses = keras.tree.flatten(model.loss)
+        if self._recipe.accumulate > 1 and any(
+            getattr(loss, "reduction", None) == "sum" for loss in losses
+        ):
+            raise ValueError(
+                "`accumulate` above 1 needs losses that are means over the examples. Received: "
+                f"accumulate={self._recipe.accumulate}, and a loss with reduction='sum'"
+            )
+        self._is_classifier = is_classifier(model)
         compile_like(self.model, model, optimizer=optimizer)
         self._scored = model  # whose metrics stand outside of the strategy
         self._forward = tf.function(
             lambda x: self._cast(self.model(x, training=False)), autograph=False
         )
+
+    def prepare(self, batches: tf.data.Dataset | Batches) -> None:
+        """Also makes what losses count by, and measures how far a teacher's outputs vary."""
+        super().prepare(batches)
+        dataset = batches.dataset() if isinstance(batches, Batches) else batches
+        if self._strategy.num_replicas_in_sync > 1:
+            first = keras.tree.map_structure(lambda leaf: leaf[:1], next(iter(dataset)))
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(first)
+            values = [(v, tf.convert_to_tensor(v.value)) for v in self.model.variables]
+            # Variables cannot be made within a step on several devices.
+            with self._strategy.scope(), keras.StatelessScope(state_mapping=values):
+                outputs = self._cast(self.model(x, training=False))
+                self.model.compute_loss(x, y, outputs, weight, training=False)
+        if self._teacher is not None and not self._is_classifier:
+            images, _ = as_arrays(dataset, count=self._recipe.batch_norm_images or 1000)
+            outputs = keras.tree.flatten(self._cast(self._teacher(images, training=False)))
+            self._spreads = [float(spread(output)) for output in outputs]
 
     def evaluate(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:
         """Scores the weights that are kept by the model's own loss and metrics.
@@ -63,6 +85,8 @@ class CompiledLoop(Loop):
         """
         trained = [variable.numpy() for variable in self.model.variables]
         self._assign(self.kept_weights())
+        if self._owner is self.model:  # penalties are those of the weights of what is scored
+            copy_variables(self.model, self._scored)
         meter, masked = CompiledMeter(self._scored, "all"), False
         dataset = batches.dataset() if isinstance(batches, Batches) else batches
         for index, batch in enumerate(dataset):
@@ -93,8 +117,8 @@ class CompiledLoop(Loop):
         variables, several = self.model.trainable_variables, self._strategy.num_replicas_in_sync
         gradients, sums = [], tf.zeros(3)
         for piece in range(pieces):
-            part = slice(size * piece // pieces, size * (piece + 1) // pieces)
-            count = tf.reduce_sum(weight[part])
+            part, is_real = piece_of(size, piece, pieces)
+            count = tf.reduce_sum(weight[part]) * is_real
             # A replica without an example takes one that counts for nothing.
             own = slice(0, tf.maximum(tf.cast(count, "int32"), 1)) if several > 1 else slice(None)
 
@@ -108,17 +132,19 @@ class CompiledLoop(Loop):
                         training=True,
                     )
                 )
-                if several > 1:  # a mask of the outputs does not outlive this
-                    outputs = keras.tree.map_structure(lambda leaf, own=own: leaf[own], outputs)
+                if several > 1:
+                    outputs = keras.tree.map_structure(
+                        lambda leaf, own=own: _masked(leaf[own], leaf, own), outputs
+                    )
                 weights = None if sample_weight is None else cut(sample_weight)
                 targets = None if y is None else cut(y)
                 loss = self._owner.compute_loss(cut(x), targets, outputs, weights, training=True)
-                # Keras divides losses by the number of devices, whose examples are weighed here.
+                # Keras divides by the number of devices; here their examples say what they weigh.
                 loss = tf.cast(loss, "float32") * several
                 if self._teacher is not None:
                     taught = self._cast(self._teacher(cut(x), training=False))
                     share = self._recipe.distillation
-                    loss = (1 - share) * loss + share * output_distance(taught, outputs)
+                    loss = (1 - share) * loss + share * self._distance(taught, outputs)
                 scaled = self.model.optimizer.scale_loss(loss * count / total)
             new = tape.gradient(scaled, variables, unconnected_gradients="zero")
             old = gradients or map(tf.zeros_like, new)
@@ -127,16 +153,41 @@ class CompiledLoop(Loop):
         self.model.optimizer.apply(self._agreed(gradients), variables)
         return sums
 
+    def _distance(self, taught: Any, outputs: Any) -> Any:
+        """How far outputs are from a teacher's; class scores as `Loop` has it."""
+        if not self._is_classifier:
+            return output_distance(taught, outputs, self._spreads)
+        (taught,), (outputs,) = keras.tree.flatten(taught), keras.tree.flatten(outputs)
+        of_teacher, of_student = logits(self._teacher, taught), logits(self.model, outputs)
+        return ops.mean(distillation(of_teacher, of_student, self._recipe.temperature))
+
     @staticmethod
     def _cast(outputs: Any) -> Any:
         """Outputs of half precision in float32, in which losses are computed."""
         half = ("float16", "bfloat16")
         return keras.tree.map_structure(
-            lambda leaf: tf.cast(leaf, "float32") if leaf.dtype.name in half else leaf, outputs
+            lambda leaf: (
+                _masked(tf.cast(leaf, "float32"), leaf) if leaf.dtype.name in half else leaf
+            ),
+            outputs,
         )
 
 
-def output_distance(teacher: Any, student: Any) -> Any:
+def _masked(tensor: Any, source: Any, part: slice = slice(None)) -> Any:
+    """A tensor made of another one, with a part of the mask that Keras has given that one."""
+    mask = getattr(source, "_keras_mask", None)
+    if mask is not None:
+        tensor._keras_mask = mask[part]
+    return tensor
+
+
+def spread(outputs: Any) -> Any:
+    """The variance of outputs [n, ...] over n, the mean over their positions; 1 if they are one."""
+    variance = ops.mean(ops.var(outputs, axis=0))
+    return ops.where(variance > keras.config.epsilon(), variance, 1.0)
+
+
+def output_distance(teacher: Any, student: Any, spreads: Sequence[float] | None = None) -> Any:
     """How far outputs are from a teacher's, where these are no class scores.
 
     The mean over the outputs of |o - o'|^2 / |o' - mean o'|^2, o' being the teacher's, with sums
@@ -145,15 +196,19 @@ def output_distance(teacher: Any, student: Any) -> Any:
     Args:
         teacher: Structure of tensors [n, ...].
         student: Structure of tensors [n, ...].
+        spreads: The variance of each output, of more examples than a batch, which may hold a single
+            one. Defaults to that of `teacher`.
 
     Returns:
         A number.
     """
-    shares = []
-    pairs = zip(keras.tree.flatten(teacher), keras.tree.flatten(student), strict=True)
-    for wanted, found in pairs:
-        spread = ops.mean(ops.var(wanted, axis=0)) + keras.config.epsilon()
-        shares.append(ops.mean(ops.square(found - wanted)) / spread)
+    wanted, found = keras.tree.flatten(teacher), keras.tree.flatten(student)
+    if spreads is None:
+        spreads = [spread(output) for output in wanted]
+    shares = [
+        ops.mean(ops.square(ours - theirs)) / by
+        for ours, theirs, by in zip(found, wanted, spreads, strict=True)
+    ]
     return sum(shares) / len(shares)
 
 

@@ -8,9 +8,10 @@ that a caller hands over any model and any batches and never sees a scope.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -161,9 +162,31 @@ def training_copy(model: keras.Model, precision: str = "float32") -> keras.Model
             config["dtype"] = precision
         return type(layer).from_config(config)
 
-    copy = keras.models.clone_model(model, clone_function=copy_of, recursive=True)
+    with _not_compiled(model):
+        copy = keras.models.clone_model(model, clone_function=copy_of, recursive=True)
     copy_variables(model, copy)
     return copy
+
+
+@contextlib.contextmanager
+def _not_compiled(model: keras.Model) -> Iterator[None]:
+    """Within it neither the model nor one in it counts as compiled.
+
+    Keras compiles a clone from what it can write down of losses, which a user's own need not be.
+    """
+    found, rest = [], [model]
+    while rest:
+        layer = rest.pop()
+        rest += getattr(layer, "layers", ())
+        if getattr(layer, "compiled", False):
+            found.append(layer)
+    for layer in found:
+        layer.compiled = False
+    try:
+        yield
+    finally:
+        for layer in found:
+            layer.compiled = True
 
 
 def copy_variables(source: keras.Model, target: keras.Model) -> None:

@@ -98,7 +98,7 @@ def fit(
     steps = count_steps(batches_of(0))
     kind = CompiledLoop if compiled else Loop
     loop = kind(model, recipe, steps, strategy, teacher if recipe.distillation else None)
-    loop.recalibrate_on(batches_of(0))
+    loop.prepare(batches_of(0))
     worker, best, backup = loop.model, [], None
     if backup_dir is not None:
         backup = Backup(backup_dir, recipe, worker, writes=chief)

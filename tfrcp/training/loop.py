@@ -74,12 +74,22 @@ class Loop:
             optimizer: The recipe's.
         """
         smoothing = self._recipe.label_smoothing
-        loss = crossentropy(self.model, label_smoothing=smoothing)
+        try:
+            loss = crossentropy(self.model, label_smoothing=smoothing)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. Anything else is trained by its own loss: compile it first, such as "
+                "`model.compile(loss='mse')`"
+            ) from None
         self.model.compile(optimizer=optimizer, loss=loss)
         self._plain_loss = crossentropy(self.model)
 
-    def recalibrate_on(self, batches: tf.data.Dataset | Batches) -> None:
-        """Takes the images that re-estimate batch norms before weights are scored or kept."""
+    def prepare(self, batches: tf.data.Dataset | Batches) -> None:
+        """Takes the images that re-estimate batch norms before weights are scored or kept.
+
+        Args:
+            batches: Those of the first epoch.
+        """
         if not self._recipe.batch_norm_images:
             return
         statistics = BatchNormStatistics(self.model, frozen=False)
@@ -185,18 +195,19 @@ class Loop:
         variables = self.model.trainable_variables
         gradients, sums = [], tf.zeros(3)
         for part in range(parts):
-            piece = slice(size * part // parts, size * (part + 1) // parts)
+            piece, is_real = piece_of(size, part, parts)
+            own = weight[piece] * is_real
             with tf.control_dependencies([sums]), tf.GradientTape() as tape:
                 outputs = self._outputs(self.model, x[piece], training=True)
                 losses = self._losses(x[piece], y[piece], outputs)
-                loss = tf.reduce_sum(losses * weight[piece]) / total
+                loss = tf.reduce_sum(losses * own) / total
                 penalties = [tf.cast(term, loss.dtype) for term in self.model.losses]
                 share = self._strategy.num_replicas_in_sync * parts
                 scaled = self.model.optimizer.scale_loss(loss + sum(penalties) / share)
             new = tape.gradient(scaled, variables, unconnected_gradients="zero")
             old = gradients or map(tf.zeros_like, new)
             gradients = [a + b for a, b in zip(old, new, strict=True)]
-            sums += _sums(losses, y[piece], outputs, weight[piece])
+            sums += _sums(losses, y[piece], outputs, own)
         self.model.optimizer.apply(self._agreed(gradients), variables)
         return sums
 
@@ -222,13 +233,29 @@ class Loop:
         recipe = self._recipe
         taught = self._outputs(self._teacher, x, training=False)
         of_teacher = distillation(
-            _logits(self._teacher, taught), _logits(self.model, outputs), recipe.temperature
+            logits(self._teacher, taught), logits(self.model, outputs), recipe.temperature
         )
         return (1 - recipe.distillation) * of_labels + recipe.distillation * of_teacher
 
     @staticmethod
     def _outputs(model: keras.Model, x: Any, *, training: bool) -> tf.Tensor:
         return tf.cast(model(x, training=training), "float32")
+
+
+def piece_of(size: Any, index: int, pieces: int) -> tuple[slice, Any]:
+    """One of several pieces of a batch, which are as equal as can be.
+
+    Args:
+        size: Number of examples of the batch.
+        index: Of the piece.
+        pieces: How many there are.
+
+    Returns:
+        Tuple of the slice, and 1.0; 0.0 where there are fewer examples than pieces and this one is
+        lent an example, which counts for nothing, as nothing can be normalized over none.
+    """
+    start, end = size * index // pieces, size * (index + 1) // pieces
+    return slice(start, tf.maximum(end, start + 1)), tf.cast(end > start, "float32")
 
 
 def distillation(teacher: Any, student: Any, temperature: float) -> Any:
@@ -270,7 +297,7 @@ class Imitation(keras.losses.Loss):
         return distillation(y_true, y_pred, self._temperature)
 
 
-def _logits(model: keras.Model, outputs: Any) -> Any:
+def logits(model: keras.Model, outputs: Any) -> Any:
     """Outputs as logits: those of a softmax up to a constant, which no softmax sees."""
     if not ends_in_softmax(model):
         return outputs

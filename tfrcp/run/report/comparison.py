@@ -8,7 +8,8 @@ from typing import Any
 from tfrcp.run.report.reading import ACCURACY, Metrics, Score, is_number, objective, section
 from tfrcp.run.report.units import count, percent, size
 
-FILES = {
+# Titles of exported files in workdirs that do not hold them.
+_FILES = {
     "tf_saved_model": "SavedModel",
     "litert": "LiteRT float32",
     "litert_float16": "LiteRT float16",
@@ -30,11 +31,17 @@ def rows(metrics: Metrics) -> list[Row]:
     tests = {f"test_{name}": (score, f"test {score.label}") for name, score in kinds.items()}
     checks = {name: (score, f"holdout {score.label}") for name, score in kinds.items()}
     found = _rows(section(metrics, "results"), tests)
-    for name, title in FILES.items():
-        file = section(metrics, "export", name)
+    for title, file in files(metrics):
         measured = _rows(file, checks)
         found += [(f"{title}: {label}", *cells) for label, *cells in measured]
     return found
+
+
+def files(metrics: Metrics) -> list[tuple[str, Mapping[str, Any]]]:
+    """The exported files: titles, and what is known of each. Known kinds come first."""
+    found = {k: v for k, v in section(metrics, "export").items() if isinstance(v, Mapping) and v}
+    names = sorted(found, key=lambda name: (*_FILES, name).index(name))
+    return [(found[name].get("title") or _FILES.get(name, name), found[name]) for name in names]
 
 
 def _rows(results: Mapping[str, Any], scores: Mapping[str, tuple[Score, str]]) -> list[Row]:
@@ -73,8 +80,8 @@ def saving(metrics: Metrics) -> str:
     """How much of the saved multiply-adds arrives as saved time, a sentence; empty if unknown."""
     share = [section(metrics, "results", when).get("flops") for when in ("before", "after")]
     places = {"TensorFlow, the Keras model": section(metrics, "results", "latency_ratio")}
-    for name, title in FILES.items():
-        places[title] = section(metrics, "export", name, "latency_ratio")
+    for title, file in files(metrics):
+        places[title] = section(file, "latency_ratio")
     ratios = {title: found["ratio"] for title, found in places.items() if found.get("ratio")}
     if not (all(map(is_number, share)) and share[0] > share[1]) or not ratios:
         return ""

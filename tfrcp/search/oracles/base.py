@@ -7,6 +7,7 @@ is restored from them: finished trials stand, the one in flight is run again.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from pathlib import Path
@@ -19,8 +20,8 @@ from keras_tuner.src.engine import metrics_tracking
 
 from tfrcp import files
 from tfrcp.search import settings
-from tfrcp.search.distributed import note_of
 from tfrcp.search.oracles import trial_files
+from tfrcp.search.reports import note_of
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import RandomSampler, Sampler
@@ -208,6 +209,7 @@ class ChannelOracle(keras_tuner.Oracle):
         """Takes the metrics of a trial; one without a number fails, and NumPy need not say so."""
         if trial_id in self._ended:
             return self.trials[trial_id]
+        metrics = {n: v if math.isfinite(v) else math.nan for n, v in dict(metrics).items()}
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             return super().update_trial(trial_id, metrics, step)
 

@@ -22,7 +22,7 @@ def write(project: Path, trial: trial_module.Trial) -> None:
     """
     folder = project / f"trial_{trial.trial_id}"
     folder.mkdir(exist_ok=True)
-    files.write_text(folder / _FILE, json.dumps(trial.get_state()))
+    files.write_text(folder / _FILE, json.dumps(trial.get_state()), durable=False)
 
 
 def names(project: Path) -> dict[int, str]:

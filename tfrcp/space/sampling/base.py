@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +146,7 @@ class Sampler:
         return {
             "sampler": type(self).__name__,
             "seed": self.seed,
-            "budget": dataclasses.asdict(self.budget),
+            "budget": self.budget.get_config(),
             "space": self.space.get_config(),
         }
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
+from tfrcp.space.costs import COSTS
 from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -61,12 +62,7 @@ class Bounds:
         return values
 
     def __str__(self) -> str:
-        words = {
-            "flops": "multiply-adds",
-            "params": "weights",
-            "activations": "activations",
-            "latency": "ms per image",
-        }
+        words = {cost.name: cost.unit for cost in COSTS.values()} | {"latency": "ms per image"}
         parts = []
         for name in dict.fromkeys(("flops", "params", *self.ranges)):
             least, middle, most = self._ends[name]

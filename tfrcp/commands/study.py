@@ -1,0 +1,31 @@
+"""Compares criteria and allocations under one regime: the studies F1, F2, F4 and sample size.
+
+tfrcp study --config=benchmark_digits [--study=all] [--workdir=DIR]
+    [--config.FIELD=VALUE]
+
+Makes results.jsonl (the cells), results.csv, results.md and report.html. It may be killed and
+started again, and several processes or machines may run the same command on one --workdir: they
+share the work.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from tfrcp.commands import base
+
+STUDIES = ("criteria", "search", "epochs", "samples", "all")
+
+
+def run() -> None:
+    """Defines the flags and runs the command."""
+    config = base.define_config()
+    study = flags.DEFINE_enum("study", "all", STUDIES, "What to run.")
+
+    def main() -> None:
+        from tfrcp.studies import Benchmark
+
+        settings = config.value
+        Benchmark(settings.to_dict(), base.workdir(settings.name)).run(study.value)
+
+    base.run(main, "config", "study", "workdir")

@@ -1,0 +1,45 @@
+"""The lock of a working folder: one process at a time reads and writes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class BusyError(ValueError):
+    """Another process is at work in the folder."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder; the system lets go of the lock if this one is killed.
+
+    Args:
+        folder: The folder; the file `.lock` in it says who has the lock.
+
+    Raises:
+        BusyError: If another process is at work here.
+        ValueError: If the file system has no locks.
+    """
+    with open(os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666), "r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = " ".join(lock.read(200).split())
+            raise BusyError(
+                f"Another run is at work in {folder}{f' ({holder})' if holder else ''}. Wait for "
+                "it, or choose another --workdir."
+            ) from None
+        except OSError as error:
+            raise ValueError(
+                f"The working folder {folder} cannot be locked: {error.strerror}. Choose one on "
+                "another file system with --workdir."
+            ) from None
+        lock.truncate()
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        yield
