@@ -18,8 +18,8 @@ from tfrcp.data import check_labels, read_examples
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.program import Program
-from tfrcp.graph.weights import slice_weights
 from tfrcp.graph.reading import output_structure
+from tfrcp.graph.weights import slice_weights
 from tfrcp.scoring import losses
 from tfrcp.scoring.objectives import has_own_loss
 

@@ -1,7 +1,8 @@
 """A Keras model as a list of calls.
 
 All that follows a trace works on `Call` and `Value`: the operations in the order in which they run,
-those of nested models in their place, and each tensor replaced by a `Value` that knows its shape.
+those of nested models and opened layers in their place, and each tensor replaced by a `Value` that
+knows its shape.
 """
 
 from __future__ import annotations
@@ -20,23 +21,12 @@ class Value:
     """A tensor of the graph.
 
     Attributes:
-        shape: Tuple of ints and `None`s.
+        shape: Tuple of ints and `None`s; the first entry is the batch.
         dtype: String.
-        batch: The axis along which images lie; `None` for a tensor that is the same for all of
-            them, such as a weight.
-        rows: Entries along that axis for every image: as many as there are windows where an image
-            is cut into windows.
     """
 
     shape: tuple[int | None, ...]
     dtype: str
-    batch: int | None = 0
-    rows: int = 1
-
-    @property
-    def single(self) -> tuple[int | None, ...]:
-        """The shape for a batch of one image."""
-        return tuple(self.rows if i == self.batch else n for i, n in enumerate(self.shape))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +43,8 @@ class Call:
         kwargs: Keyword arguments, likewise.
         inputs: All the values among the arguments, in order.
         outputs: The values that the call produces.
-        within: The opened layers that it stands in, from the outside in.
+        name: Its own name; below an opened layer, which a sliced model has not, preceded by that
+            layer's, as in "block_conv".
     """
 
     path: str
@@ -63,7 +54,7 @@ class Call:
     kwargs: Mapping[str, Any]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    within: tuple[keras.layers.Layer, ...] = ()
+    name: str = ""
 
     @property
     def kind(self) -> str:
@@ -107,6 +98,7 @@ class Nested:
         outputs: Structure of `Value` like its outputs.
         training: Whether it is told to run as in training; `None` if it is not told.
         steps: Tuple of `Call` and `Nested`, in the order of execution.
+        name: As a `Call`'s.
     """
 
     path: str
@@ -117,6 +109,7 @@ class Nested:
     outputs: Any
     training: bool | None
     steps: tuple[Call | Nested, ...]
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,15 +121,12 @@ class Calls:
         inputs: Structure of `Value` like the model's inputs.
         outputs: Structure of `Value` like the model's outputs.
         closed: Maps the paths of composite layers that could not be opened to the reasons.
-        sized: Whether the sizes of the inputs went into opened layers, so that these hold for
-            inputs of that size alone, where the model leaves it open.
     """
 
     steps: tuple[Call | Nested, ...]
     inputs: Any
     outputs: Any
     closed: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    sized: bool = False
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:

@@ -29,7 +29,7 @@ def multiply_adds(call: Call) -> int | None:
     import tensorflow as tf
 
     values = list(dict.fromkeys(call.inputs))
-    shapes = [value.single for value in values]
+    shapes = [tuple(n or 1 if i == 0 else n for i, n in enumerate(v.shape)) for v in values]
     if any(None in shape for shape in shapes):
         return None
     specs = [tf.TensorSpec(s, v.dtype) for s, v in zip(shapes, values, strict=True)]

@@ -163,16 +163,15 @@ def positions(call: Call, axis: int, value: Value | None = None) -> int:
     Raises:
         ValueError: If a size is unknown.
     """
-    value = value or call.outputs[0]
-    shape = value.shape
-    sizes = [n for i, n in enumerate(shape) if i not in (value.batch, axis % len(shape))]
+    shape = (value or call.outputs[0]).shape
+    sizes = [n for i, n in enumerate(shape) if i not in (0, axis % len(shape))]
     if None in sizes:
         raise ValueError(
             f"The cost of `{call.path}` depends on the image size, which the model leaves open: "
             f"shape {shape}. Build the model with a fixed input shape, such as (224, 224, "
             "3)."
         )
-    return math.prod(sizes) * value.rows
+    return math.prod(sizes)
 
 
 class UnknownRule(Rule):

@@ -34,7 +34,7 @@ class MovingRule(Rule):
     def moved(self, call: Call, atoms: Atoms) -> np.ndarray:
         """Labels of the output, one for every position."""
         value = call.inputs[0]
-        shape = [_OPEN if n is None else n for n in value.single]
+        shape = [1 if i == 0 else n or _OPEN for i, n in enumerate(value.shape)]
         full = np.broadcast_to(atoms[value], shape).astype("int32")
         args, kwargs = call.bind({value: full})
         return ops.convert_to_numpy(call.operation(*args, **kwargs)).astype(int)
@@ -55,20 +55,26 @@ class MovingRule(Rule):
         if moved.size == 0:
             atoms.give_up(call, "may take nothing, depending on the image size")
             return
-        target = call.outputs[0]
-        images = 1 if target.batch is None else target.rows
-        if moved.ndim != rank or moved.shape[target.batch or 0] not in (images, labels.shape[0]):
+        if moved.ndim != rank or moved.shape[0] != 1:
             atoms.give_up(call, "treats the batch like any other axis")
             return
         moved = compress(moved)
-        if not (np.isin(labels, moved).all() or self.takes(call)):
+        if not np.isin(labels, moved).all():
             atoms.give_up(call, "takes some of the channels")
         else:
-            atoms[target] = moved
+            atoms[call.outputs[0]] = moved
+            _keep_rectangular(moved, atoms)
 
-    def takes(self, call: Call) -> bool:
-        """Whether the operation may leave channels out."""
-        return False
+
+def _keep_rectangular(labels: np.ndarray, atoms: Atoms) -> None:
+    """Unites channels that a reshape has spread over several axes, as in a channel shuffle.
+
+    What is kept must be whole slices along one axis, the longest; along the others channels stay or
+    go together.
+    """
+    if sum(n > 1 for n in labels.shape) > 1:
+        longest = max(range(labels.ndim), key=lambda axis: (labels.shape[axis], axis))
+        atoms.unite_rows(np.moveaxis(labels, longest, -1).reshape(-1, labels.shape[longest]))
 
 
 class ReshapeRule(MovingRule):
@@ -77,14 +83,12 @@ class ReshapeRule(MovingRule):
     def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, np.ndarray]:
         """The target shape, without the batch, as it is after slicing."""
         target = call.outputs[0]
-        shape = [-1 if n is None else n for n in target.shape]
+        shape = [-1 if n is None else n for n in target.shape[1:]]
         kept = keep(labels[target])
-        for axis in range(kept.ndim):
-            if kept.shape[axis] > 1 and axis != target.batch:
+        for axis in range(1, kept.ndim):
+            if kept.shape[axis] > 1:
                 others = tuple(i for i in range(kept.ndim) if i != axis)
-                shape[axis] = int(kept.any(axis=others).sum())
-        if target.batch == 0:
-            shape = shape[1:]
+                shape[axis - 1] = int(kept.any(axis=others).sum())
         return {"target_shape": np.array(shape, dtype="int32")}
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
@@ -92,17 +96,10 @@ class ReshapeRule(MovingRule):
         shape = tuple(int(n) for n in arrays["target_shape"])
         if isinstance(call.operation, keras.layers.Layer):
             return layer_like(call.operation, target_shape=shape)
-        if call.outputs[0].batch == 0:
-            shape = (call.operation.newshape[0], *shape)
-        return type(call.operation)(shape, name=call.operation.name)
+        return type(call.operation)((call.operation.newshape[0], *shape), name=call.operation.name)
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Reshapes to sizes that are known at run time only."""
-        x, target, shape = ops.convert_to_tensor(args[0]), call.outputs[0], arrays["target_shape"]
-        if target.batch == 0:
-            first: Any = [-1]
-            if None in target.shape[1:]:  # the one size that may be left open is taken
-                first = [ops.shape(x)[0]]
-            batch = ops.convert_to_tensor(first, dtype="int32")
-            shape = ops.concatenate([batch, shape], axis=0)
-        return ops.reshape(x, shape)
+        x = ops.convert_to_tensor(args[0])
+        batch = ops.convert_to_tensor([ops.shape(x)[0]], dtype="int32")
+        return ops.reshape(x, ops.concatenate([batch, arrays["target_shape"]], axis=0))
