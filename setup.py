@@ -67,11 +67,13 @@ setup(
         "matplotlib>=3.11",
         "ml-collections>=1.1",
         "numpy>=2.4",
+        "scipy>=1.17",
         "tensorflow>=2.21",
         "tensorflow-datasets>=4.9.10",
         "threadpoolctl>=3.6",
     ],
     extras_require={
+        "docs": ["mkdocs-material>=9.8", "mkdocstrings[python]>=1.0"],
         "examples": [*SCIKIT_LEARN, *LITERT],
         "litert": LITERT,
         "onnx": ONNX,

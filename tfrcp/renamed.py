@@ -28,13 +28,22 @@ RENAMED = {
     "tfrcp.pipeline.run": "tfrcp.run.context",
     "tfrcp.report": "tfrcp.run.report",
     "tfrcp.rounding": "tfrcp.deployment.rounding",
+    "tfrcp.run.report.units": "tfrcp.units",
     "tfrcp.runtimes": "tfrcp.deployment.runtimes",
     "tfrcp.search.board": "tfrcp.search.tensorboard",
     "tfrcp.search.repair": "tfrcp.search.winner",
     "tfrcp.search.samplers": "tfrcp.space.sampling",
     "tfrcp.search.scores": "tfrcp.search.stored_scores",
+    "tfrcp.studies.laboratory": "tfrcp.studies.experiment",
     "tfrcp.update": "tfrcp.reconstruction",
     "tfrcp.workdir": "tfrcp.run.workdir",
+}
+
+# Names inside renamed modules, by the modules' old names.
+NAMES = {
+    "tfrcp.blueprint": {"Blueprint": "ArchitectureSpec"},
+    "tfrcp.search.board": {"Board": "TensorBoardLogger"},
+    "tfrcp.studies.laboratory": {"Laboratory": "Experiment"},
 }
 
 
@@ -63,6 +72,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         for name, value in old.loader_state.items():
             setattr(module, name, value)
         module.__name__ = module.__spec__.name
+        for name, new in NAMES.get(old.name, {}).items():
+            setattr(module, name, getattr(module, new))
         sys.modules[old.name] = module
 
 

@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfrcp.run.report.units import count, duration, percent, plural
 from tfrcp.studies.grid import Grid, Study
 from tfrcp.studies.statistics import Mean
 from tfrcp.studies.tables import Pool, Row
+from tfrcp.units import count, duration, percent, plural
 
 TITLES = {
     "criteria": "Criteria under random pruning (F1)",
@@ -68,7 +68,12 @@ class Texts:
 
     def accuracies(self, rows: Sequence[Row]) -> Table:
         """Accuracy of each row, and its difference from plain random search."""
-        head = ["", "test accuracy, mean ± sd", "95 % interval", "less random search, points"]
+        head = [
+            "",
+            "test accuracy, mean ± sd",
+            "95 % interval",
+            "difference to random search, percentage points",
+        ]
         head += ["95 % interval", "before fine-tuning", "multiply-adds", "weights", "seeds"]
         return [head, *([self.label(row), *self._accuracy(row)] for row in rows)]
 
