@@ -151,7 +151,8 @@ def test_sliced_equals_masked_and_saved(build, tmp_path):
 def test_multiply_adds_are_those_of_the_whole_layer():
     model = convolutional()
     opened, whole = tfrcp.trace(model), tfrcp.trace(model, expand=False)
-    assert tfrcp.CostModel(opened).full == tfrcp.CostModel(whole).full
+    costs = [tfrcp.CostModel(graph).full for graph in (opened, whole)]
+    assert costs[0].flops == costs[1].flops and costs[0].params == costs[1].params
     assert {"block_12"} < set(whole.unknown)
 
 
