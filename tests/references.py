@@ -7,7 +7,7 @@ import numpy as np
 
 from tfrcp import slice_model, trace
 from tfrcp.graph.program import Program
-from tfrcp.graph.weights import read_weights, slice_weights
+from tfrcp.graph.weights import layer_at, read_weights, slice_weights
 from tfrcp.scoring.running import run_model
 from tfrcp.space.cost import CostModel
 
@@ -80,9 +80,7 @@ def counts_of(graph, masks):
 
 def variable_at(model, piece):
     """The variable that a `WeightSlice` is about."""
-    layer = model
-    for name in piece.layer.split("/"):
-        layer = layer.get_layer(name)
+    layer = layer_at(model, piece.layer)
     return next(v for v in layer.variables if v.path.endswith(f"/{piece.weight}"))
 
 
@@ -125,7 +123,7 @@ def removed_outputs(model, graph, masks, images):
                 here = np.ones(len(piece.channel_of), bool) if not len(here) else here
                 mask = masks.get(group.name, np.ones(group.size, bool))
                 kept[piece.layer] = here & ((piece.channel_of < 0) | mask[piece.channel_of])
-    layers = {name: _at(model, name) for name in names}
+    layers = {name: layer_at(model, name) for name in names}
     for name, layer in layers.items():
         layer.call = _normalize_over(layer, kept[name])
     try:
@@ -133,12 +131,6 @@ def removed_outputs(model, graph, masks, images):
     finally:
         for layer in layers.values():
             del layer.call
-
-
-def _at(model, path):
-    for name in path.split("/"):
-        model = model.get_layer(name)
-    return model
 
 
 def _normalize_over(layer, kept):

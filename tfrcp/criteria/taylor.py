@@ -15,9 +15,10 @@ from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.images import check_count, check_finite, read_images
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import check_labels, read_examples
-from tfrcp.graph.calls import Call, Value, output_structure
+from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.program import Program
+from tfrcp.graph.reading import output_structure
 from tfrcp.graph.weights import slice_weights
 from tfrcp.scoring import losses
 from tfrcp.scoring.objectives import has_own_loss

@@ -47,6 +47,8 @@ def explain(graph: ChannelGraph) -> str:
             text = f"{path} ({kind}): {_count(held, 'channel')} frozen"
             if weights[path]:
                 text += f", {_count(weights[path], 'weight')} kept whole"
+            if path in graph.calls.closed:
+                text += f"; not opened: {graph.calls.closed[path]}"
             lines += _wrap(text, "  ")
         lines += _wrap(
             "For a layer of your own, `tfrcp.register_rule(LayerClass, rule)` teaches tfrcp how "

@@ -161,7 +161,7 @@ def _paths(steps: Steps, scope: str = "") -> dict[str, str]:
     steps = list(_laid_out(steps))
     owners: dict[str, set[str]] = {}
     for step in steps:
-        owners.setdefault(_last(step.path), set()).add(step.path)
+        owners.setdefault(step.name, set()).add(step.path)
     names = {path: last for last, (path, *others) in owners.items() if not others}
     for step in steps:
         if step.path not in names:

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 
 from tfrcp.graph.atoms import Atoms, Place
-from tfrcp.graph.calls import read_calls
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
-from tfrcp.graph.rules import find_rule
+from tfrcp.graph.reading import read_calls
+from tfrcp.graph.rules import find_rule, opens
 
 
-def trace(model: keras.Model) -> ChannelGraph:
+def trace(model: keras.Model, expand: bool = True) -> ChannelGraph:
     """Finds the channel groups of a model: which channels must be pruned together.
 
     Every channel is followed from the layer that makes it through all that it is added to,
@@ -22,6 +22,10 @@ def trace(model: keras.Model) -> ChannelGraph:
 
     Args:
         model: A built Functional or Sequential `keras.Model`, nested ones included.
+        expand: Whether composite layers are opened: a layer that no rule knows and that holds
+            layers is followed through what its `call` does with them in inference. A sliced model
+            has these layers in its place, named "block_conv" for "conv" inside of "block". A layer
+            that cannot be opened stays whole; `explain` says why.
 
     Returns:
         `ChannelGraph`.
@@ -29,7 +33,7 @@ def trace(model: keras.Model) -> ChannelGraph:
     Raises:
         ValueError: If `model` is subclassed or not built.
     """
-    calls = read_calls(model)
+    calls = read_calls(model, opens if expand else lambda operation: False)
     atoms = Atoms()
     for value in keras.tree.flatten(calls.inputs):
         atoms[value] = atoms.outside(len(value.shape), "joined with a model input")

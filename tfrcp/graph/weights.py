@@ -11,6 +11,7 @@ import numpy as np
 
 from tfrcp.graph.calls import Call, named_variables
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.inside import parts
 from tfrcp.graph.rules import find_rule
 
 Weights = dict[str, dict[str, np.ndarray]]
@@ -53,7 +54,7 @@ def variables_of(graph: ChannelGraph, model: keras.Model) -> dict[str, dict[str,
 
 
 def layer_at(model: keras.Model, path: str) -> keras.layers.Layer:
-    """The layer of a model at a path, such as "backbone/conv1".
+    """The layer of a model at a path, such as "backbone/conv1", composite layers included.
 
     Raises:
         ValueError: If there is none.
@@ -61,8 +62,8 @@ def layer_at(model: keras.Model, path: str) -> keras.layers.Layer:
     layer = model
     try:
         for name in path.split("/"):
-            layer = layer.get_layer(name)
-    except (AttributeError, ValueError) as error:
+            layer = parts(layer)[name]
+    except KeyError as error:
         raise ValueError(
             f"The model '{model.name}' has no layer '{path}', so it is not the one that was "
             "traced. Trace this model."

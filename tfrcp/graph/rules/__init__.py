@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from tfrcp.graph.expand import is_composite
 from tfrcp.graph.rules.attention import GroupQueryAttentionRule, MultiHeadAttentionRule
 from tfrcp.graph.rules.base import Axes, Product, Rule, UnknownRule
 from tfrcp.graph.rules.convolution import ConvolutionRule
@@ -61,6 +62,7 @@ __all__ = [
     "Product",
     "Rule",
     "find_rule",
+    "opens",
     "register_rule",
 ]
 
@@ -75,6 +77,11 @@ def find_rule(operation: keras.Operation) -> Rule:
     ):
         return _BY_NAME.get(kind.__name__, _UNKNOWN)
     return _UNKNOWN
+
+
+def opens(operation: keras.Operation) -> bool:
+    """Whether an operation is a layer of layers that has no rule, so that it may be opened."""
+    return find_rule(operation) is _UNKNOWN and is_composite(operation)
 
 
 def register_rule(layer_class: type[keras.Operation], rule: Rule) -> None:

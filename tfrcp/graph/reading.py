@@ -1,0 +1,244 @@
+"""Reads a Keras model as a list of calls.
+
+This file, `expand.py` and `inside.py` are the only ones that look inside Keras's own graph.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+from keras.src.utils.naming import to_snake_case
+
+from tfrcp.graph.calls import Call, Calls, Nested, Value
+from tfrcp.graph.expand import BATCH, Opened, Refused, Step, unfold
+from tfrcp.graph.inside import functional
+
+
+def read_calls(
+    model: keras.Model, opens: Callable[[keras.Operation], bool] = lambda operation: False
+) -> Calls:
+    """Reads a built Functional or Sequential model.
+
+    Args:
+        model: `keras.Model`. Nested Functional and Sequential models are read, too.
+        opens: Whether a layer is to be opened: replaced by what it calls.
+
+    Returns:
+        `Calls`.
+
+    Raises:
+        ValueError: If `model` is no Keras model, is subclassed or is not built.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "`model` must be a built Functional or Sequential keras.Model. Received: "
+            f"model={model!r}"
+        )
+    graph = functional(model)
+    if graph is None:
+        if isinstance(model, keras.Sequential) and not model.built:
+            raise ValueError(
+                f"The Sequential model '{model.name}' is not built, so its shapes are unknown. "
+                "Give it a `keras.Input` as first layer, or call `model.build(input_shape)`."
+            )
+        raise ValueError(
+            f"The model '{model.name}' is a subclassed model ({type(model).__name__}): its layers "
+            "are called from Python code, so there is no graph to follow. Rebuild it as a "
+            "Functional model: `keras.Model(inputs, outputs)`."
+        )
+    values = {id(x): Value(tuple(x.shape), str(x.dtype)) for x in graph.inputs}
+    as_value = lambda x: values[id(x)]  # noqa: E731
+    inputs = keras.tree.map_structure(as_value, graph._inputs_struct)
+    reader = _Reader(opens)
+    steps = tuple(reader.read(_steps(graph), values, _Scope()))
+    outputs = keras.tree.map_structure(as_value, graph._outputs_struct)
+    return Calls(steps, inputs, outputs, reader.closed)
+
+
+def output_structure(model: keras.Model) -> Any:
+    """The outputs of a Functional or Sequential model in their structure (`Sequential` has no
+    `output` of its own)."""
+    return functional(model)._outputs_struct
+
+
+def _steps(graph: Any) -> Iterator[Step]:
+    """What a model with a graph calls, in order."""
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if not node.is_input:
+                args, kwargs = tuple(node.arguments.args), dict(node.arguments.kwargs)
+                yield Step(node.operation, args, kwargs, node.input_tensors, node.outputs)
+
+
+class _Scope:
+    """Where calls stand: in a model, or in an opened layer.
+
+    Args:
+        path: Path of the model or layer; empty for the whole model.
+        prefix: What precedes names in a sliced model, which has no opened layers.
+        names: Maps id(layer) to the path below an opened layer; `None` in a model.
+    """
+
+    def __init__(
+        self, path: str = "", prefix: str = "", names: Mapping[int, str] | None = None
+    ) -> None:
+        self._path, self._prefix, self._names = path, prefix, names
+        self._counts: Counter[str] = Counter()
+
+    def place(self, operation: keras.Operation) -> tuple[str, str]:
+        """Path and name of an operation that is met for the first time."""
+        below = operation.name
+        if self._names is not None:
+            below = self._names.get(id(operation), "")
+        if not below:  # Keras numbers operations through all models
+            below = to_snake_case(type(operation).__name__)
+            self._counts[below] += 1
+            below += f"_{self._counts[below]}" if self._counts[below] > 1 else ""
+        path = f"{self._path}/{below}" if self._path else below
+        return path, self._prefix + below.replace("/", "_")
+
+
+class _Reader:
+    """Reads one model.
+
+    Args:
+        opens: Whether a layer is to be opened.
+
+    Attributes:
+        closed: Maps the paths of layers that could not be opened to the reasons.
+    """
+
+    def __init__(self, opens: Callable[[keras.Operation], bool]) -> None:
+        self._opens = opens
+        self._places: dict[int, tuple[str, str]] = {}
+        self._counts: Counter[str] = Counter()
+        self._kept: list[Opened] = []  # so that ids stay theirs
+        self.closed: dict[str, str] = {}
+
+    def read(
+        self,
+        steps: Iterable[Step],
+        values: dict[int, Value],
+        scope: _Scope,
+    ) -> Iterator[Call | Nested]:
+        """Yields what one model, or one opened layer, calls.
+
+        Args:
+            steps: What it calls, on symbolic tensors.
+            values: Maps id(KerasTensor) to `Value`; is filled.
+            scope: Where it stands.
+        """
+        for step in steps:
+            if any(id(x) not in values for x in step.input_tensors):
+                continue
+            operation = step.operation
+            if id(operation) not in self._places:
+                self._places[id(operation)] = scope.place(operation)
+            path, name = self._places[id(operation)]
+            if functional(operation) is not None:
+                yield self._nested(step, path, name, values)
+                continue
+            fill = lambda x: values.get(id(x), x)  # noqa: E731
+            args, kwargs = keras.tree.map_structure(fill, (step.args, dict(step.kwargs)))
+            found = self._open(step, path, args, kwargs)
+            if found is not None:
+                sources = dict.fromkeys(
+                    x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, Value)
+                )
+                inside = {id(x): value for x, value in zip(found.given, sources, strict=True)}
+                below = _Scope(path, name + "_", found.names)
+                yield from self.read(found.steps, inside, below)
+                for x, y in zip(found.outputs, step.outputs, strict=True):
+                    values[id(y)] = inside[id(x)]
+                continue
+            for x, shape in zip(step.outputs, _shapes(step, values), strict=True):
+                values[id(x)] = Value(shape, str(x.dtype))
+            self._counts[path] += 1
+            number = self._counts[path]
+            yield Call(
+                path=path,
+                key=path if number == 1 else f"{path}#{number}",
+                operation=operation,
+                args=args,
+                kwargs=kwargs,
+                inputs=tuple(values[id(x)] for x in step.input_tensors),
+                outputs=tuple(values[id(x)] for x in step.outputs),
+                name=name,
+            )
+
+    def _nested(self, step: Step, path: str, name: str, values: dict[int, Value]) -> Nested:
+        """A nested model's call."""
+        graph = functional(step.operation)
+        # The same tensors stand inside a nested model at each of its calls: start afresh.
+        inside = {
+            id(x): values[id(y)] for x, y in zip(graph.inputs, step.input_tensors, strict=True)
+        }
+        as_value = lambda x: inside[id(x)]  # noqa: E731
+        given = keras.tree.map_structure(as_value, graph._inputs_struct)
+        steps = tuple(self.read(_steps(graph), inside, _Scope(path)))
+        for x, y in zip(graph.outputs, step.outputs, strict=True):
+            values[id(y)] = inside[id(x)]
+        return Nested(
+            path=path,
+            model=step.operation,
+            declared=tuple(tuple(x.shape) for x in graph.inputs),
+            names=tuple(x.name for x in graph.inputs),
+            inputs=given,
+            outputs=keras.tree.map_structure(as_value, graph._outputs_struct),
+            training=step.kwargs.get("training"),
+            steps=steps,
+            name=name,
+        )
+
+    def _open(self, step: Step, path: str, args: Any, kwargs: Any) -> Opened | None:
+        """What a composite layer does; `None` if it stays whole."""
+        if not self._opens(step.operation) or path in self.closed:
+            return None
+        tensors: dict[Value, keras.KerasTensor] = {}
+
+        def tensor(x: Any) -> Any:
+            return tensors.setdefault(x, _tensor(x)) if isinstance(x, Value) else x
+
+        try:
+            if any(keras.src.backend.get_keras_mask(x) is not None for x in step.input_tensors):
+                raise Refused("it is given tensors with a mask")
+            found = unfold(step.operation, *keras.tree.map_structure(tensor, (args, kwargs)))
+            if [x.dtype for x in found.outputs] != [x.dtype for x in step.outputs]:
+                raise Refused("its `call` returns something else on symbolic tensors")
+        except Refused as refused:
+            self.closed[path] = str(refused)
+            return None
+        self._kept.append(found)
+        return found
+
+
+def _shapes(step: Step, values: Mapping[int, Value]) -> list[tuple[int | None, ...]]:
+    """Shapes of a step's outputs.
+
+    `EinsumDense` says `None` for sizes that it takes over from its input, so that all that follows
+    would be unknown; these are filled in here and followed on.
+    """
+    outputs, operation = step.outputs, step.operation
+    if any(values[id(x)].shape != _open(x.shape) for x in step.input_tensors):
+        known = lambda x: _tensor(values[id(x)]) if id(x) in values else x  # noqa: E731
+        args, kwargs = keras.tree.map_structure(known, (step.args, dict(step.kwargs)))
+        outputs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
+    shapes = [list(_open(x.shape)) for x in outputs]
+    if isinstance(operation, keras.layers.EinsumDense) and "..." not in operation.equation:
+        letters, rest = operation.equation.replace(" ", "").split(",")
+        known = dict(zip(letters, values[id(step.input_tensors[0])].shape, strict=True))
+        for i, letter in enumerate(rest.split("->")[1]):
+            shapes[0][i] = known.get(letter) if shapes[0][i] is None else shapes[0][i]
+    return [tuple(shape) for shape in shapes]
+
+
+def _open(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """A shape with an open batch where a number stood for it."""
+    return (None, *shape[1:]) if shape and shape[0] == BATCH else tuple(shape)
+
+
+def _tensor(value: Value) -> keras.KerasTensor:
+    return keras.KerasTensor(value.shape, dtype=value.dtype)
