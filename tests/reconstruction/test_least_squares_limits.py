@@ -61,10 +61,10 @@ def test_cached_leaves_out_the_largest_layers():
     assert all(any(f"'{name}'" in str(w.message) for w in caught) for name in sizes)
 
 
-@pytest.mark.parametrize("name", ["resnet", "vgg", "shared"])
+@pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "added_to_input", "vgg"])
 def test_sequential_uses_all_images_within_any_limit(name, monkeypatch):
     monkeypatch.setattr(sequential_module, "_BLOCK", 16)
-    model = NETWORKS[name].build() if name in NETWORKS else network(then_norm=True)
+    model = NETWORKS[name].build()
     randomize(model)
     graph, x = tfrcp.trace(model), images_for(model, count=50)
     masks = full_masks(graph)
@@ -86,7 +86,7 @@ def test_sequential_uses_all_images_within_any_limit(name, monkeypatch):
         assert found[limit][0].keys() == found[None][0].keys()
         for path, entry in found[None][0].items():
             for key, array in entry.items():
-                np.testing.assert_array_equal(found[limit][0][path][key], array)
+                np.testing.assert_allclose(found[limit][0][path][key], array, rtol=1e-4, atol=1e-5)
 
 
 def counted(step, runs):

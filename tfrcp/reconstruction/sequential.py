@@ -17,7 +17,8 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of
-from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, warn_of_ignored
+from tfrcp.reconstruction.blocked_statistics import pooled
+from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, moments, warn_of_ignored
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
 from tfrcp.reconstruction.segments import Segments, live_bytes
 
@@ -155,10 +156,9 @@ class SequentialLeastSquares:
         blocks, inputs, _ = old.shape
         kept = self._keep(rule.ends(call, graph.labels)[1])
         norm = self._norms.get(path)
-        moments = self._moments.pop(path, None)
-        moments = Moments(self._memory_limit) if moments is None else moments
+        sums = self._moments.pop(path, None) or moments(self._memory_limit, self._ridge)
         if self._called[path] > 1:
-            self._moments[path] = moments
+            self._moments[path] = sums
         rows, exact = None, False
 
         def look(tensors: dict[Value, Any]) -> None:
@@ -175,13 +175,12 @@ class SequentialLeastSquares:
                 options = {"images": self._total, "samples": self._samples, "seed": index}
                 rows = Rows(call, x, blocks, inputs, **options)
             for part, chunk in rows.unfold(x):
-                chunk = chunk.astype("float64")
-                moments.add(chunk, rows.outputs(y[part]) - chunk @ old)
+                sums.add(chunk, rows.outputs(y[part]) - chunk.astype("float64") @ old)
 
         self._segments.stop_at(index, look)
-        warn_of_ignored(path, moments)
+        warn_of_ignored(path, sums)
         try:
-            equations = moments.equations("bias" in entry or norm is not None)
+            equations = sums.equations("bias" in entry or norm is not None)
             change = equations.change(self._ridge)
         except Unsolvable as reason:
             self.left_out.add(path, reason)
@@ -236,18 +235,15 @@ class SequentialLeastSquares:
     def _normalize(self, index: int, call: Call) -> None:
         """Changes the statistics of a batch norm."""
         entry, statistics = self.fitted[call.path], find_rule(call.operation).statistics
-        found: list[tuple[int, Any]] = []
+        found: tuple[list, list] = [], []
 
         def look(tensors: dict[Value, Any]) -> None:
             pair = call.bind(tensors)[0][0]
-            both = [[*map(_to_numpy, statistics(call, x))] for x in (pair.pruned, pair.original)]
-            found.append((len(pair.pruned), both))
+            for x, parts in zip((pair.pruned, pair.original), found, strict=True):
+                parts.append((*map(_to_numpy, statistics(call, x)), len(x)))
 
         self._segments.stop_at(index, look)
-        shares = np.array([size for size, _ in found]) / self._total
-        (mean, variance), (old_mean, old_variance) = (
-            _pooled(shares, [both[which] for _, both in found]) for which in (0, 1)
-        )
+        (mean, variance), (old_mean, old_variance) = map(pooled, found)
         if call.path in self._exact:
             epsilon = call.operation.epsilon
             scale = entry["gamma"] / np.sqrt(entry["moving_variance"] + epsilon)
@@ -275,16 +271,6 @@ def _other_terms(graph: ChannelGraph) -> dict[Value, tuple[Value, ...]]:
                 if len(rest) == len(call.inputs) - 1:
                     others[value] = rest if read[value] == 1 else ()
     return others
-
-
-def _pooled(shares: np.ndarray, parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of all images, from those of parts that hold shares of them."""
-    if len(parts) == 1:
-        return tuple(parts[0])
-    means, variances = (np.array(a, "float64") for a in zip(*parts, strict=True))
-    mean = shares @ means
-    variance = shares @ (variances + (means - mean) ** 2)
-    return mean.astype("float32"), variance.astype("float32")
 
 
 def _to_numpy(x: Any) -> np.ndarray:
