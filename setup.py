@@ -72,6 +72,7 @@ setup(
         "threadpoolctl>=3.6",
     ],
     extras_require={
+        "docs": ["mkdocs-material>=9.8", "mkdocstrings[python]>=1.0"],
         "examples": [*SCIKIT_LEARN, *LITERT],
         "litert": LITERT,
         "onnx": ONNX,

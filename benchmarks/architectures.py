@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import textwrap
 import time
 from pathlib import Path
 
@@ -153,23 +154,28 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(f"{np.abs(a - b).max() / np.abs(b).max():.1e}")
 
 
+INTRODUCTION = (
+    "Every network of `keras.applications`, at its smallest legal input with ten classes, as "
+    "`benchmarks/architectures.py` found it. Multiply-adds are per image; one multiply-add is "
+    "one FLOP. *Prunable* is the share of the convolutions' output channels that can be "
+    "removed. The next three columns are the largest differences of the outputs, relative to "
+    "the largest output, between the model sliced to about half its multiply-adds and, first, "
+    "the compiled *program*; second, the original with the removed channels taken out *by "
+    "hand*: masked where they are consumed, and left out of every mean where a layer "
+    "normalizes over channels (*); third, with *dead* channels planted, the original itself. "
+    "*Cost* says whether the predicted multiply-adds and weights are those of the sliced "
+    "model. What is marked (double) was checked in double precision: the random weights drawn "
+    "in single precision made so much of rounding that nothing could be told. In all networks "
+    "the classifier's outputs are frozen: they are the model's."
+)
+
+
 def page(rows: dict) -> str:
     """The table."""
     lines = [
         "# Architectures",
         "",
-        "Every network of `keras.applications`, at its smallest legal input with ten classes, as "
-        "`benchmarks/architectures.py` found it. Multiply-adds are per image; one multiply-add is "
-        "one FLOP. *Prunable* is the share of the convolutions' output channels that can be "
-        "removed. The next three columns are the largest differences of the outputs, relative to "
-        "the largest output, between the model sliced to about half its multiply-adds and, first, "
-        "the compiled *program*; second, the original with the removed channels taken out *by "
-        "hand*: masked where they are consumed, and left out of every mean where a layer "
-        "normalizes over channels (*); third, with *dead* channels planted, the original itself. "
-        "*Cost* says whether the predicted multiply-adds and weights are those of the sliced "
-        "model. What is marked (double) was checked in double precision: the random weights drawn "
-        "in single precision made so much of rounding that nothing could be told. In all networks "
-        "the classifier's outputs are frozen: they are the model's.",
+        *textwrap.wrap(INTRODUCTION, 100, break_on_hyphens=False),
         "",
         "| network | input | multiply-adds | weights | groups | prunable | trace | program | "
         "by hand | dead | cost |",

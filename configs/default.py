@@ -27,6 +27,8 @@ def get_config() -> ConfigDict:
     # names one; "skip" decodes all files first, leaves these out and says how many they are.
     config.data.on_error = config_dict.placeholder(str)
     config.data.holdout = 0.1  # share of the training images that only select
+    # What pixels in [0, 1] are multiplied by: 255 for a network with its own Rescaling layer.
+    config.data.scale = config_dict.placeholder(float)
     config.data.mean = ()  # per channel, of images in [0, 1]; empty for none
     config.data.std = ()
     # Any other job: "package.module:function" or "path/to/file.py:function". The function returns

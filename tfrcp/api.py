@@ -6,6 +6,7 @@ from tfrcp.deployment.latency_model import LatencyModel
 from tfrcp.graph import ChannelGraph, ChannelGroup, WeightSlice, register_rule, trace
 from tfrcp.graph.inheritance import select, slice_model
 from tfrcp.reconstruction import recalibrate_batch_norm, reconstruct
+from tfrcp.scoring.comparison import compare
 from tfrcp.search.architecture import ArchitectureSpec
 from tfrcp.search.guided import GuidedChannelSearch
 from tfrcp.search.oracles import (
@@ -46,6 +47,7 @@ __all__ = [
     "SurrogateChannelSearch",
     "WeightSlice",
     "allocation",
+    "compare",
     "criteria",
     "data",
     "deployment",

@@ -28,6 +28,7 @@ RENAMED = {
     "tfrcp.pipeline.run": "tfrcp.run.context",
     "tfrcp.report": "tfrcp.run.report",
     "tfrcp.rounding": "tfrcp.deployment.rounding",
+    "tfrcp.run.report.units": "tfrcp.units",
     "tfrcp.runtimes": "tfrcp.deployment.runtimes",
     "tfrcp.search.board": "tfrcp.search.tensorboard",
     "tfrcp.search.repair": "tfrcp.search.winner",

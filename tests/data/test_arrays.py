@@ -139,6 +139,8 @@ class TestCheckLabels:
         [
             [0, 1, 2],
             np.array([2], np.uint8),
+            np.array([0.0, 2.0], "float32"),
+            np.array([[0.0], [2.0]]),
             np.array([[0], [2]]),
             np.eye(3, dtype="float32"),
             np.eye(3, dtype=int),
@@ -154,7 +156,9 @@ class TestCheckLabels:
         [
             ([0, 3], r"ints in \[0, 3\).*values from 0 to 3"),
             ([-1, 2], r"values from -1 to 2"),
-            ([0.0, 1.0], r"dtype float64, shape \(2,\), values from 0.0 to 1.0"),
+            ([0.0, 1.5], r"dtype float64, shape \(2,\), values from 0.0 to 1.5"),
+            ([0.0, 3.0], r"ints in \[0, 3\).*values from 0.0 to 3.0"),
+            ([0.0, np.nan], "nan"),
             ([True, False], "dtype bool"),
             (["cat"], "one-hot rows of 3"),
             ([], r"shape \(0,\)"),

@@ -125,3 +125,18 @@ def test_the_loss_is_the_same_inside_of_a_strategy_s_scope():
 
     done = subprocess.run([sys.executable, "-c", MIRRORED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("metrics", [["accuracy"], []])
+def test_accuracy_of_logits_is_keras_s_where_it_is_compiled(metrics, tmp_path):
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model = network(1, loss=loss, metrics=metrics)
+    y = LABELS > 0
+    tuner, scores, holdout = searched(model, y, "auto", tmp_path, racing=False)
+    assert tuner.objective.name == "val_accuracy"
+    if metrics:
+        expected = keras_says(tuner, holdout, "accuracy")
+    else:  # the class that is more probable
+        outputs = [found.predict(holdout[0], verbose=0) for found in tuner.get_best_models(2)]
+        expected = [np.mean((out[:, 0] > 0) == holdout[1]) for out in outputs]
+    assert scores == pytest.approx(expected, abs=1e-6)

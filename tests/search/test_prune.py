@@ -12,6 +12,7 @@ from tfrcp.search.winner import best_model
 
 def test_prune_gives_the_best_model(trained, undisturbed, tmp_path):
     options = {"search": "random", "max_trials": TRIALS, "tolerance": 0.05, "verbose": False}
+    options["criterion"] = "l1"
     pruned = tfrcp.prune(trained, TRAIN, validation_data=HOLDOUT, **options)
     best = max(undisturbed.values(), key=lambda trial: trial[1])
     assert {name: pruned.get_layer(name).filters for name in GROUPS} == best[0]
@@ -68,17 +69,24 @@ def test_images_alone_will_do(trained, capsys):
         tfrcp.prune(trained, TRAIN[0][:5], **options)
 
 
-def test_an_error_leaves_the_trials(trained, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [(tfrcp.prune, {}), (tfrcp.prune, {"max_drop": 0.1}), (tfrcp.tradeoff, {"flops": (0.5,)})],
+    ids=["prune", "max_drop", "tradeoff"],
+)
+def test_an_error_leaves_the_trials(trained, tmp_path, monkeypatch, capsys, function, options):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def fails(*args, **kwargs):
         raise RuntimeError("at the end")
 
     monkeypatch.setattr("tfrcp.search.prune.winner_of", fails)
+    monkeypatch.setattr("tfrcp.search.tradeoff.winner_of", fails)
+    options = {"max_trials": 1, "tolerance": 0.2, "verbose": False} | options
     with pytest.raises(RuntimeError, match="at the end") as error:
-        tfrcp.prune(trained, TRAIN[0], max_trials=1, tolerance=0.2, verbose=False)
+        function(trained, *TRAIN, validation_data=HOLDOUT, **options)
     (folder,) = tmp_path.iterdir()
-    assert str(folder) in error.value.__notes__[0]
+    assert str(folder) in error.value.__notes__[0] and str(folder) in capsys.readouterr().err
     assert len(list(folder.glob("*/trial_*"))) == 1
 
 
@@ -100,3 +108,35 @@ def test_a_sequential_model_is_pruned(search):
     assert pruned.predict(HOLDOUT[0], verbose=0).shape == (64, 3)
     (convolution,) = (c for c in pruned.layers if isinstance(c, keras.layers.Conv2D))
     assert convolution.filters == 4  # the only one within the tolerance
+
+
+def test_it_ends_with_what_was_gained_and_lost(trained, capsys):
+    tfrcp.prune(trained, TRAIN, validation_data=HOLDOUT, max_trials=2, tolerance=0.2)
+    text = capsys.readouterr().out.split("Before fine-tuning: ")[1]
+    first, *rest = text.splitlines()
+    assert "fewer MACs" in first and "smaller, accuracy" in first and "holdout data" in first
+    names = [line.split("  ")[0] for line in rest]
+    assert {"accuracy", "MACs per image", "parameters", "size of the weights"} <= {*names}
+    assert not any("time per image" in line for line in rest)
+
+
+def test_a_network_is_not_lost_where_it_cannot_be_compared(trained, monkeypatch):
+    def fails(*args, **kwargs):
+        raise RuntimeError("read once")
+
+    monkeypatch.setattr("tfrcp.search.prune.compare", fails)
+    with pytest.warns(UserWarning, match="cannot be compared: read once"):
+        pruned = tfrcp.prune(trained, TRAIN, validation_data=HOLDOUT, max_trials=1, tolerance=0.2)
+    assert pruned.count_params() < trained.count_params()
+
+
+def test_the_idiom_of_transfer_learning(trained):
+    """`keras.Model(base.inputs, outputs)`: a list of one input."""
+    x = trained.get_layer(index=-2).output
+    model = keras.Model(trained.inputs, keras.layers.Dense(3, "softmax", name="new_head")(x))
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    pruned = tfrcp.prune(model, *TRAIN, validation_data=HOLDOUT, max_trials=2, tolerance=0.2)
+    assert pruned.predict(HOLDOUT[0], verbose=0).shape == (64, 3)
+    pruned.fit(*TRAIN, verbose=0)
+    found = tfrcp.compare(model, pruned, HOLDOUT, latency=True, batch_size=4)
+    assert found.after["params"] == pruned.count_params() < model.count_params()

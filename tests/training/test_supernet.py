@@ -190,10 +190,3 @@ def test_bad_arguments(arguments, message):
 def test_bad_channels(channels):
     with pytest.raises(ValueError, match="`channels` must be"):
         Supernet(network(), random_widths=0).call_at(IMAGES[:2], channels)
-
-
-def test_imitation_needs_a_classifier():
-    inputs = keras.Input((4, 4, 1))
-    x = keras.layers.Conv2D(3, 3)(keras.layers.Conv2D(4, 1)(inputs))
-    with pytest.raises(ValueError, match="`distillation` needs a model with one output"):
-        Supernet(keras.Model(inputs, x), distillation=0.5)

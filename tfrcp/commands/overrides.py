@@ -23,6 +23,7 @@ _OPTIONAL = (
     "search.latency",
     "data.data_dir",
     "data.on_error",
+    "data.scale",
 )
 _PATHS = ("config", "workdir", "model", "channels", "out", "folder", "data_dir", "manual_dir")
 

@@ -66,7 +66,7 @@ def read_examples(data, *, count: int | None = None, targets: bool = True) -> Ex
     if not sum(sizes):
         raise ValueError("`data` must hold at least one image. Received: data without any")
     whole = keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts)
-    for name, tree in zip(("`data`", "The labels of `data`"), whole, strict=False):
+    for name, tree in zip(("`data`", "`data` (its labels)"), whole, strict=False):
         check_finite(keras.tree.flatten(tree), name)
     is_array = isinstance(data, tuple | dict) or hasattr(data, "__array__")
     return Examples(*whole, *[None] * (3 - len(whole)), () if is_array else tuple(sizes))
@@ -100,8 +100,8 @@ def check_labels(y, classes: int) -> None:
     """Checks labels against the number of classes.
 
     Args:
-        y: Integer labels [N] or [N, 1] in [0, classes), or rows of class probabilities
-            [N, classes], such as one-hot labels.
+        y: Whole numbers [N] or [N, 1] in [0, classes), ints or floats, or rows of class
+            probabilities [N, classes], such as one-hot labels.
         classes: Number of classes.
 
     Raises:
@@ -114,8 +114,9 @@ def check_labels(y, classes: int) -> None:
         if y.ndim == 2 and y.shape[1] == classes > 1:
             if (y >= 0).all() and np.allclose(y.sum(axis=1), 1, atol=1e-3):
                 return
-        elif y.dtype.kind in "iu" and (y.ndim == 1 or y.shape[1:] == (1,)):
-            if 0 <= y.min() and y.max() < classes:
+        elif y.ndim == 1 or y.shape[1:] == (1,):
+            whole = y.dtype.kind in "iu" or (y == np.floor(y)).all()
+            if whole and 0 <= y.min() and y.max() < classes:
                 return
     raise ValueError(
         f"Labels must be ints in [0, {classes}), one per image, or one-hot rows of {classes}. "
@@ -204,8 +205,11 @@ def _size(parts) -> int:
     leaves = keras.tree.flatten(parts[0]) if parts else []
     shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(parts)]
     if not leaves or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
+        hint = ""
+        if leaves and () in shapes:
+            hint = ". It looks like single examples: pass batches, such as data.batch(32)"
         raise ValueError(
             "`data` must hold arrays (or batches) with one entry per image along their first axis, "
-            f"as many labels as images. Received: shapes {shapes[:8]}"
+            f"as many labels as images. Received: shapes {shapes[:8]}{hint}"
         )
     return shapes[0][0]

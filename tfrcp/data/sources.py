@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def load(
     download: bool = False,
     image_size: int | None = None,
     stream: bool = False,
+    scale: float | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     on_error: str = "raise",
@@ -31,9 +33,9 @@ def load(
     """Loads an image-classification data set, into memory or as a stream.
 
     Integer images are scaled to [0, 1] when they are handed out, then normalised by `mean` and
-    `std`. The holdout split is a seeded share of the training split, stratified by class where the
-    data is not a streamed TensorFlow data set (of which it is the first part, whatever the seed);
-    the test split is the same for every seed.
+    `std`, or multiplied by `scale`. The holdout split is a seeded share of the training split,
+    stratified by class where the data is not a streamed TensorFlow data set (of which it is the
+    first part, whatever the seed); the test split is the same for every seed.
 
     Args:
         name: "digits" (scikit-learn's 1,797 digits of 8x8 pixels, a fifth of them for the test);
@@ -51,6 +53,8 @@ def load(
         stream: Leaves the images encoded where they are until a batch needs them, which the
             augmentation "imagenet" then crops from the original; else all are decoded at once. For
             folders and TensorFlow data sets, with `image_size`.
+        scale: What pixels in [0, 1] are multiplied by: 255 for a network that has its own Rescaling
+            layer. Not with `mean` and `std`. Defaults to 1.
         mean: Mean per channel of the scaled images; 0 by default.
         std: Standard deviation per channel of the scaled images; 1 by default.
         on_error: What becomes of image files in a folder that cannot be read: "raise" ends in an
@@ -74,6 +78,7 @@ def load(
         raise ValueError("`stream=True` needs `image_size`. Received: image_size=None")
     if on_error not in ("raise", "skip"):
         raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}")
+    mean, std = _normalization(scale, mean, std)
     directory = None if data_dir is None else os.path.expanduser(data_dir)
     path = os.path.join(directory or "", os.path.expanduser(name))
     holding = _Holding(name, holdout, seed)
@@ -126,6 +131,21 @@ def load(
             for part in parts
         ),
     )
+
+
+def _normalization(scale: float | None, mean: Any, std: Any) -> tuple[Any, Any]:
+    """`mean` and `std`, of which a scale is the short form."""
+    if scale is None:
+        return mean, std
+    number = isinstance(scale, int | float) and not isinstance(scale, bool)
+    if not (number and 0 < scale < float("inf")):
+        raise ValueError(f"`scale` must be a number above 0. Received: scale={scale!r}")
+    if mean is not None or std is not None:
+        raise ValueError(
+            "`scale` and `mean`, `std` exclude each other: they normalise images in [0, 1]. "
+            f"Received: scale={scale!r}, mean={mean!r}, std={std!r}"
+        )
+    return None, 1 / scale
 
 
 class _Holding:
@@ -192,6 +212,8 @@ def _affine(dtype, channels: int, mean, std) -> tuple[np.ndarray, np.ndarray]:
     values = {}
     for name, given, default in (("mean", mean, 0.0), ("std", std, 1.0)):
         value = np.asarray([default] * channels if given is None else given, dtype=np.float64)
+        if value.ndim == 0:  # the same for all channels
+            value = np.repeat(value, channels)
         if value.shape != (channels,) or not np.isfinite(value).all():
             raise ValueError(
                 f"`{name}` must hold {channels} finite numbers, one per channel. "

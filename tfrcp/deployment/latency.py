@@ -233,8 +233,9 @@ def ratio(a: Latency, b: Latency, *, resamples: int = 2000, seed: int = 0) -> Ra
     """How long `a` takes compared with `b`: below 1, `a` is faster.
 
     Args:
-        a, b: two models from one call of `measure`: run i of one was timed beside run i of the
-            other, so the bootstrap draws pairs of runs.
+        a: one of two models from one call of `measure`: run i of one was timed beside run i of
+            the other, so the bootstrap draws pairs of runs.
+        b: the other.
         resamples: number of bootstrap draws.
         seed: seed of the draws; the same seed gives the same interval.
 

@@ -11,6 +11,7 @@ CIFAR; all others, `resnet50` and `vgg16_imagenet` among them, are those for Ima
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from tfrcp.models import densenet as _densenet
 from tfrcp.models import efficientnet as _efficientnet
@@ -80,12 +81,13 @@ _FULL_CHANNELS = {
 }
 
 
-def full_channels(name: str, **options) -> dict[str, int]:
+def full_channels(name: str, **options: Any) -> dict[str, int]:
     """Returns the width of every prunable channel group of an unpruned network.
 
     Args:
         name: Name of a builder, such as "resnet20".
-        **options: The builder's own options that change its groups: `shortcut` of a CIFAR ResNet.
+        **options: The builder's own options that change its groups: `shortcut` and `width` of a
+            CIFAR ResNet.
 
     Returns:
         Widths by group name, in forward order: the order of the builder's `channels`. A group is

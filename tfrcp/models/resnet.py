@@ -24,29 +24,41 @@ from tfrcp.models.channels import check_channels
 _WIDTHS = (16, 32, 64)
 
 
-def full_channels(depth: int, *, shortcut: str = "A") -> dict[str, int]:
+def full_channels(depth: int, *, shortcut: str = "A", width: float = 1.0) -> dict[str, int]:
     """Returns the width of every channel group of an unpruned ResNet, in forward order.
 
     Args:
         depth: 6 n + 2, n the number of blocks per stage.
         shortcut: "A" or "B".
+        width: Factor of all widths.
 
     Raises:
-        ValueError: `shortcut` is neither "A" nor "B".
+        ValueError: `shortcut` is neither "A" nor "B", or `width` is out of range.
     """
     if shortcut not in ("A", "B"):
         raise ValueError(
             '`shortcut` must be "A" (strided slice, zero channels) or "B" (projection). '
             f"Received: shortcut={shortcut!r}"
         )
-    full = {"stem_conv": _WIDTHS[0]}
+    widths = _stage_widths(width)
+    full = {"stem_conv": widths[0]}
     for stage, block, new_stream in _blocks(depth):
-        width = _WIDTHS[stage - 1]
-        full[f"stage{stage}_block{block}_conv1"] = width
+        full[f"stage{stage}_block{block}_conv1"] = widths[stage - 1]
         if new_stream:
-            before = _WIDTHS[stage - 2] if shortcut == "A" else 0
-            full[f"stage{stage}_block{block}_conv2"] = width - before
+            before = widths[stage - 2] if shortcut == "A" else 0
+            full[f"stage{stage}_block{block}_conv2"] = widths[stage - 1] - before
     return full
+
+
+def _stage_widths(factor: float) -> list[int]:
+    """Channels of the three stages."""
+    number = isinstance(factor, int | float) and not isinstance(factor, bool)
+    if not (number and 1 / _WIDTHS[0] <= factor <= 64):
+        raise ValueError(
+            f"`width` must be a factor of the {_WIDTHS} channels of the stages, from 1/16 to 64. "
+            f"Received: width={factor!r}"
+        )
+    return [round(channels * factor) for channels in _WIDTHS]
 
 
 def resnet20(
@@ -55,6 +67,7 @@ def resnet20(
     channels: Sequence[int] | None = None,
     *,
     shortcut: str = "A",
+    width: float = 1.0,
     seed: int = 0,
     name: str = "resnet20",
 ) -> keras.Model:
@@ -67,6 +80,7 @@ def resnet20(
             `tfrcp.models.full_channels`); `None` builds the unpruned network. With shortcut "A"
             half of a stage's added channels, rounded down, stand before those of the stage before.
         shortcut: "A" (strided slice, zero channels) or "B" (projection).
+        width: Factor of the unpruned network's widths: 2 gives stages of 32, 64 and 128 channels.
         seed: Seed of the initial weights.
         name: Name of the model.
 
@@ -76,7 +90,7 @@ def resnet20(
     Raises:
         ValueError: An argument is out of range; the message names the group where it is a width.
     """
-    return _resnet(20, input_shape, classes, channels, shortcut, seed, name)
+    return _resnet(20, input_shape, classes, channels, shortcut, width, seed, name)
 
 
 def resnet8(
@@ -85,11 +99,12 @@ def resnet8(
     channels: Sequence[int] | None = None,
     *,
     shortcut: str = "A",
+    width: float = 1.0,
     seed: int = 0,
     name: str = "resnet8",
 ) -> keras.Model:
     """ResNet-8, the smallest one of this form, for small images; arguments as for `resnet20`."""
-    return _resnet(8, input_shape, classes, channels, shortcut, seed, name)
+    return _resnet(8, input_shape, classes, channels, shortcut, width, seed, name)
 
 
 def resnet32(
@@ -98,11 +113,12 @@ def resnet32(
     channels: Sequence[int] | None = None,
     *,
     shortcut: str = "A",
+    width: float = 1.0,
     seed: int = 0,
     name: str = "resnet32",
 ) -> keras.Model:
     """ResNet-32 in CIFAR form; arguments as for `resnet20`."""
-    return _resnet(32, input_shape, classes, channels, shortcut, seed, name)
+    return _resnet(32, input_shape, classes, channels, shortcut, width, seed, name)
 
 
 def resnet44(
@@ -111,11 +127,12 @@ def resnet44(
     channels: Sequence[int] | None = None,
     *,
     shortcut: str = "A",
+    width: float = 1.0,
     seed: int = 0,
     name: str = "resnet44",
 ) -> keras.Model:
     """ResNet-44 in CIFAR form; arguments as for `resnet20`."""
-    return _resnet(44, input_shape, classes, channels, shortcut, seed, name)
+    return _resnet(44, input_shape, classes, channels, shortcut, width, seed, name)
 
 
 def resnet56(
@@ -124,11 +141,12 @@ def resnet56(
     channels: Sequence[int] | None = None,
     *,
     shortcut: str = "A",
+    width: float = 1.0,
     seed: int = 0,
     name: str = "resnet56",
 ) -> keras.Model:
     """ResNet-56 in CIFAR form; arguments as for `resnet20`."""
-    return _resnet(56, input_shape, classes, channels, shortcut, seed, name)
+    return _resnet(56, input_shape, classes, channels, shortcut, width, seed, name)
 
 
 def resnet110(
@@ -137,11 +155,12 @@ def resnet110(
     channels: Sequence[int] | None = None,
     *,
     shortcut: str = "A",
+    width: float = 1.0,
     seed: int = 0,
     name: str = "resnet110",
 ) -> keras.Model:
     """ResNet-110 in CIFAR form; arguments as for `resnet20`."""
-    return _resnet(110, input_shape, classes, channels, shortcut, seed, name)
+    return _resnet(110, input_shape, classes, channels, shortcut, width, seed, name)
 
 
 def _blocks(depth: int):
@@ -151,8 +170,8 @@ def _blocks(depth: int):
             yield stage, block, stage > 1 and block == 1
 
 
-def _resnet(depth, input_shape, classes, channels, shortcut, seed, name) -> keras.Model:
-    width = check_channels(channels, full_channels(depth, shortcut=shortcut))
+def _resnet(depth, input_shape, classes, channels, shortcut, factor, seed, name) -> keras.Model:
+    width = check_channels(channels, full_channels(depth, shortcut=shortcut, width=factor))
     blocks = Blocks(seed)
     image = image_input(input_shape)
     stream = width["stem_conv"]

@@ -37,7 +37,8 @@ _WHOLE = {  # least and largest value of whole numbers
     **{f"{name}.batch_size": (1, 10**7) for name in TRAININGS},
 }
 _SHARES = ("export.accuracy_tolerance", "export.score_tolerance")  # at least 0
-_OPTIONAL = ("search.params", "search.activations", "search.latency")  # numbers, or None
+# numbers, or None
+_OPTIONAL = ("data.scale", "search.params", "search.activations", "search.latency")
 _NUMBERS = ("data.holdout", "search.flops", "search.tolerance", "search.min_ratio")
 _TEXTS = (
     *("name", "strategy", "data.name", "data.factory", "model.name", "model.factory"),
@@ -116,7 +117,7 @@ def _check_fields(config: dict[str, Any]) -> None:
         if value > most:
             refuse(path, f"at most {most:,}")
     for path in (*_SHARES, *_NUMBERS, *_OPTIONAL):
-        value = _field(config, path)
+        value = _field(config, path) if path != "data.scale" else config["data"].get("scale")
         if not number(value) and not (path in _OPTIONAL and value is None):
             refuse(path, "a number")
         if path in _SHARES and value < 0:

@@ -8,12 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp import training
 from tfrcp.deployment import latency
 from tfrcp.deployment.bundle import deploy
 from tfrcp.graph.trace import trace
 from tfrcp.run.context import Run
-from tfrcp.scoring import objectives
+from tfrcp.scoring.comparison import score_change
+from tfrcp.scoring.kinds import Accuracy
+from tfrcp.scoring.verdict import Change
 from tfrcp.space.cost import CostModel
 
 WHEN = ("before", "after")
@@ -22,7 +23,8 @@ WHEN = ("before", "after")
 def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[str] = WHEN) -> None:
     """Records the score on the test split, costs, and time per image, under "results".
 
-    Of a classifier its accuracy stands beside the score by another objective.
+    Of a classifier its accuracy stands beside the score by another objective. Under "score_changes"
+    stands the 95 % interval of what a score changed by, where it has one.
 
     Args:
         run: The run.
@@ -35,6 +37,7 @@ def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[st
     images = run.data.holdout.arrays(options["latency_batch_size"])[0]
     times = latency.measure(networks, images, batch_size=options["latency_batch_size"])
     ratio = latency.ratio(times["after"], times["before"])
+    changes = _tested(run, networks["before"] if "before" in trained else None, networks["after"])
     for name, model in networks.items():
         full = CostModel(trace(model)).full
         results = {
@@ -43,7 +46,7 @@ def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[st
             "latency_ms": times[name].median,
         }
         if name in trained:
-            results |= _tested(run, model, networks["before"])
+            results |= {key: getattr(change, name) for key, change in changes.items()}
         run.merge("results", **{name: results})
     run.merge(
         "results",
@@ -53,6 +56,11 @@ def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[st
             "high": ratio.high,
             "batch_size": options["latency_batch_size"],
             "device": times["after"].device,
+        },
+        score_changes={
+            key: {"low": change.low, "high": change.high}
+            for key, change in changes.items()
+            if change.has_error
         },
     )
 
@@ -103,17 +111,18 @@ def export(
         )
 
 
-def _tested(run: Run, model: keras.Model, base: keras.Model) -> dict[str, float]:
-    """The scores of a network on the test split, by name."""
-    objective, data = run.objective, run.data.test
+def _tested(run: Run, before: keras.Model | None, after: keras.Model) -> dict[str, Change]:
+    """What became of the scores on the test split, by name."""
+    goals = [run.objective]
+    if run.data.classes is not None and run.objective.name != "val_accuracy":  # a classifier
+        goals.insert(0, Accuracy(run.data.classes))
     found = {}
-    if run.data.classes is not None:  # a classifier
-        batches = data.dataset(run.config["evaluate"]["batch_size"])
-        found["test_accuracy"] = training.evaluate(model, batches)["accuracy"]
-    name = f"test_{objective.name.removeprefix('val_')}"
-    if name not in found:
-        batches = data.dataset(32)  # as `model.evaluate` takes arrays
-        found[name] = objectives.evaluate(model, batches, objective, reference=base)
+    for goal in goals:
+        # A loss may depend on the batch, and is taken as `model.evaluate` takes arrays.
+        size = run.config["evaluate"]["batch_size"] if goal.name == "val_accuracy" else 32
+        batches = map(keras.utils.unpack_x_y_sample_weight, run.data.test.dataset(size))
+        change = score_change(before, after, batches, goal)
+        found[f"test_{goal.name.removeprefix('val_')}"] = change
     return found
 
 

@@ -35,6 +35,7 @@ def load_data(config: dict[str, Any]) -> Splits:
         download=data["download"],
         image_size=data["image_size"] or None,
         stream=data["stream"],
+        scale=data.get("scale"),
         mean=data["mean"] or None,
         std=data["std"] or None,
         on_error=data.get("on_error") or "raise",

@@ -89,6 +89,8 @@ class CompiledLoss(Objective):
     def __init__(self, model: keras.Model) -> None:
         super().__init__("val_loss", "min")
         self._per_example = _per_example_loss(model)
+        own = type(model).compute_loss is not keras.Model.compute_loss
+        self.needs_labels = own or getattr(model, "loss", None) is not None
         self.classes = _classes(model)
 
     def meter(self, model: keras.Model) -> Meter:

@@ -20,7 +20,7 @@ def crossentropy(model: keras.Model, *, label_smoothing: float = 0.0) -> keras.l
     classes(model)
     from_logits = not ends_in_softmax(model)
     if label_smoothing:
-        return _SmoothedCrossentropy(label_smoothing, from_logits)
+        return _SmoothedCategoricalCrossentropy(label_smoothing, from_logits)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
 
 
@@ -48,7 +48,7 @@ def ends_in_softmax(model: keras.Model) -> bool:
     return is_softmax or getattr(last, "activation", None) is keras.activations.softmax
 
 
-class _SmoothedCrossentropy(keras.losses.Loss):
+class _SmoothedCategoricalCrossentropy(keras.losses.Loss):
     """Cross-entropy of (1 - smoothing) * one_hot(label) + smoothing / classes."""
 
     def __init__(self, smoothing: float, from_logits: bool):

@@ -11,8 +11,9 @@ candidate early; whether it truly is such a mean is for the caller to check on d
 
 from __future__ import annotations
 
+import difflib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -30,8 +31,28 @@ from tfrcp.scoring.kinds import (
     Objective,
 )
 from tfrcp.scoring.running import run_model
+from tfrcp.scoring.traits import (
+    adds_losses,
+    compiled_metric,
+    compiled_names,
+    has_own_loss,
+    has_plain_accuracy,
+    is_classifier,
+    is_compiled,
+    loss_name,
+    threshold,
+)
 
-__all__ = ["AGREEMENT", "AUTO", "Objective", "evaluate", "get", "has_own_loss", "is_classifier"]
+__all__ = [
+    "AGREEMENT",
+    "AUTO",
+    "Objective",
+    "evaluate",
+    "get",
+    "has_own_loss",
+    "is_classifier",
+    "loss_name",
+]
 
 DIRECTIONS = ("min", "max")
 AUTO = "auto"
@@ -94,9 +115,9 @@ def get(model: keras.Model, objective: Any = AUTO, *, labels: bool = True) -> Ob
         )
     if objective != AUTO:
         return _by_name(model, objective, None, labels)
-    if labels and (is_classifier(model) or _threshold(model) is not None):
+    if labels and (is_classifier(model) or threshold(model) is not None):
         return _by_name(model, "val_accuracy", None, labels)
-    if labels and _is_compiled(model):
+    if (labels and is_compiled(model)) or adds_losses(model):
         return CompiledLoss(model)
     return Agreement(is_classifier(model))
 
@@ -148,49 +169,6 @@ def evaluate(
     return meter.result()
 
 
-def is_classifier(model: keras.Model) -> bool:
-    """Whether a model has one output [batch, classes] of class scores.
-
-    That is: two classes or more, and compiled with a categorical cross-entropy, or not compiled.
-    """
-    shapes = [tuple(x.shape) for x in model.outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 0) < 2:
-        return False
-    return not _is_compiled(model) or "categorical" in _loss_name(model)
-
-
-def has_own_loss(model: keras.Model) -> bool:
-    """Whether a model is for what it is compiled for, not a classifier of integer labels."""
-    if not getattr(model, "compiled", False) or getattr(model, "_compile_config", None) is None:
-        return False
-    own = type(model).compute_loss is not keras.Model.compute_loss
-    loss = model.loss
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    sparse = "sparsecategorical" in str(name).lower().replace("_", "")
-    return own or not (loss is None or (sparse and is_classifier(model)))
-
-
-def _threshold(model: keras.Model) -> float | None:
-    """Above which one output [batch, 1] means the class 1, of a binary classifier; else `None`."""
-    shapes = [tuple(x.shape) for x in model.outputs]
-    if len(shapes) != 1 or shapes[0][1:] != (1,) or "binary" not in _loss_name(model):
-        return None
-    return 0.0 if getattr(model.loss, "from_logits", False) else 0.5
-
-
-def _loss_name(model: keras.Model) -> str:
-    """The name of the one compiled loss in lower case, without underscores; else empty."""
-    loss = getattr(model, "loss", None)
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    return "" if isinstance(loss, list | dict | tuple) else name.lower().replace("_", "")
-
-
-def _is_compiled(model: keras.Model) -> bool:
-    """Whether a model has a loss to be evaluated by."""
-    own = type(model).compute_loss is not keras.Model.compute_loss
-    return getattr(model, "compiled", False) and (own or getattr(model, "loss", None) is not None)
-
-
 def _by_name(model: keras.Model, name: str, direction: str | None, labels: bool) -> Objective:
     """The objective of a name; its direction as given, or as Keras's metrics have it."""
     if name == AGREEMENT:
@@ -200,30 +178,38 @@ def _by_name(model: keras.Model, name: str, direction: str | None, labels: bool)
             "`objective` must be 'auto', 'val_loss', 'val_NAME' of a compiled metric, or "
             f"'agreement'. Received: objective={name!r}"
         )
-    elif not labels:
+    elif not labels and not (name == "val_loss" and adds_losses(model)):
         raise ValueError(f"The objective '{name}' needs labels; 'agreement' needs none.")
     elif name == "val_loss":
-        if not _is_compiled(model) and not is_classifier(model):
+        own = is_compiled(model) or adds_losses(model)
+        if not own and not is_classifier(model):
             raise ValueError(
                 "The objective 'val_loss' needs a compiled model: `model.compile(loss=...)`. "
                 f"Received: '{model.name}', which is not, with outputs "
                 f"{[tuple(x.shape) for x in model.outputs]}"
             )
-        found = CompiledLoss(model) if _is_compiled(model) else Crossentropy(model)
-    elif name == "val_accuracy" and _has_plain_accuracy(model):
-        threshold = _threshold(model)
+        found = CompiledLoss(model) if own else Crossentropy(model)
+    elif name == "val_accuracy" and has_plain_accuracy(model):
+        limit = threshold(model)
         found = Accuracy(
-            model.outputs[0].shape[-1] if threshold is None else None,
-            threshold,
-            weighted=_compiled_metric(model, "accuracy", ("metrics",)) is None,
+            model.outputs[0].shape[-1] if limit is None else None,
+            limit,
+            weighted=compiled_metric(model, "accuracy", ("metrics",)) is None,
         )
     else:
-        metric = _compiled_metric(model, name.removeprefix("val_"))
+        metric = compiled_metric(model, name.removeprefix("val_"))
         if metric is None and not getattr(model, "compiled", False):
             raise ValueError(
                 f"The objective '{name}' needs a model that is compiled with this metric. "
                 f"Received: '{model.name}', which is not compiled, with outputs "
                 f"{[tuple(x.shape) for x in model.outputs]}"
+            )
+        if metric is None and direction is None:
+            given = [f"val_{metric}" for metric in ("loss", *compiled_names(model))]
+            near = difflib.get_close_matches(name, given, n=1)
+            raise ValueError(
+                f"The objective '{name}' is none of what '{model.name}' is compiled with: "
+                f"{', '.join(given)}.{f' Did you mean {near[0]!r}?' if near else ''}"
             )
         if direction is None:
             direction = _direction(metric, name)
@@ -234,29 +220,6 @@ def _by_name(model: keras.Model, name: str, direction: str | None, labels: bool)
             f"Received: direction={direction!r}"
         )
     return found
-
-
-def _has_plain_accuracy(model: keras.Model) -> bool:
-    """Whether a classifier's "accuracy" is the share of right answers, not a metric of its own."""
-    if not is_classifier(model) and _threshold(model) is None:
-        return False
-    plain = (keras.metrics.SparseCategoricalAccuracy, keras.metrics.CategoricalAccuracy)
-    metric = _compiled_metric(model, "accuracy")
-    return metric is None or isinstance(metric, str) or type(metric) in plain
-
-
-def _compiled_metric(
-    model: keras.Model, name: str, kinds: Sequence[str] = ("metrics", "weighted_metrics")
-) -> keras.metrics.Metric | str | None:
-    """What the model was compiled with under this name, as far as that can be told."""
-    config = getattr(model, "_compile_config", None)
-    given = [] if config is None else [config.config.get(kind) for kind in kinds]
-    for metric in keras.tree.flatten([part for part in given if part is not None]):
-        own = metric if isinstance(metric, str) else getattr(metric, "name", None)
-        own = own or getattr(metric, "__name__", None)
-        if own and (name == own or name.endswith(f"_{own}")):
-            return metric
-    return None
 
 
 def _direction(metric: Any, name: str) -> str:

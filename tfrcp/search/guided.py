@@ -34,7 +34,8 @@ class GuidedChannelSearch(ChannelSearch):
         criterion: "auto" stands for `taylor` where labels and a loss allow it, else for `l1`.
         finalists: How many candidates are reconstructed layer by layer.
         winner_images: Number of training images for that.
-        patience: Number of moves in a row without a better score that end the search.
+        **options: Further arguments of `ChannelSearch`, and `patience`, the number of moves in a
+            row without a better score that end the search.
 
     Attributes:
         winner: What `search` came to, a `Winner`; `None` before, and in workers.

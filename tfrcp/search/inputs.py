@@ -50,9 +50,18 @@ def read(
     if not fits:
         raise ValueError(
             f"`{name}` must hold arrays of shape {expected}, as the model's inputs. "
-            f"Received: {[array.shape for array in arrays]}"
+            f"Received: {[array.shape for array in arrays]}{_batching_hint(data, arrays, expected)}"
         )
     return found
+
+
+def _batching_hint(data: Any, arrays: list[np.ndarray], expected: list[Any]) -> str:
+    """What would do, where arrays lack the axis of the batch."""
+    if [array.ndim + 1 for array in arrays] != [len(shape) for shape in expected]:
+        return ""
+    if hasattr(data, "batch"):
+        return ". The data set gives single images: pass batches, such as data.batch(32)"
+    return ". The first axis must count the images: a single one is x[None]"
 
 
 def check_targets(

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.search.options import check_options, parameters_of
 from tfrcp.search.tuner import RandomChannelSearch
 from tfrcp.space.budget import Budget
 
@@ -106,7 +107,9 @@ def sensitivity(
 
     Raises:
         ValueError: If an argument is wrong.
+        TypeError: If there is no such option, with the nearest one.
     """
+    check_options("tfrcp.sensitivity", options, RandomChannelSearch, own=parameters_of(sensitivity))
     shares = np.unique(np.asarray(ratios, dtype=float))
     if not shares.size or not ((shares > 0) & (shares < 1)).all():
         raise ValueError(f"`ratios` must be numbers in (0, 1). Received: ratios={ratios!r}")

@@ -9,6 +9,9 @@ from typing import Any
 
 from tfrcp import files
 
+_ADDED = ("scored_by",)  # which searches of before have not written down
+_DATA = ("calibration_data", "validation_data")
+
 
 def write(file: Path, settings: Mapping[str, Any]) -> None:
     """Writes settings in one step.
@@ -38,11 +41,17 @@ def check(file: Path, settings: Mapping[str, Any], *, later: Collection[str] = (
     before = {name: value for name, value in before.items() if name not in later}
     now = json.loads(json.dumps(settings, default=_plain))
     now = {name: value for name, value in now.items() if name not in later}
+    now = {name: v for name, v in now.items() if name in before or name not in _ADDED}
     for path, old, new in files.differences(before, now):
+        hint = "another project name, or `overwrite=True`"
+        if path in _DATA:
+            hint = (
+                f"the same examples again (a dataset that shuffles gives others each time), {hint}"
+            )
         raise ValueError(
             f"The search in {file.parent} was made with another model, space, budget, seed or way "
             f"of scoring: its `{path}` has {old!r}, and this search would have {new!r}. Take "
-            "another project name, or `overwrite=True`."
+            f"{hint}."
         )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfrcp.scoring.objectives import Objective
 from tfrcp.search.task import BUDGET
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.search.winner import winner_of
@@ -83,7 +83,7 @@ def tradeoff_of(
     *,
     validation_data: Any,
     flops: Sequence[float],
-    directory: str | None,
+    directory: str,
     verbose: bool,
     options: dict[str, Any],
 ) -> Tradeoff:
@@ -92,13 +92,12 @@ def tradeoff_of(
     if wrong or not len(flops):
         raise ValueError(f"`flops` must be floats in (0, 1). Received: flops={flops!r}")
     points: list[Point] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        search = _Searches(kind, model, x, y, validation_data, directory or temporary, verbose)
-        for share in sorted(set(flops), reverse=True):
-            points.append(search(share, options))
-            if verbose:
-                print(f"tradeoff: {share:.1%} of the multiply-adds: {points[-1].score:.4f}")
-        unpruned = Point(1.0, 1.0, search.unpruned, search.full, None)
+    search = _Searches(kind, model, x, y, validation_data, directory, verbose)
+    for share in sorted(set(flops), reverse=True):
+        points.append(search(share, options))
+        if verbose:
+            print(f"tradeoff: {share:.1%} of the multiply-adds: {points[-1].score:.4f}")
+    unpruned = Point(1.0, 1.0, search.unpruned, search.full, None)
     return Tradeoff((unpruned, *points), search.objective.name)
 
 
@@ -110,10 +109,10 @@ def prune_within(
     *,
     validation_data: Any,
     max_drop: float,
-    directory: str | None,
+    directory: str,
     verbose: bool,
     options: dict[str, Any],
-) -> keras.Model:
+) -> tuple[keras.Model, Objective]:
     """The cheapest network whose score falls by no more than `max_drop`, by bisection."""
     number = isinstance(max_drop, int | float) and not isinstance(max_drop, bool)
     if not (number and 0 <= max_drop < float("inf")):
@@ -129,33 +128,32 @@ def prune_within(
         "tolerance": options.get("tolerance", 0.005)
     }
     best, high, tried = None, 1.0, []
-    with tempfile.TemporaryDirectory() as temporary:
-        search = _Searches(kind, model, x, y, validation_data, directory or temporary, verbose)
-        low = search.least(options)
-        for _ in range(_STEPS):
-            share = round((low + high) / 2, 4)
-            point = search(share, options)
-            tried.append(f"{point.score:.4f} at {share:.1%}")
-            sign = 1 if search.objective.higher_is_better else -1
-            drop = sign * (search.unpruned - point.score)
-            if drop <= max_drop:
-                best, high = point, share
-            else:
-                low = share
-            if verbose:
-                fits = "within" if drop <= max_drop else "more than"
-                print(
-                    f"max_drop: {share:.1%} of the multiply-adds: {search.objective.name} falls by "
-                    f"{drop:.4f}, {fits} {max_drop:g}",
-                    flush=True,
-                )
+    search = _Searches(kind, model, x, y, validation_data, directory, verbose)
+    low = search.least(options)
+    for _ in range(_STEPS):
+        share = round((low + high) / 2, 4)
+        point = search(share, options)
+        tried.append(f"{point.score:.4f} at {share:.1%}")
+        sign = 1 if search.objective.higher_is_better else -1
+        drop = sign * (search.unpruned - point.score)
+        if drop <= max_drop:
+            best, high = point, share
+        else:
+            low = share
+        if verbose:
+            fits = "within" if drop <= max_drop else "more than"
+            print(
+                f"max_drop: {share:.1%} of the multiply-adds: {search.objective.name} falls by "
+                f"{drop:.4f}, {fits} {max_drop:g}",
+                flush=True,
+            )
     if best is None:
         raise ValueError(
             f"No pruned network keeps {search.objective.name} within max_drop={max_drop:g} of the "
             f"unpruned {search.unpruned:.4f}: {'; '.join(tried)} of the multiply-adds. Allow "
             "more; what is lost before fine-tuning is mostly won back by it"
         )
-    return best.model
+    return best.model, search.objective
 
 
 class _Searches:

@@ -19,9 +19,11 @@ from tfrcp.data import Examples, check_disjoint
 from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
+from tfrcp.scoring.identity import identity
 from tfrcp.scoring.racing import RACING_INTERVAL
 from tfrcp.search import inputs, settings, task
 from tfrcp.search.distributed import DistributedTuner, role
+from tfrcp.search.options import check_options
 from tfrcp.search.oracles import (
     ChannelOracle,
     EvolutionaryChannelOracle,
@@ -109,6 +111,7 @@ class ChannelSearch(DistributedTuner):
 
     Raises:
         ValueError: If the model cannot be traced, the budget not be met, or an argument is wrong.
+        TypeError: If there is no such option, with the nearest one.
     """
 
     oracle_class: type[ChannelOracle] = RandomChannelOracle
@@ -150,6 +153,7 @@ class ChannelSearch(DistributedTuner):
         **oracle_options: Any,
     ) -> None:
         arguments = locals()
+        check_options(f"tfrcp.{type(self).__name__}", oracle_options, type(self))
         names = (*task.BUDGET, *task.SPACE)
         what = task.Task.of(model, {key: arguments[key] for key in names}, budget, space, sampler)
         self.graph, self.cost, self.space = what.graph, what.cost, what.space
@@ -209,11 +213,12 @@ class ChannelSearch(DistributedTuner):
             "calibration_images": calibration_images,
             "batch_norm_images": batch_norm_images,
             "objective": self.objective.name,
+            "scored_by": identity(model, self.objective),
             "model": inputs.fingerprint(self.graph, model),
         }
         self.reload()
         if self.store.trials:
-            later = ("objective", *_DATA)  # are known when `search` is called
+            later = ("objective", "scored_by", *_DATA)  # are known when `search` is called
             settings.check(self._settings_file, self._settings, later=later)
 
     def search(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
@@ -309,6 +314,7 @@ class ChannelSearch(DistributedTuner):
                 self.objective.name, self.objective.direction
             )
             self._settings["objective"] = self.objective.name
+            self._settings["scored_by"] = identity(self.model, self.objective)
         if self.objective.needs_labels:
             inputs.check_targets("validation_data", holdout, self.model, self.objective)
 

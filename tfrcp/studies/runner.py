@@ -16,7 +16,6 @@ from typing import Any
 
 from tfrcp import files
 from tfrcp.run import Pipeline, checks, inputs
-from tfrcp.run.report.units import duration, percent
 from tfrcp.studies import reporting, settings
 from tfrcp.studies.allocations import ALLOCATIONS
 from tfrcp.studies.functions import CRITERIA, Named, find
@@ -24,6 +23,7 @@ from tfrcp.studies.grid import STUDIES, Cell, Grid, Setting
 from tfrcp.studies.laboratory import Laboratory, Result
 from tfrcp.studies.protocol import recipe
 from tfrcp.studies.store import Store
+from tfrcp.units import duration, percent
 
 
 class Benchmark:

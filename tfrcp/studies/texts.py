@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfrcp.run.report.units import count, duration, percent, plural
 from tfrcp.studies.grid import Grid, Study
 from tfrcp.studies.statistics import Mean
 from tfrcp.studies.tables import Pool, Row
+from tfrcp.units import count, duration, percent, plural
 
 TITLES = {
     "criteria": "Criteria under random pruning (F1)",

@@ -9,10 +9,13 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from tfrcp.graph.compiling import compile_like
 from tfrcp.scoring.losses import crossentropy
+from tfrcp.scoring.objectives import has_own_loss, is_classifier
 from tfrcp.space.budget import Budget
 from tfrcp.space.space import SearchSpace
 from tfrcp.training.backup import Backup, History
+from tfrcp.training.compiled import figures
 from tfrcp.training.distribute import copy_variables, training_copy
 from tfrcp.training.fit import check_finite, count_steps
 from tfrcp.training.progress import duration
@@ -42,10 +45,11 @@ def fit_supernet(
     widths and to the result of an undisturbed call. The backup stays when training ends.
 
     Args:
-        model: Functional or Sequential classifier, [batch, ...] -> [batch, classes], built.
+        model: Functional or Sequential, built: trained by what it is compiled with; a classifier
+            [batch, ...] -> [batch, classes] need not be compiled, and is trained by cross-entropy.
         space: The search space of the model.
-        train: Function from the epoch, counted from 0, to its batches (x, y) with integer labels
-            y [batch], the same whenever they are iterated over. On several devices an incomplete
+        train: Function from the epoch, counted from 0, to its batches (x, y), perhaps with sample
+            weights, the same whenever they are iterated over. On several devices an incomplete
             batch is left out.
         recipe: How to train. `distillation` and `temperature` are those by which the narrower
             widths imitate the whole model. `ema`, `accumulate`, `patience`, `keep_best` and
@@ -59,8 +63,9 @@ def fit_supernet(
 
     Returns:
         One number per epoch, resumed ones included: `loss`, the mean in nats over all widths;
-        `largest_loss`, `largest_accuracy` and likewise for `smallest` and, if there are any,
-        `random`; `seconds`, the wall time.
+        `largest_loss`, for classifiers `largest_accuracy`, and likewise for `smallest` and, if
+        there are any, `random`; what else the model is compiled with, of the whole model;
+        `seconds`, the wall time.
 
     Raises:
         ValueError: A bad argument, or a backup that belongs to another training.
@@ -75,8 +80,13 @@ def fit_supernet(
             return train(epoch)
         return train(epoch).unbatch().batch(recipe.batch_size, drop_remainder=True)
 
-    roles = ROLES if random_widths else ROLES[:2]
-    names = ["loss", *(f"{role}_{kind}" for role in roles for kind in ("loss", "accuracy"))]
+    roles, own = ROLES if random_widths else ROLES[:2], has_own_loss(model)
+    if own:
+        _check_compiled(model, recipe)
+    kinds = ("loss", "accuracy") if is_classifier(model) else ("loss",)
+    names = ["loss", *(f"{role}_{kind}" for role in roles for kind in kinds)]
+    if own and recipe.epochs:
+        names += figures(model, batches_of(0))[1:]
     history: History = {name: [] for name in [*names, "seconds"]}
     if not recipe.epochs:
         return history
@@ -92,10 +102,13 @@ def fit_supernet(
             temperature=recipe.temperature,
             seed=seed,
         )
-        supernet.compile(
-            recipe.optimizer(worker, steps),
-            crossentropy(worker, label_smoothing=recipe.label_smoothing),
-        )
+        optimizer = recipe.optimizer(worker, steps)
+        if own:
+            compile_like(supernet, model, optimizer=optimizer)
+        else:
+            supernet.compile(
+                optimizer, crossentropy(worker, label_smoothing=recipe.label_smoothing)
+            )
         supernet.optimizer.build(supernet.trainable_variables)
     backup = None
     if backup_dir is not None:
@@ -151,11 +164,27 @@ def check_recipe(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
             )
 
 
+def _check_compiled(model: keras.Model, recipe: Recipe) -> None:
+    """Raises a ValueError for what a supernet cannot train a compiled model by."""
+    if type(model).compute_loss is not keras.Model.compute_loss:
+        raise ValueError(
+            f"{type(model).__name__} has its own `compute_loss`, by which a supernet cannot be "
+            "trained: compile a plain model with a loss."
+        )
+    if recipe.label_smoothing:
+        raise ValueError(
+            "`label_smoothing` is for classifiers of integer labels. This model is trained by the "
+            "loss that it is compiled with: smooth the labels there. Received: "
+            f"label_smoothing={recipe.label_smoothing}"
+        )
+
+
 def _line(history: History, roles: tuple[str, ...], epochs: int) -> str:
     """What is said of a finished epoch."""
     done = len(history["loss"])
-    parts = [f"epoch {done}/{epochs}: loss {history['loss'][-1]:.4f}, accuracy"]
-    parts.append(", ".join(f"{role} {history[f'{role}_accuracy'][-1]:.2%}" for role in roles))
+    kind, style = ("accuracy", ".2%") if "largest_accuracy" in history else ("loss", ".4f")
+    parts = [f"epoch {done}/{epochs}: loss {history['loss'][-1]:.4f}, {kind}"]
+    parts.append(", ".join(f"{role} {history[f'{role}_{kind}'][-1]:{style}}" for role in roles))
     left = (epochs - done) * sorted(history["seconds"])[(done - 1) // 2]
     time_left = f", {duration(left)} left" if left else ""
     return f"{' '.join(parts)}, {duration(history['seconds'][-1])}{time_left}"

@@ -14,10 +14,12 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import check_channels
 from tfrcp.graph.trace import trace
 from tfrcp.scoring.losses import ends_in_softmax
+from tfrcp.scoring.objectives import loss_name
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import RandomSampler
 from tfrcp.space.space import SearchSpace
+from tfrcp.training.compiled import output_distance
 from tfrcp.training.loop import Imitation
 from tfrcp.training.widths import Widths
 
@@ -51,8 +53,9 @@ class Supernet(keras.Model):
         tuner = tfrcp.RandomChannelSearch(supernet.model, criterion="index", update="batch_norm")
 
     What is logged: `loss`, the mean over the widths; the compiled metrics, of the whole model; and
-    for each of `largest`, `smallest` and `random` its `_loss` and, where the model is a classifier,
-    its `_accuracy`. Save `model`; this class holds nothing else worth keeping.
+    for each of `largest`, `smallest` and `random` its `_loss` and, where it is compiled with a
+    categorical cross-entropy and has one output [batch, classes], its `_accuracy`. Save `model`;
+    this class holds nothing else worth keeping.
 
     Args:
         model: A built Functional or Sequential `keras.Model`; its variables are trained. For widths
@@ -63,7 +66,8 @@ class Supernet(keras.Model):
             uniformly.
         random_widths: Number of random widths in a step.
         distillation: Share in [0, 1] of the narrower widths' loss that imitates the predictions
-            of the whole model on the same batch. For classifiers with one output.
+            of the whole model on the same batch: by the divergence of class scores where accuracies
+            are logged, else by `tfrcp.training.compiled.output_distance`.
         temperature: By which the logits are divided for that; see `tfrcp.training.loop`.
         seed: Int of the random widths; 0 is a seed.
         name: Name of the model. Defaults to the model's, preceded by "supernet_".
@@ -92,14 +96,11 @@ class Supernet(keras.Model):
         graph = trace(model)
         space = space or SearchSpace(graph)
         _check(graph, space, random_widths, distillation, temperature)
-        classifier = _is_classifier(model)
-        if distillation and not classifier:
-            raise ValueError(
-                "`distillation` needs a model with one output [batch, classes]. Received: outputs "
-                f"{[tuple(x.shape) for x in model.outputs]}"
-            )
+        classifier = _has_class_scores(model)
         super().__init__(name=name or f"supernet_{model.name}", dtype=model.dtype_policy)
         self.model, self.graph, self.space = model, graph, space
+        if hasattr(model, "output_names"):  # by which losses may be given
+            self.output_names = list(model.output_names)
         self._widths = Widths(graph, model)
         sampler = RandomSampler(space, CostModel(graph), budget or _ALL, seed)
         # In the first row the smallest, in the others random ones.
@@ -123,6 +124,7 @@ class Supernet(keras.Model):
             for role in roles
             for kind in kinds
         }
+        self._has_classes = classifier
         self.supports_jit = False  # XLA knows no sizes that come with the data.
         self.built = True
 
@@ -189,6 +191,19 @@ class Supernet(keras.Model):
         logs = super().test_step(data)
         return {name: value for name, value in logs.items() if name not in self._means}
 
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Results of the compiled metrics and of the means over a kind of width."""
+        logs = super().compute_metrics(x, y, y_pred, sample_weight)
+        if self.is_classifier:
+            return logs
+        unused = {f"{role}_accuracy" for role in ("largest", "smallest", "random")}
+        return {name: v for name, v in logs.items() if name not in unused & set(self._means)}
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it is compiled with a categorical cross-entropy of one output's class scores."""
+        return self._has_classes and "categorical" in loss_name(self)
+
     def _rows(self) -> Iterator[tuple[str, Any]]:
         """The roles of the narrow widths in this step, and their rows of the table."""
         yield "smallest", tf.constant(0, "int64")
@@ -202,7 +217,11 @@ class Supernet(keras.Model):
         """The loss of the labels; that to be minimised, of this width's share; and it scaled."""
         of_labels = loss = self.compute_loss(x, y, outputs, weight, training=True)
         if whole is not None and self._share:
-            imitation = self._imitation(tf.stop_gradient(whole), outputs, weight)
+            whole = keras.tree.map_structure(tf.stop_gradient, whole)
+            if self.is_classifier:
+                imitation = self._imitation(whole, outputs, weight)
+            else:
+                imitation = output_distance(whole, outputs)
             loss = (1 - self._share) * loss + self._share * imitation
         loss = loss / (2 + self._random_widths)
         return [of_labels, loss, self.optimizer.scale_loss(loss)]
@@ -218,7 +237,7 @@ class Supernet(keras.Model):
 
     def _log(self, role: str, loss: Any, y: Any, outputs: Any) -> None:
         self._means[f"{role}_loss"].update_state(_of_all_devices(loss), tf.shape(_leaf(outputs))[0])
-        if f"{role}_accuracy" in self._means:
+        if self.is_classifier:
             self._means[f"{role}_accuracy"].update_state(_hits(y, outputs))
 
 
@@ -257,7 +276,7 @@ def _hits(y: Any, outputs: Any) -> Any:
     return tf.cast(tf.argmax(outputs, axis=-1) == tf.cast(tf.reshape(y, [-1]), "int64"), "float32")
 
 
-def _is_classifier(model: keras.Model) -> bool:
+def _has_class_scores(model: keras.Model) -> bool:
     """Whether a model has one output [batch, classes]."""
     shape = tuple(model.outputs[0].shape)
     return len(model.outputs) == 1 and len(shape) == 2 and shape[1] > 1

@@ -9,8 +9,9 @@ import matplotlib
 import pytest
 
 from tests.run.report.made_up import DRAWS, made_up, write
+from tfrcp import units
 from tfrcp.run import report
-from tfrcp.run.report import candidates, comparison, network, page, reading, summary, units
+from tfrcp.run.report import candidates, comparison, network, page, reading, summary
 
 
 def paths(tree, before=()):
@@ -59,8 +60,8 @@ def test_headline_says_what_came_out():
     assert summary.headline(made_up()) == (
         "Pruned to 50.1 % of the multiply-adds and fine-tuned for 5 epochs, the network classifies "
         "97.8 % of the 360 test images correctly; unpruned it was 98.1 %, a loss of 0.3 points. "
-        "The pruned network is faster on this machine: an image takes 0.60 times as long (95 % "
-        "interval 0.57 to 0.63; batch of 64 on CPU)."
+        "The pruned network is faster on this machine: an image takes 40 % less time (95 % "
+        "interval 37 to 43 %; batch of 64 on CPU)."
     )
 
 
@@ -116,7 +117,7 @@ def test_files_stand_in_the_table_below_the_networks():
         "45.0 % in LiteRT int8: at best, in LiteRT int8, 90.2 % of the saving arrive.",
     ):
         assert part in text
-    assert text.splitlines()[8].split()[-1] == "points"
+    assert text.splitlines()[10].split()[-1] == "points"
 
 
 def test_a_saving_that_does_not_arrive_is_said():
@@ -130,7 +131,8 @@ def test_a_saving_that_does_not_arrive_is_said():
 
 def test_table_is_aligned():
     lines = report.table(made_up()).splitlines()
-    assert lines[:8] == [
+    assert lines[0] == comparison.lead(made_up()) and not lines[1]
+    assert lines[2:10] == [
         "                                         before     after       after / before",
         "------------------------------------------------------------------------------",
         "test accuracy                            98.1 %    97.8 %          -0.3 points",
@@ -306,3 +308,36 @@ def test_a_classifier_that_was_searched_by_its_loss_shows_both():
     metrics["results"]["before"]["test_loss"], metrics["results"]["after"]["test_loss"] = 0.1, 0.2
     labels = [row[0] for row in comparison.rows(metrics)]
     assert labels[:2] == ["test accuracy", "test loss"]
+
+
+def test_the_verdict_comes_first_on_page_and_table():
+    metrics = made_up()
+    metrics["results"]["score_changes"] = {"test_accuracy": {"low": -0.011, "high": 0.005}}
+    sentence = (
+        "1.7 times faster (1.6 to 1.8) in TensorFlow, 1.8 times smaller, accuracy unchanged within "
+        "the test set's error, -0.3 points (-1.1 to +0.5)."
+    )
+    assert comparison.lead(metrics) == report.table(metrics).splitlines()[0] == sentence
+    text = page.html(metrics, {}).replace("\N{NO-BREAK SPACE}", " ")
+    assert text.index(sentence.replace("'", "&#x27;")) < text.index("Pruned to 50.1 %")
+    metrics["export"] = {
+        "tf_saved_model": {"latency_ratio": dict(ratio=0.4, low=0.3, high=0.5)},
+        "litert": {
+            "before": dict(bytes=900_000, latency_ms=0.2, accuracy=0.98),
+            "after": dict(bytes=300_000, latency_ms=0.11, accuracy=0.97),
+            "latency_ratio": dict(ratio=0.79, low=0.75, high=0.83, batch_size=64, device="CPU"),
+        },
+    }
+    start = "27 % faster (20 to 33) in LiteRT float32, 3.0 times smaller, accuracy"
+    assert comparison.lead(metrics).startswith(start)
+    for gone in ("results", "data"):
+        assert gone == "data" or comparison.lead({**metrics, gone: {}}) == ""
+
+
+def test_a_verdict_without_errors_and_times_claims_neither():
+    metrics = segmentation()
+    del metrics["results"]["latency_ratio"]
+    assert comparison.lead(metrics) == (
+        "2.0 times fewer MACs, 1.8 times smaller, mean IoU 0.731 before and 0.702 after on the "
+        "test set."
+    )

@@ -99,6 +99,11 @@ def register_rule(layer_class: type[keras.Operation], rule: Rule) -> None:
     _LAYERS[layer_class] = rule
 
 
+def _classes(*names: str) -> list[type]:
+    """Layers by name, as far as this version of Keras has them."""
+    return [getattr(layers, name) for name in names if hasattr(layers, name)]
+
+
 _SPATIAL = [
     *(f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
     *(f"Global{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
@@ -136,12 +141,15 @@ _LAYERS: dict[type, Rule] = {
     layers.RMSNormalization: ChannelNormalizationRule(),
     layers.Rescaling: ConstantsRule(),
     layers.Reshape: ReshapeRule(),
-    layers.ReversibleEmbedding: FrozenRule("its table is read both ways", reverse_embedding),
     layers.Softmax: SoftmaxRule(),
     layers.TimeDistributed: TimeDistributedRule(find_rule),
     layers.UnitNormalization: ChannelNormalizationRule(),
     **dict.fromkeys((layers.Bidirectional, *RECURRENT), _RECURRENT),
-    **dict.fromkeys((getattr(layers, name) for name in _PREPROCESSING), PreprocessingRule()),
+    **dict.fromkeys(
+        _classes("ReversibleEmbedding"),
+        FrozenRule("its table is read both ways", reverse_embedding),
+    ),
+    **dict.fromkeys(_classes(*_PREPROCESSING), PreprocessingRule()),
     **dict.fromkeys(ELEMENTWISE_LAYERS, ElementwiseRule()),
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), ConvolutionRule()),
     **dict.fromkeys(
@@ -161,7 +169,7 @@ _LAYERS: dict[type, Rule] = {
         ),
         MergeRule(),
     ),
-    **dict.fromkeys((getattr(layers, name) for name in _SPATIAL), SpatialRule()),
+    **dict.fromkeys(_classes(*_SPATIAL), SpatialRule()),
 }
 # Operations of `keras.ops` and the layers of `keras.applications` have no public classes: they are
 # told by their names.

@@ -35,7 +35,7 @@ from tfrcp.run.report.reading import (
     winner,
 )
 from tfrcp.run.report.summary import budget_window, candidate_score
-from tfrcp.run.report.units import count
+from tfrcp.units import count
 
 
 def scores(metrics: Metrics) -> Figure | None:

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfrcp.run.report.reading import ACCURACY, Metrics, Score, is_number, objective, section
-from tfrcp.run.report.units import count, percent, size
+from tfrcp.run.report.reading import (
+    ACCURACY,
+    Metrics,
+    Score,
+    change,
+    is_number,
+    objective,
+    section,
+)
+from tfrcp.scoring.verdict import verdict
+from tfrcp.units import aligned, count, percent, size
 
 # Titles of exported files in workdirs that do not hold them.
 _FILES = {
@@ -76,6 +85,41 @@ def _rows(results: Mapping[str, Any], scores: Mapping[str, tuple[Score, str]]) -
     return found
 
 
+_LEADS = ("litert", "onnx", "litert_int8", "litert_dynamic", "litert_float16", "tf_saved_model")
+
+
+def lead(metrics: Metrics) -> str:
+    """The verdict in one sentence: time, size and score; empty before the network is tested.
+
+    Time and size are those of the first file in the order of `_LEADS` (what runs on a device before
+    what does not), or else of the Keras model: never of the one that looks best.
+    """
+    score = change(metrics)
+    if score is None:
+        return ""
+    place, pair = "in TensorFlow", section(metrics, "results")
+    for name in _LEADS:
+        file = section(metrics, "export", name)
+        if is_number(section(file, "latency_ratio").get("ratio")):
+            place, pair = f"in {file.get('title') or _FILES[name]}", file
+            break
+    time = section(pair, "latency_ratio")
+    time = tuple(time.get(key) for key in ("ratio", "low", "high"))
+    return verdict(
+        score=score,
+        time=time if all(map(is_number, time)) else None,
+        place=place,
+        size=_ratio(pair, "bytes"),
+        macs=_ratio(section(metrics, "results"), "flops"),
+    )
+
+
+def _ratio(pair: Mapping[str, Any], key: str) -> float | None:
+    """After / before of a figure, if both are known."""
+    before, after = (section(pair, when).get(key) for when in ("before", "after"))
+    return after / before if is_number(before) and is_number(after) and before else None
+
+
 def saving(metrics: Metrics) -> str:
     """How much of the saved multiply-adds arrives as saved time, a sentence; empty if unknown."""
     share = [section(metrics, "results", when).get("flops") for when in ("before", "after")]
@@ -111,16 +155,11 @@ def table(metrics: Metrics) -> str:
     if not body:
         return ""
     body.insert(0, ("", "before", "after", "after / before"))
-    widths = [max(len(row[column]) for row in body) for column in range(4)]
-    lines = []
-    for row in body:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "-" * max(map(len, lines)))
+    lines = [aligned(body)]
     lines += ["", f"One multiply-add is one FLOP. {latency_verdict(metrics)}".rstrip()]
     lines += [text for text in [saving(metrics)] if text]
-    return "\n".join(lines)
+    sentence = lead(metrics)
+    return "\n".join([*([sentence, ""] if sentence else []), *lines])
 
 
 def latency_verdict(metrics: Metrics) -> str:
@@ -131,14 +170,18 @@ def latency_verdict(metrics: Metrics) -> str:
         return ""
     details = _conditions(latency)
     if is_number(low) and is_number(high):
-        details.insert(0, f"95 % interval {low:.2f} to {high:.2f}")
+        ends = sorted(100 * abs(1 - end) for end in (low, high))
+        interval = "{:.0f} to {:.0f} %".format(*ends)
+        if low <= 1 <= high:
+            interval = f"{100 * (low - 1):+.0f} to {100 * (high - 1):+.0f} %"
+        details.insert(0, f"95 % interval {interval}")
     else:
         low = high = ratio
     verdict = "faster" if high < 1 else "slower" if low > 1 else "not measurably faster"
     brackets = f" ({'; '.join(details)})" if details else ""
     return (
-        f"The pruned network is {verdict} on this machine: an image takes {ratio:.2f} times as "
-        f"long{brackets}."
+        f"The pruned network is {verdict} on this machine: an image takes "
+        f"{100 * abs(1 - ratio):.0f} % {'more' if ratio > 1 else 'less'} time{brackets}."
     )
 
 

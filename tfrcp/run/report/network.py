@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tfrcp.run.report.drawing import BLACK, BLUE, ORANGE, PALE, WIDTH, percent_ticks
 from tfrcp.run.report.reading import Metrics, histories, objective, section
-from tfrcp.run.report.units import percent
+from tfrcp.units import percent
 
 
 def channels(metrics: Metrics) -> Figure | None:

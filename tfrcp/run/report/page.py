@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from tfrcp.run.report.comparison import rows, saving
+from tfrcp.run.report.comparison import lead, rows, saving
 from tfrcp.run.report.reading import Metrics, is_number, section, winner
 from tfrcp.run.report.summary import candidate_score, headline, method, trainings
-from tfrcp.run.report.units import duration, percent
+from tfrcp.units import duration, percent
 
 STYLE = """
 :root { color-scheme: light; }
@@ -82,7 +82,8 @@ def html(metrics: Metrics, pictures: Mapping[str, bytes]) -> str:
     body = [
         f"<h1>{name}</h1>",
         _paragraph(" \N{MIDDLE DOT} ".join(_facts(metrics)), "quiet"),
-        _paragraph(headline(metrics), "lead"),
+        _paragraph(lead(metrics), "lead"),
+        _paragraph(headline(metrics), "" if lead(metrics) else "lead"),
         _table(metrics),
         _section(
             "What the candidates reach", _search(metrics), pictures, "accuracy_flops", "scores"

@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tfrcp.run.report.units import percent, points
+from tfrcp.scoring.verdict import Change
+from tfrcp.units import percent, points
 
 Metrics = Mapping[str, Any]
 
@@ -83,6 +84,24 @@ def tested(metrics: Metrics) -> Score:
     results = section(metrics, "results")
     classifier = any("test_accuracy" in (results.get(when) or {}) for when in ("before", "after"))
     return ACCURACY if classifier else objective(metrics)
+
+
+def change(metrics: Metrics) -> Change | None:
+    """What became of the score on the test images, if the pruned network was tested."""
+    score, results = tested(metrics), section(metrics, "results")
+    key = f"test_{score.name}"
+    before, after = (section(results, when).get(key) for when in ("before", "after"))
+    if not is_number(after):
+        return None
+    ends = [section(results, "score_changes", key).get(end) for end in ("low", "high")]
+    return Change(
+        score.label,
+        before if is_number(before) else None,
+        after,
+        *(ends if all(map(is_number, ends)) else (None, None)),
+        is_share=score.is_share,
+        higher_is_better=score.higher_is_better,
+    )
 
 
 def is_accuracy(metrics: Metrics) -> bool:

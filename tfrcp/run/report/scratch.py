@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfrcp.run.report.reading import Metrics, is_number, section
-from tfrcp.run.report.units import count, percent, plural
+from tfrcp.units import count, percent, plural
 
 
 def headline(metrics: Metrics) -> str:

@@ -19,7 +19,7 @@ from tfrcp.run.report.reading import (
     tested,
     winner,
 )
-from tfrcp.run.report.units import percent, plural, points
+from tfrcp.units import percent, plural, points
 
 
 def headline(metrics: Metrics) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def percent(fraction: float) -> str:
     """0.9812 -> `98.1 %`."""
@@ -43,3 +45,15 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
 def plural(number: int, noun: str) -> str:
     """1 -> `1 epoch`, 1000 -> `1,000 epochs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines with aligned columns, the first one ruled off as a head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines)
