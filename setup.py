@@ -67,6 +67,7 @@ setup(
         "matplotlib>=3.11",
         "ml-collections>=1.1",
         "numpy>=2.4",
+        "scipy>=1.17",
         "tensorflow>=2.21",
         "tensorflow-datasets>=4.9.10",
         "threadpoolctl>=3.6",

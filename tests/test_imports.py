@@ -26,6 +26,7 @@ LADDER = [
         "run.records",
         "run.locking",
         "search.access",
+        "search.role",
     ],
     ["scoring.kinds", "run.workdir", "run.report", "search.reports"],
     ["scoring.objectives", "search.serving"],
@@ -35,7 +36,14 @@ LADDER = [
     ["space.counting", "space.costs"],
     ["space.cost", "criteria"],
     ["space", "reconstruction", "deployment.latency_model"],
-    ["scoring", "allocation", "search.settings", "search.distributed", "search.architecture"],
+    [
+        "scoring",
+        "allocation",
+        "search.settings",
+        "search.loop",
+        "search.distributed",
+        "search.architecture",
+    ],
     ["search.oracles", "deployment.rounding"],
     ["search", "training"],
     ["api"],  # the public names

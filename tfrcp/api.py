@@ -17,7 +17,7 @@ from tfrcp.search.oracles import (
 )
 from tfrcp.search.prune import prune, tradeoff
 from tfrcp.search.sensitivity import sensitivity
-from tfrcp.search.tuner import (
+from tfrcp.search.variants import (
     EvolutionaryChannelSearch,
     RandomChannelSearch,
     SurrogateChannelSearch,

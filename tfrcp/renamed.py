@@ -34,8 +34,16 @@ RENAMED = {
     "tfrcp.search.repair": "tfrcp.search.winner",
     "tfrcp.search.samplers": "tfrcp.space.sampling",
     "tfrcp.search.scores": "tfrcp.search.stored_scores",
+    "tfrcp.studies.laboratory": "tfrcp.studies.experiment",
     "tfrcp.update": "tfrcp.reconstruction",
     "tfrcp.workdir": "tfrcp.run.workdir",
+}
+
+# Names inside renamed modules, by the modules' old names.
+NAMES = {
+    "tfrcp.blueprint": {"Blueprint": "ArchitectureSpec"},
+    "tfrcp.search.board": {"Board": "TensorBoardLogger"},
+    "tfrcp.studies.laboratory": {"Laboratory": "Experiment"},
 }
 
 
@@ -64,6 +72,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         for name, value in old.loader_state.items():
             setattr(module, name, value)
         module.__name__ = module.__spec__.name
+        for name, new in NAMES.get(old.name, {}).items():
+            setattr(module, name, getattr(module, new))
         sys.modules[old.name] = module
 
 

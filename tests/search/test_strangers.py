@@ -209,7 +209,7 @@ def test_a_score_without_end_is_no_score(make, monkeypatch):
 
 def test_raw_keras_tuner_and_noise_are_refused(attack):
     def act(client, liar):
-        address = distributed._address()
+        address = distributed.address()
         stub = protos.get_service_grpc().OracleStub(grpc.insecure_channel(address))
         codes = []
         for call, request in (

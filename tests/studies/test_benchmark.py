@@ -11,7 +11,7 @@ import pytest
 from tests.small_run import write_inputs
 from tests.studies.small_benchmark import OWN, config
 from tfrcp.studies import Benchmark
-from tfrcp.studies.laboratory import Laboratory
+from tfrcp.studies.experiment import Experiment
 
 # What a row says but for the time that it took.
 TIMES = ("criterion_seconds", "allocation_seconds", "finetune_seconds")
@@ -106,7 +106,7 @@ def test_costs_are_counted(finished):
 def test_the_same_seeds_give_the_same_table_after_an_interruption(
     inputs, finished, tmp_path, monkeypatch, capsys
 ):
-    finetune, done = Laboratory.finetune, []
+    finetune, done = Experiment.finetune, []
 
     def interrupted(self, *args, **kwargs):
         if len(done) == 5:
@@ -115,7 +115,7 @@ def test_the_same_seeds_give_the_same_table_after_an_interruption(
         return finetune(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Laboratory, "finetune", interrupted)
+        patch.setattr(Experiment, "finetune", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Benchmark(with_failures(inputs), tmp_path).run()
     assert "not run" in (tmp_path / "results.md").read_text()
@@ -134,13 +134,13 @@ def test_a_cell_reads_the_test_images_once(inputs, finished, tmp_path, monkeypat
     shutil.copytree(finished, tmp_path / "copy")
     (victim,) = (tmp_path / "copy" / "cells").glob("l1-uniform-0.5-3samples-seed1-0epochs.json")
     victim.unlink()
-    read, accuracy = [], Laboratory._accuracy
+    read, accuracy = [], Experiment._accuracy
 
     def counted(self, model, split):
         read.append(split is self._test)
         return accuracy(self, model, split)
 
-    monkeypatch.setattr(Laboratory, "_accuracy", counted)
+    monkeypatch.setattr(Experiment, "_accuracy", counted)
     Benchmark(with_failures(inputs), tmp_path / "copy").run("search")
     assert sorted(read) == [False, True]  # holdout and test
     assert rows_of(tmp_path / "copy") == rows_of(finished)

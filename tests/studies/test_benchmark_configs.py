@@ -12,7 +12,7 @@ from tfrcp.run import inputs
 from tfrcp.search import RandomSampler
 from tfrcp.studies.functions import CRITERIA
 from tfrcp.studies.grid import Grid
-from tfrcp.studies.laboratory import recipe
+from tfrcp.studies.protocol import recipe
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "configs").glob("benchmark_*.py"))
 SHAPES = {"digits": ((8, 8, 1), 10), "cifar10_jpeg": ((32, 32, 3), 10)}

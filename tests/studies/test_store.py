@@ -57,7 +57,7 @@ def test_two_processes_never_do_the_same(tmp_path):
     assert sorted(name for _, name in done) == sorted(names)
     assert len({me for me, _ in done}) > 1
     assert not list(tmp_path.glob("*.claim.*")) and not list(tmp_path.glob(".*.tmp"))
-    assert all(Store(tmp_path).stands(name) for name in names)
+    assert all(Store(tmp_path).is_complete(name) for name in names)
 
 
 def test_what_a_killed_process_was_at_is_done_by_another(tmp_path):

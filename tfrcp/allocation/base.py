@@ -15,7 +15,7 @@ from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.bounds import Bounds
 from tfrcp.space.sampling.enumeration import feasible_vectors
-from tfrcp.space.sampling.moves import repair
+from tfrcp.space.sampling.moves import project
 from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Problem:
             ValueError: If no way was found.
         """
         found = [
-            repair(vector, self.space, self.bounds, np.random.default_rng(attempt))
+            project(vector, self.space, self.bounds, np.random.default_rng(attempt))
             for attempt in range(_ATTEMPTS)
         ]
         found = [candidate for candidate in found if candidate is not None]

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 
 from tfrcp.deployment import runtimes
-from tfrcp.deployment.checking import by_name, compare, images_for, model_inputs, truth_for
+from tfrcp.deployment.checking import compare, truth_for
 from tfrcp.deployment.formats import FORMATS, Format, one_line
+from tfrcp.deployment.samples import by_name, images_for, model_inputs
 
 # What rounding changes in the outputs, as a fraction of 1 + the largest absolute output.
 TOLERANCES = {None: 1e-4, "float16": 1e-2, "dynamic": 0.2, "int8": 0.2}

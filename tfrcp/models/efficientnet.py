@@ -50,22 +50,7 @@ def efficientnet_b0(
     seed: int = 0,
     name: str = "efficientnet_b0",
 ) -> keras.Model:
-    """EfficientNet-B0.
-
-    Args:
-        input_shape: (height, width, channels) of the images; height and width may be `None`.
-        classes: Number of classes.
-        channels: One int per channel group of the unpruned network, in forward order (see
-            `tfrcp.models.full_channels`); `None` builds the unpruned network.
-        seed: Seed of the initial weights and of dropout.
-        name: Name of the model.
-
-    Returns:
-        A model from images [batch, height, width, channels] to logits [batch, classes].
-
-    Raises:
-        ValueError: An argument is out of range; the message names the group where it is a width.
-    """
+    """EfficientNet-B0; arguments as for `tfrcp.models.resnet18`; seeds dropout too."""
     width = check_channels(channels, full_channels())
     blocks = Blocks(seed, padding="same", epsilon=1e-3, momentum=0.99)
     image = image_input(input_shape)

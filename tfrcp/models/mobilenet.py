@@ -48,22 +48,7 @@ def mobilenet_v1(
     seed: int = 0,
     name: str = "mobilenet_v1",
 ) -> keras.Model:
-    """MobileNetV1 of full width.
-
-    Args:
-        input_shape: (height, width, channels) of the images; height and width may be `None`.
-        classes: Number of classes.
-        channels: One int per channel group of the unpruned network, in forward order (see
-            `tfrcp.models.full_channels`); `None` builds the unpruned network.
-        seed: Seed of the initial weights.
-        name: Name of the model.
-
-    Returns:
-        A model from images [batch, height, width, channels] to logits [batch, classes].
-
-    Raises:
-        ValueError: An argument is out of range; the message names the group where it is a width.
-    """
+    """MobileNetV1 of full width; arguments as for `tfrcp.models.resnet18`."""
     width = check_channels(channels, full_channels())
     blocks = Blocks(seed, padding="same", epsilon=1e-3, momentum=0.99)
     image = image_input(input_shape)

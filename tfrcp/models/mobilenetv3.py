@@ -81,22 +81,7 @@ def mobilenet_v3_small(
     seed: int = 0,
     name: str = "mobilenet_v3_small",
 ) -> keras.Model:
-    """MobileNetV3-Small of full width.
-
-    Args:
-        input_shape: (height, width, channels) of the images; height and width may be `None`.
-        classes: Number of classes.
-        channels: One int per channel group of the unpruned network, in forward order (see
-            `tfrcp.models.full_channels`); `None` builds the unpruned network.
-        seed: Seed of the initial weights and of dropout.
-        name: Name of the model.
-
-    Returns:
-        A model from images [batch, height, width, channels] to logits [batch, classes].
-
-    Raises:
-        ValueError: An argument is out of range; the message names the group where it is a width.
-    """
+    """MobileNetV3-Small; arguments as for `tfrcp.models.resnet18`; seeds dropout too."""
     return _mobilenet("small", input_shape, classes, channels, seed, name)
 
 

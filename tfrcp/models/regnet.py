@@ -54,22 +54,7 @@ def regnet_x_400mf(
     seed: int = 0,
     name: str = "regnet_x_400mf",
 ) -> keras.Model:
-    """RegNetX-400MF.
-
-    Args:
-        input_shape: (height, width, channels) of the images; height and width may be `None`.
-        classes: Number of classes.
-        channels: One int per channel group of the unpruned network, in forward order (see
-            `tfrcp.models.full_channels`); `None` builds the unpruned network.
-        seed: Seed of the initial weights.
-        name: Name of the model.
-
-    Returns:
-        A model from images [batch, height, width, channels] to logits [batch, classes].
-
-    Raises:
-        ValueError: An argument is out of range; the message names the group where it is a width.
-    """
+    """RegNetX-400MF; arguments as for `tfrcp.models.resnet18`."""
     width = check_channels(channels, full_channels())
     blocks = Blocks(seed)
     image = image_input(input_shape)

@@ -16,8 +16,8 @@ from tfrcp.data import AUGMENTATIONS
 from tfrcp.deployment.bundle import kinds
 from tfrcp.search.distributed import role
 from tfrcp.search.prune import SEARCHES
+from tfrcp.search.scorer import RECONSTRUCTIONS
 from tfrcp.search.tensorboard import check_tensorboard
-from tfrcp.search.tuner import RECONSTRUCTIONS
 
 TRAININGS = ("supernet", "train", "finetune")
 

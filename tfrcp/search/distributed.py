@@ -23,12 +23,12 @@ import grpc
 import keras_tuner
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_client
-from keras_tuner.src.distribute import utils as distribution
 from keras_tuner.src.engine import trial as trial_module
 
 from tfrcp.search import access
 from tfrcp.search.access import clean
 from tfrcp.search.reports import NOTE
+from tfrcp.search.role import address, role
 from tfrcp.search.serving import Servicer
 
 HEARTBEAT = 1.0  # seconds between two signs of life of a worker that runs a trial
@@ -36,28 +36,6 @@ LEASE = 10.0  # seconds without one after which its trial is given to another
 OUTAGE = 60.0  # seconds that a worker waits for a chief that does not answer
 _IDLE = 0.2  # seconds until a worker for whom there is nothing to do asks again
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-
-
-def role() -> str | None:
-    """What this process is, from the environment: "chief", "worker", or `None` for neither.
-
-    Raises:
-        ValueError: If only some of the three variables are set, or one cannot be used.
-    """
-    try:
-        if not distribution.has_chief_oracle():
-            return None
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None
-    port = os.environ["KERASTUNER_ORACLE_PORT"]
-    if not (port.isascii() and port.isdecimal() and 1 <= int(port[:9]) <= 65535):
-        raise ValueError(
-            f"KERASTUNER_ORACLE_PORT must be a port, a number from 1 to 65535. Received: {port!r}"
-        )
-    for name in ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP"):
-        if not os.environ[name].strip():
-            raise ValueError(f"{name} must not be empty.")
-    return "chief" if distribution.is_chief_oracle() else "worker"
 
 
 class _Done(keras_tuner.errors.FatalError):
@@ -157,7 +135,7 @@ def serve(
     oracle.reload()
     if oracle.finished:
         return
-    address = _address()
+    own = address()
     # One thread: the oracle is called by one worker at a time.
     server = grpc.server(
         futures.ThreadPoolExecutor(1),
@@ -166,10 +144,10 @@ def serve(
     servicer = Servicer(oracle, on_trial_end, access.digests(identity or {}), secret)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
-        server.add_insecure_port(address)
+        server.add_insecure_port(own)
     except RuntimeError:
         raise ValueError(
-            f"The chief cannot listen at {address}. Is another one running, or is this not an "
+            f"The chief cannot listen at {own}. Is another one running, or is this not an "
             "address of this machine? See KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT."
         ) from None
     server.start()
@@ -196,7 +174,7 @@ class _Client(oracle_client.OracleClient):
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
-        channel = grpc.insecure_channel(_address(), options=options)
+        channel = grpc.insecure_channel(address(), options=options)
         self._stub = protos.get_service_grpc().OracleStub(channel)
         self.stub = _Patient(self._stub, oracle, self._sent_along)
         self._metrics: dict[str, Any] = {}
@@ -288,7 +266,7 @@ class _Patient:
                 except grpc.RpcError as error:
                     if error.code() not in _AWAY:
                         raise _Away(
-                            f"The chief at {_address()} refuses: {clean(error.details())}"
+                            f"The chief at {address()} refuses: {clean(error.details())}"
                         ) from None
                 now = time.monotonic()
                 if now - checked > HEARTBEAT:
@@ -298,15 +276,10 @@ class _Patient:
                         raise _Done
                 if now > until:
                     raise _Away(
-                        f"The chief at {_address()} has not answered for {OUTAGE:.0f} s. Start it "
+                        f"The chief at {address()} has not answered for {OUTAGE:.0f} s. Start it "
                         "first, and look whether KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT "
                         "are its."
                     )
                 time.sleep(_IDLE)
 
         return patient
-
-
-def _address() -> str:
-    host, port = (os.environ[f"KERASTUNER_ORACLE_{name}"] for name in ("IP", "PORT"))
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

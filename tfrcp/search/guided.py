@@ -12,6 +12,7 @@ from tfrcp import criteria
 from tfrcp.allocation.starts import starting_points
 from tfrcp.search import inputs
 from tfrcp.search.oracles import GuidedChannelOracle
+from tfrcp.search.scorer import check_counts
 from tfrcp.search.stored_scores import Scores, load_or_compute
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.search.winner import Winner, choose_winner
@@ -53,14 +54,7 @@ class GuidedChannelSearch(ChannelSearch):
         winner_images: int = 512,
         **options: Any,
     ) -> None:
-        for name, value, least in (
-            ("finalists", finalists, 1),
-            ("winner_images", winner_images, 2),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"`{name}` must be an int of at least {least}. Received: {value!r}"
-                )
+        check_counts((("finalists", finalists, 1), ("winner_images", winner_images, 2)))
         super().__init__(model, flops, criterion, *args, **options)
         self.finalists, self.winner_images = finalists, winner_images
         self.winner: Winner | None = None
@@ -101,7 +95,7 @@ class GuidedChannelSearch(ChannelSearch):
         found = {name: own}
         for other in _STARTS:
             if other != name:
-                key = {"criterion": other, "model": self._settings["model"]}
+                key = {"criterion": other, "model": self.scorer.settings["model"]}
                 file = Path(self.project_dir) / f"scores_{other}.npz"
                 found[other] = load_or_compute(
                     file, key, lambda other=other: criteria.get(other)(self.model, self.graph)

@@ -1,19 +1,21 @@
 """The core of every search: a sampler proposes, a function scores, a file survives kills.
 
-The keras-tuner searches do the same over several processes; see `tfrcp.search.oracles`.
+`run` is a search in one process. The keras-tuner oracles hand the same `Proposals` to several, and
+keep the trials in keras-tuner's form; see `tfrcp.search.oracles`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tfrcp.space.sampling import Sampler
+from tfrcp.space.sampling.base import Exhausted
 
 
 class History(NamedTuple):
@@ -33,6 +35,51 @@ class History(NamedTuple):
         if not np.isfinite(self.scores).any():
             raise ValueError(f"None of {len(self.scores)} candidates has a score that is a number.")
         return self.channels[int(np.nanargmax(self.scores))]
+
+
+class Proposals:
+    """The channel vectors of a search by the numbers of their trials, whoever asks and when.
+
+    Args:
+        sampler: A new sampler.
+        vectors: Vectors that it has suggested already, the first ones.
+
+    Attributes:
+        sampler: The sampler.
+    """
+
+    def __init__(self, sampler: Sampler, vectors: Iterable[np.ndarray] = ()) -> None:
+        self.sampler, self._vectors = sampler, [np.asarray(vector) for vector in vectors]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """The vector of a trial, int64 array [prunable groups].
+
+        Raises:
+            Exhausted: If there are not so many.
+        """
+        while len(self._vectors) <= index:
+            self._vectors += [*self.sampler.suggest(1)]
+        return self._vectors[index]
+
+    def restart(self) -> None:
+        """Begins anew where suggestions depend on scores, which are told again."""
+        if self.sampler.adaptive:
+            self.sampler, self._vectors = self.sampler.again(), []
+
+    def restore(self, vector: np.ndarray) -> None:
+        """Takes the vector of the next trial as an earlier process had it.
+
+        Where suggestions depend on scores, those that it followed from may be unknown: several
+        workers end their trials in any order.
+        """
+        if self.sampler.adaptive:
+            self._vectors.append(vector)
+            self.sampler.take(vector[None])
+
+    def tell(self, vector: np.ndarray, score: float) -> None:
+        """Tells the score of a vector, higher is better, where suggestions depend on it."""
+        if self.sampler.adaptive:
+            self.sampler.update(vector[None], np.array([score]))
 
 
 class TrialFile:
@@ -92,25 +139,28 @@ def run(
         ValueError: If the file holds the trials of another search.
     """
     before = [] if file is None else file.read()
+    proposals = Proposals(sampler)
     vectors: list[np.ndarray] = []
     scores: list[float] = []
     while len(vectors) < trials and not sampler.converged:
-        found = sampler.suggest_up_to(1)
-        if not len(found):
+        index = len(vectors)
+        try:
+            vector = proposals[index]
+        except Exhausted:
             break
-        if len(vectors) < len(before):
-            stored, value = before[len(vectors)]
-            if stored != found[0].tolist():
+        if index < len(before):
+            stored, value = before[index]
+            if stored != vector.tolist():
                 raise ValueError(
-                    f"{file.path} holds another search: trial {len(vectors)} has the channels "
-                    f"{stored}, and this search would have {found[0].tolist()}"
+                    f"{file.path} holds another search: trial {index} has the channels {stored}, "
+                    f"and this search would have {vector.tolist()}"
                 )
         else:
-            value = float(score(found[0]))
+            value = float(score(vector))
             if file is not None:
-                file.add(found[0], value)
-        vectors.append(found[0])
+                file.add(vector, value)
+        vectors.append(vector)
         scores.append(value)
-        sampler.update(found, np.array([value]))
+        proposals.tell(vector, value)
     groups = len(sampler.space.choices)
     return History(np.array(vectors, dtype="int64").reshape(-1, groups), np.array(scores))

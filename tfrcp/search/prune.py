@@ -14,8 +14,8 @@ from tfrcp.search.folder import folder_of
 from tfrcp.search.guided import GuidedChannelSearch
 from tfrcp.search.options import check_options, given, parameters_of
 from tfrcp.search.tradeoff import Tradeoff, prune_within, tradeoff_of
-from tfrcp.search.tuner import (
-    ChannelSearch,
+from tfrcp.search.tuner import ChannelSearch
+from tfrcp.search.variants import (
     EvolutionaryChannelSearch,
     RandomChannelSearch,
     SurrogateChannelSearch,

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfrcp.search.options import check_options, parameters_of
-from tfrcp.search.tuner import RandomChannelSearch
+from tfrcp.search.variants import RandomChannelSearch
 from tfrcp.space.budget import Budget
 
 

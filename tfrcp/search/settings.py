@@ -1,4 +1,4 @@
-"""What a search was made with: kept beside its trials, and compared when it goes on."""
+"""What a search was made with: kept beside its trials, and compared when it resumes."""
 
 from __future__ import annotations
 

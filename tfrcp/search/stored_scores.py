@@ -19,7 +19,7 @@ Scores = dict[str, np.ndarray]
 def load_or_compute(file: Path, key: Mapping[str, Any], compute: Callable[[], Scores]) -> Scores:
     """The scores in a file, or newly computed ones, which are then kept there.
 
-    So a search that goes on, and all workers of one, rank the channels alike.
+    So a search that resumes, and all workers of one, rank the channels alike.
 
     Args:
         file: The file, NAME.npz.

@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner
-import numpy as np
 
-from tfrcp import criteria
-from tfrcp.data import Examples, check_disjoint
-from tfrcp.reconstruction import CachedLeastSquares
-from tfrcp.scoring import objectives
-from tfrcp.scoring.evaluator import ProgramEvaluator
-from tfrcp.scoring.identity import identity
-from tfrcp.scoring.racing import RACING_INTERVAL
-from tfrcp.search import inputs, settings, task
-from tfrcp.search.distributed import DistributedTuner, role
+from tfrcp.search import progress, settings, task
 from tfrcp.search.options import check_options
-from tfrcp.search.oracles import (
-    ChannelOracle,
-    EvolutionaryChannelOracle,
-    RandomChannelOracle,
-    SurrogateChannelOracle,
-)
-from tfrcp.search.progress import Progress
-from tfrcp.search.stored_scores import Scores, load_or_compute
+from tfrcp.search.oracles import ChannelOracle, RandomChannelOracle
+from tfrcp.search.role import role
+from tfrcp.search.scorer import LATER, Data, Scorer, renamed
+from tfrcp.search.stored_scores import Scores
 from tfrcp.search.tensorboard import TensorBoardLogger
 from tfrcp.search.timing import near_budget
+from tfrcp.search.trials import ScoringTuner
 from tfrcp.space.budget import Budget
-from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import Sampler
 from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
 
-_DATA = ("calibration_data", "validation_data")
-RECONSTRUCTIONS = ("least_squares", "batch_norm", "none")
 
-
-class ChannelSearch(DistributedTuner):
+class ChannelSearch(ScoringTuner):
     """Prunes a trained model: tries channel counts under a budget; the base of what follows.
 
     Every trial keeps, in each group, the channels that the criterion scores highest, re-estimates
     the batch norms' statistics with a few training images, and is scored on the holdout images.
-    Nothing is trained. A search that was interrupted goes on where it was when it is made again
-    with the same arguments.
+    Nothing is trained. A search that was interrupted resumes when it is made again with the same
+    arguments.
 
     On several processes or machines, all run the same script; see `tfrcp.search.distributed`. The
     chief hands out trials and the workers score them. They share the project's folder.
@@ -158,32 +139,17 @@ class ChannelSearch(DistributedTuner):
         what = task.Task.of(model, {key: arguments[key] for key in names}, budget, space, sampler)
         self.graph, self.cost, self.space = what.graph, what.cost, what.space
         self.model = model
-        self.criterion = criteria.get(criterion)
-        self._channel_scores: Scores | None = None
-        self._is_auto = isinstance(objective, str) and objective == objectives.AUTO
-        self.objective = objectives.get(model, objective)
-        if update is not None:
-            message = "`update` is now `reconstruction`"
-            warnings.warn(message, DeprecationWarning, stacklevel=2)
-            reconstruction = update
-        if reconstruction not in RECONSTRUCTIONS:
-            raise ValueError(
-                f"`reconstruction` must be one of {list(RECONSTRUCTIONS)}. "
-                f"Received: {reconstruction!r}"
-            )
-        for name, value, least in (
-            ("calibration_images", calibration_images, 2),
-            ("batch_norm_images", batch_norm_images, 2),
-            ("batch_size", batch_size, 1),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"`{name}` must be an int of at least {least}. Received: {value!r}"
-                )
-        self.reconstruction = reconstruction
-        self._calibration_images, self._batch_norm_images = calibration_images, batch_norm_images
-        self._options = {"batch_size": batch_size, "racing": racing and role() is None}
-        self.evaluator: ProgramEvaluator | None = None
+        self.scorer = Scorer(
+            model,
+            self.graph,
+            criterion,
+            objective,
+            reconstruction=renamed(update, reconstruction),
+            calibration_images=calibration_images,
+            batch_norm_images=batch_norm_images,
+            racing=racing and role() is None,
+            batch_size=batch_size,
+        )
         self._board = None if log_dir is None else TensorBoardLogger(log_dir, self.objective.name)
         folder = Path(directory or ".") / (project_name or "untitled_project")
         folder.mkdir(parents=True, exist_ok=True)  # Python's error names the path.
@@ -199,7 +165,7 @@ class ChannelSearch(DistributedTuner):
                 "latency": latency_model,
             }
         oracle = self.oracle_class(
-            objective=keras_tuner.Objective(self.objective.name, self.objective.direction),
+            objective=self._keras_tuner_objective(),
             max_trials=max_trials,
             **proposed,
             **oracle_options,
@@ -207,19 +173,9 @@ class ChannelSearch(DistributedTuner):
         super().__init__(
             oracle, directory=directory, project_name=project_name, overwrite=overwrite
         )
-        self._settings = {
-            "criterion": inputs.identity(self.criterion),
-            "update": reconstruction,  # as in the folders of before
-            "calibration_images": calibration_images,
-            "batch_norm_images": batch_norm_images,
-            "objective": self.objective.name,
-            "scored_by": identity(model, self.objective),
-            "model": inputs.fingerprint(self.graph, model),
-        }
         self.reload()
         if self.store.trials:
-            later = ("objective", "scored_by", *_DATA)  # are known when `search` is called
-            settings.check(self._settings_file, self._settings, later=later)
+            settings.check(self._settings_file, self.scorer.settings, later=LATER)
 
     def search(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
         """Scores the candidates.
@@ -236,12 +192,12 @@ class ChannelSearch(DistributedTuner):
             ValueError: If the data are empty, not finite, do not fit the model, or overlap.
             RuntimeError: If a candidate cannot be scored.
         """
-        data, calibration, holdout = self._read(x, y, validation_data)
-        self._begin(data, verbose)
+        data = self._read(x, y, validation_data)
+        self._begin(data.train, verbose)
         if self.role == "chief":
             self._run(verbose)  # Others score.
         try:
-            self._prepare(data, calibration, holdout, verbose)
+            self._prepare(data, verbose)
         except ValueError as error:
             if self.role == "worker":
                 self._tell_chief(f"No candidate can be scored: {error}", error)
@@ -259,64 +215,24 @@ class ChannelSearch(DistributedTuner):
 
     def prepare(self, x: Any, y: Any = None, *, validation_data: Any, verbose: bool = True) -> None:
         """Makes `evaluator`, which scores channel vectors, and runs no trial; see `search`."""
-        self._prepare(*self._read(x, y, validation_data), verbose)
+        self._prepare(self._read(x, y, validation_data), verbose)
 
-    def _read(self, x: Any, y: Any, validation_data: Any) -> tuple[Any, Any, Examples]:
-        """Training data as given, calibration images, and holdout data, checked."""
-        data = x if y is None else (x, y)
-        holdout = inputs.read("validation_data", validation_data, self.model)
-        self._settle_objective(holdout)
-        calibration = None
-        if self.reconstruction != "none":
-            count = self._calibration_images
-            calibration = inputs.read("x", data, self.model, count=count, targets=False).x
-            check_disjoint(calibration, holdout.x, ("The training data", "`validation_data`"))
-            self._settings["calibration_data"] = inputs.checksum(calibration)
-        self._settings["validation_data"] = inputs.checksum(holdout[:3])
+    def _read(self, x: Any, y: Any, validation_data: Any) -> Data:
+        """The data, checked, also against those of an earlier process."""
+        data = self.scorer.read(x, y, validation_data)
+        if self.oracle.objective.name != self.objective.name:  # of "auto", without labels
+            self.oracle.objective = self._keras_tuner_objective()
         if self.store.trials:
-            settings.check(self._settings_file, self._settings)
-        self._channel_scores = None
-        return data, calibration, holdout
+            settings.check(self._settings_file, self.scorer.settings)
+        return data
 
-    def _prepare(self, data: Any, calibration: Any, holdout: Any, verbose: bool) -> None:
+    def _prepare(self, data: Data, verbose: bool) -> None:
         """Makes what scores candidates."""
-        least_squares = None
-        if self.reconstruction == "least_squares":
-            least_squares = CachedLeastSquares(
-                self.model,
-                self.graph,
-                calibration,
-                verbose=verbose and sys.stdout.isatty(),
-            )
-        self._holdout_images = holdout.size
-        self.evaluator = ProgramEvaluator(
-            self.model,
-            self.graph,
-            self.channel_scores(data),
-            holdout,
-            self.objective,
-            calibration,
-            update=least_squares,
-            batch_norm_images=self._batch_norm_images,
-            **self._options,
-        )
+        self.scorer.prepare(data, Path(self.project_dir), verbose=verbose)
 
     def identity(self) -> dict[str, Any]:
         """What makes this search the one it is: settings, and contents of model and data."""
-        return {**super().identity(), **self._settings}
-
-    def _settle_objective(self, holdout: Examples) -> None:
-        """Finds the objective of "auto" again where there are no labels; checks the labels."""
-        labels = holdout.y is not None
-        if self._is_auto and not labels:
-            self.objective = objectives.get(self.model, objectives.AUTO, labels=False)
-            self.oracle.objective = keras_tuner.Objective(
-                self.objective.name, self.objective.direction
-            )
-            self._settings["objective"] = self.objective.name
-            self._settings["scored_by"] = identity(self.model, self.objective)
-        if self.objective.needs_labels:
-            inputs.check_targets("validation_data", holdout, self.model, self.objective)
+        return {**super().identity(), **self.scorer.settings}
 
     def _begin(self, data: Any, verbose: bool) -> None:
         """What a search does before its first trial, once it has its data."""
@@ -330,16 +246,7 @@ class ChannelSearch(DistributedTuner):
         Returns:
             Dict from group name to float array [size].
         """
-        if self._channel_scores is None:
-            if isinstance(self.criterion, criteria.Automatic):
-                self.criterion = self.criterion.choose(self.model, self.graph, data)
-            identity, folder = inputs.identity(self.criterion), Path(self.project_dir)
-            self._channel_scores = load_or_compute(
-                folder / "scores.npz",
-                {"criterion": identity, "model": self._settings["model"]},
-                lambda: self.criterion(self.model, self.graph, data),
-            )
-        return self._channel_scores
+        return self.scorer.channel_scores(data, Path(self.project_dir))
 
     def _run(self, verbose: bool) -> None:
         """Runs the trials that are left, or lets others do so."""
@@ -349,27 +256,12 @@ class ChannelSearch(DistributedTuner):
             # The one to beat is known again.
             self.evaluator.score(self.channels_of(self._best(1)[0]))
         verbose = verbose and self.role != "worker"
-        if verbose and (self.cost.constant or self.cost.uncounted):
-            print(f"search: {_out_of_reach(self.cost)}", flush=True)
-        if verbose and self.space.fixed:
-            print(f"search: {', '.join(self.space.fixed)} keep all channels", flush=True)
-        if verbose and self.store.note:
-            print(f"search: {self.store.note}", flush=True)
-        if verbose and self.role == "chief":
-            print("search: workers score every candidate on all holdout images", flush=True)
-        if verbose and self._options["racing"] and self.evaluator is not None:
-            if not self.evaluator.racing and self._holdout_images > RACING_INTERVAL:
-                print(
-                    f"search: '{self.objective.name}' cannot be raced here: every candidate sees "
-                    "all holdout images",
-                    flush=True,
-                )
-        self._progress = Progress(self.store, verbose=verbose)
-        if verbose and hasattr(self.store.sampler, "acceptance"):
-            share = self.store.sampler.acceptance
-            print(f"search: {share:.1%} of the drawn channel vectors meet the budget", flush=True)
+        if verbose:
+            for line in progress.beginning(self):
+                print(f"search: {line}", flush=True)
+        self._progress = progress.Progress(self.store, verbose=verbose)
         if self.role != "worker":
-            settings.write(self._settings_file, self._settings)
+            settings.write(self._settings_file, self.scorer.settings)
         try:
             super().search()
         except keras_tuner.errors.FatalError as error:
@@ -382,120 +274,6 @@ class ChannelSearch(DistributedTuner):
                 flush=True,
             )
 
-    def run_trial(self, trial: Any) -> dict[str, float]:
-        """Scores one candidate."""
-        try:
-            score = self.evaluator.score(self.channels_of(trial))
-        except Exception as error:
-            # Scoring is deterministic: what failed once fails again, and keras-tuner would hide it.
-            message = f"Trial {trial.trial_id} failed: {error}"
-            if self.role == "worker":
-                self.oracle.fail(trial, message)
-            raise keras_tuner.errors.FatalError(message) from error
-        if not math.isfinite(score.value):
-            trial.message = f"The score of trial {trial.trial_id} is not a number (NaN)."
-        elif score.images < self._holdout_images:
-            trial.message = (
-                f"stopped after {score.images} of {self._holdout_images} holdout images: surely "
-                "worse than the best; the score is an estimate"
-            )
-        return {self.oracle.objective.name: score.value}
-
-    def on_trial_end(self, trial: Any) -> None:
-        """Stores the trial and shows progress."""
-        super().on_trial_end(trial)
-        if self.role is None:
-            self._show()
-
-    def on_trial_served(self) -> None:
-        """Shows progress, as the chief: a worker does not know of the others' trials."""
-        self._show()
-
-    def _show(self) -> None:
-        """Tells of the trial that ended last."""
-        self._progress.update()
-        if self._board is not None:
-            trial = self.store.trials[self.store.end_order[-1]]
-            best = self.store.get_best_trials(1)
-            self._board.add(trial, len(self.store.end_order), best[0].score if best else None)
-
-    def channels_of(self, trial: Any) -> np.ndarray:
-        """Channel vector of a trial, int64 array [prunable groups]."""
-        values = trial.hyperparameters.values
-        return np.array([values[group.name] for group in self.graph.prunable], dtype="int64")
-
-    def get_best_channels(self, num_trials: int = 1) -> list[dict[str, int]]:
-        """Kept channels of the best candidates, best first: dicts from group name to int."""
-        return [
-            {group.name: trial.hyperparameters.values[group.name] for group in self.graph.prunable}
-            for trial in self._best(num_trials)
-        ]
-
-    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
-        """The best candidates, best first: plain pruned models with the weights that were scored.
-
-        Raises:
-            ValueError: If `search` has not been called in this process. (It returns at once
-                when all trials are done.)
-        """
-        return [self.load_model(trial) for trial in self._best(num_models)]
-
-    def load_model(self, trial: Any) -> keras.Model:
-        """The pruned model of a trial, as it was scored."""
-        if self.evaluator is None:
-            raise ValueError(
-                "Pruned models are made from the data that the search is given: call `search` "
-                "first. It returns at once when all trials are done."
-            )
-        return self.evaluator.build(self.channels_of(trial))
-
-    def _best(self, count: int) -> list[Any]:
-        trials = self.store.get_best_trials(count)
-        trials = [trial for trial in trials if trial.status == "COMPLETED"]
-        if not trials and self.store.end_order:
-            raise ValueError("The score of every candidate is NaN (not a number).")
-        if not trials:
-            raise ValueError("No trial is completed yet. Call `search` first.")
-        return trials
-
     @property
     def _settings_file(self) -> Path:
         return Path(self.project_dir) / "search.json"
-
-
-def _out_of_reach(cost: CostModel) -> str:
-    """What of a network's cost no pruning changes, a sentence."""
-    text = f"{cost.out_of_reach:.1%} of the MACs are out of reach"
-    if cost.constant:
-        share = sum(cost.constant.values()) / max(cost.full.flops, 1)
-        text += f", {share:.1%} in layers without a rule"
-    if cost.uncounted:
-        text += f"; those of {', '.join(cost.uncounted[:5])} cannot be counted"
-    return text
-
-
-class RandomChannelSearch(ChannelSearch):
-    """Random channel pruning: tries random channel counts under a budget. See `ChannelSearch`.
-
-    Li et al., "Revisiting Random Channel Pruning for Neural Network Compression", CVPR 2022.
-    """
-
-
-class EvolutionaryChannelSearch(ChannelSearch):
-    """Evolves the channel counts, from random ones. See `ChannelSearch`.
-
-    Further arguments are `population`, `tournament` and `crossover`, as in
-    `EvolutionaryChannelOracle`, which also tells what the trials depend on.
-    """
-
-    oracle_class = EvolutionaryChannelOracle
-
-
-class SurrogateChannelSearch(ChannelSearch):
-    """Lets a regression of the scores choose the channel counts. See `ChannelSearch`.
-
-    A further argument is `random_first`, as in `SurrogateChannelOracle`, which also tells what the
-    trials depend on.
-    """
-
-    oracle_class = SurrogateChannelOracle

@@ -18,9 +18,9 @@ from tfrcp import files
 from tfrcp.run import Pipeline, checks, inputs
 from tfrcp.studies import reporting, settings
 from tfrcp.studies.allocations import ALLOCATIONS
+from tfrcp.studies.experiment import Experiment, Result, outcome
 from tfrcp.studies.functions import CRITERIA, Named, find
 from tfrcp.studies.grid import STUDIES, Cell, Grid, Setting
-from tfrcp.studies.laboratory import Laboratory, Result
 from tfrcp.studies.protocol import recipe
 from tfrcp.studies.store import Store
 from tfrcp.units import duration, percent
@@ -62,7 +62,7 @@ class Benchmark:
             for name in ("base", "scores", "allocations", "rates", "cells")
         }
         base = str(self.workdir / "base" / "base.keras")
-        self.laboratory = Laboratory(config, base, self.data)
+        self.experiment = Experiment(config, base, self.data)
 
     def run(self, study: str = "all") -> None:
         """Does what is left of a study, or of all, and writes the report.
@@ -156,7 +156,7 @@ class Benchmark:
 
         def train() -> Result:
             Pipeline(self.config, folder).train()
-            return self.laboratory.base()
+            return self.experiment.base()
 
         result = self._stores["base"].run({"base": train})["base"]
         if "error" in result:
@@ -174,7 +174,7 @@ class Benchmark:
         return self._need(
             "scores",
             self._scores_name(cell),
-            lambda: self.laboratory.score_channels(criterion, seed),
+            lambda: self.experiment.score_channels(criterion, seed),
         )
 
     def _allocated(self, cell: Cell, scored: Result) -> Result:
@@ -183,7 +183,7 @@ class Benchmark:
         return self._need(
             "allocations",
             self._allocation_name(cell),
-            lambda: self.laboratory.allocate(
+            lambda: self.experiment.allocate(
                 self._allocations[setting.allocation],
                 scored,
                 setting.flops,
@@ -199,7 +199,7 @@ class Benchmark:
 
         def finetune() -> Result:
             scored = self._scored(cell)
-            return self.laboratory.finetune(
+            return self.experiment.finetune(
                 self._allocated(cell, scored),
                 scored,
                 cell.setting.epochs,
@@ -237,7 +237,7 @@ class Benchmark:
     def _do(self, kind: str, works: dict[str, Callable[[], Result]]) -> dict[str, Result]:
         """Does units of work that are not done, with progress."""
         store = self._stores[kind]
-        done = [sum(store.stands(name) for name in works)]
+        done = [sum(store.is_complete(name) for name in works)]
         if done[0] < len(works):
             print(f"{kind}: {done[0]} of {len(works)} done before", flush=True)
         start = last = time.perf_counter()
@@ -246,9 +246,9 @@ class Benchmark:
         def tell(name: str, result: Result) -> None:
             nonlocal last, own
             own, now = own + 1, time.perf_counter()
-            count = sum(store.stands(name) for name in works)
+            count = sum(store.is_complete(name) for name in works)
             left = (now - start) / own * (len(works) - count)
-            line = f"{kind} {count}/{len(works)}: {name}: {_outcome(result)}, {now - last:.1f} s"
+            line = f"{kind} {count}/{len(works)}: {name}: {outcome(result)}, {now - last:.1f} s"
             print(line + (f", about {duration(left)} left" if left else ""), flush=True)
             last = now
 
@@ -290,13 +290,3 @@ class Benchmark:
             },
             {name: find("allocation", name, ALLOCATIONS) for name in allocations},
         )
-
-
-def _outcome(result: Result) -> str:
-    """What a unit of work came to, in words."""
-    if "error" in result:
-        return result["error"]
-    for name, text in (("test_accuracy", "test"), ("holdout_accuracy", "holdout")):
-        if name in result:
-            return f"{percent(result[name])} of the {text} images"
-    return "done"

@@ -1,4 +1,4 @@
-"""What the results of a benchmark depend on: kept beside them, and compared when it goes on."""
+"""What the results of a benchmark depend on: kept beside them, and compared when it resumes."""
 
 from __future__ import annotations
 

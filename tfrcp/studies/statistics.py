@@ -1,4 +1,4 @@
-"""The statistics of the studies, in NumPy: intervals over seeds, pools, rank correlations.
+"""The statistics of the studies: intervals over seeds, pools, rank correlations.
 
 Intervals are of 95 % confidence. Those over seeds are Student's, for means of few values that are
 spread normally; those of pools are percentile bootstraps (Efron and Tibshirani, "An Introduction to
@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy.stats
 
 _CONFIDENCE = 0.95
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,27 +66,8 @@ def paired(values: Sequence[float], baseline: Sequence[float]) -> Mean:
 
 
 def t_quantile(probability: float, freedom: int) -> float:
-    r"""Quantile of Student's distribution.
-
-    With \(t = \sqrt{\nu} \tan\theta\) the distribution function is
-    \(1/2 + c \int_0^\theta \cos^{\nu-1}\), c = Γ((ν+1)/2) / (sqrt(π) Γ(ν/2)); it is integrated by
-    Gauss and inverted by bisection.
-
-    Args:
-        probability: In (0.5, 1).
-        freedom: Degrees of freedom, at least 1.
-    """
-    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
-    constant /= math.sqrt(math.pi)
-    low, high = 0.0, math.pi / 2
-    for _ in range(80):
-        angle = (low + high) / 2
-        values = np.cos(angle / 2 * (_NODES + 1)) ** (freedom - 1)
-        if 0.5 + constant * angle / 2 * float(_WEIGHTS @ values) < probability:
-            low = angle
-        else:
-            high = angle
-    return math.sqrt(freedom) * math.tan((low + high) / 2)
+    """Quantile of Student's distribution with so many degrees of freedom."""
+    return float(scipy.stats.t.ppf(probability, freedom))
 
 
 def best_of(scores: np.ndarray, values: np.ndarray, counts: Sequence[int]) -> np.ndarray:
@@ -119,20 +100,14 @@ def best_of(scores: np.ndarray, values: np.ndarray, counts: Sequence[int]) -> np
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's rank correlation, ties at their mean rank; NaN where all values are alike."""
-    ranks = np.array([_ranks(first), _ranks(second)])
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    norms = np.sqrt((centred**2).sum(axis=1))
-    return float(centred[0] @ centred[1] / norms.prod()) if norms.all() else math.nan
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan  # SciPy would warn
+    return float(scipy.stats.spearmanr(first, second).statistic)
 
 
 def kendall(first: np.ndarray, second: np.ndarray) -> float:
     """Kendall's tau-b: concordant less discordant pairs, corrected for ties; NaN if all are."""
-    signs = [
-        np.sign(np.subtract.outer(values, values))[np.triu_indices(len(values), 1)]
-        for values in (np.asarray(first, dtype=float), np.asarray(second, dtype=float))
-    ]
-    untied = math.sqrt((signs[0] ** 2).sum() * (signs[1] ** 2).sum())
-    return float((signs[0] * signs[1]).sum() / untied) if untied else math.nan
+    return float(scipy.stats.kendalltau(first, second).statistic)
 
 
 def bootstrap(
@@ -158,8 +133,3 @@ def bootstrap(
     tail = 100 * (1 - _CONFIDENCE) / 2
     low, high = np.nanpercentile(np.array(found, dtype=float), [tail, 100 - tail], axis=0)
     return low, high
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

@@ -68,22 +68,22 @@ class Store:
         Args:
             works: Maps names, which become names of files, to functions that give a result that
                 JSON can hold. One that raises an `Exception` leaves the result {"error": why},
-                which stands like any other; remove its file to have it tried again.
+                which is complete like any other; remove its file to have it tried again.
             on_result: Called with the name and the result of what was done here.
 
         Returns:
             The results, in the order of `works`.
         """
         waiting = None
-        while left := [name for name in works if not self.stands(name)]:
+        while left := [name for name in works if not self.is_complete(name)]:
             done = 0
             for name in left:
-                if self.stands(name):
+                if self.is_complete(name):
                     continue
                 with self._claim(name) as claim:
                     if claim is not None:
                         result = _attempt(works[name])
-                        if claim.holds() and not self.stands(name):
+                        if claim.holds() and not self.is_complete(name):
                             self._write(name, result)
                         done += 1
                         on_result(name, result)
@@ -99,7 +99,7 @@ class Store:
         results = {name: self.get(name) for name in works}
         return {name: result for name, result in results.items() if result is not None}
 
-    def stands(self, name: str) -> bool:
+    def is_complete(self, name: str) -> bool:
         """Whether there is a result."""
         return (self.path / f"{name}.json").exists()
 
@@ -116,7 +116,7 @@ class Store:
             return
         try:
             # The result may have come after the look and before the claim.
-            yield None if self.stands(name) else claim
+            yield None if self.is_complete(name) else claim
         finally:
             claim.release()
 

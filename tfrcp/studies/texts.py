@@ -68,7 +68,12 @@ class Texts:
 
     def accuracies(self, rows: Sequence[Row]) -> Table:
         """Accuracy of each row, and its difference from plain random search."""
-        head = ["", "test accuracy, mean ± sd", "95 % interval", "less random search, points"]
+        head = [
+            "",
+            "test accuracy, mean ± sd",
+            "95 % interval",
+            "difference to random search, percentage points",
+        ]
         head += ["95 % interval", "before fine-tuning", "multiply-adds", "weights", "seeds"]
         return [head, *([self.label(row), *self._accuracy(row)] for row in rows)]
 

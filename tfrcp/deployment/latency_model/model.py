@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import hashlib
 import os
 import sys
@@ -17,38 +16,14 @@ import numpy as np
 
 from tfrcp.deployment import latency
 from tfrcp.deployment.bundle import writer
-from tfrcp.deployment.latency_model.segments import Segment, cut, widths
+from tfrcp.deployment.latency_model.check import Check
+from tfrcp.deployment.latency_model.segments import Segment, corner, cut, inputs_of, quiet, widths
 from tfrcp.deployment.latency_model.tables import Cache, Table, default_folder
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import slice_model
 
 _LEAST = 0.1  # share of the channels from which tables begin
 _DEFAULT = object()
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """Predicted against measured times of whole networks, as shares of the unpruned one's.
-
-    Attributes:
-        predicted: float array [N].
-        measured: float array [N].
-    """
-
-    predicted: np.ndarray
-    measured: np.ndarray
-
-    @property
-    def errors(self) -> np.ndarray:
-        """Relative errors, float array [N]."""
-        return self.predicted / self.measured - 1
-
-    def __str__(self) -> str:
-        sizes = np.abs(self.errors)
-        return (
-            f"On {len(sizes)} random networks the predicted time is off by {100 * sizes.mean():.1f}"
-            f" % on average and by {100 * sizes.max():.1f} % at most, of the measured time."
-        )
 
 
 class LatencyModel:
@@ -195,7 +170,7 @@ class LatencyModel:
                 }
                 pruned = slice_model(self._model, self.graph, masks)
                 timed[str(number)] = self._written(pruned, folder, str(number))
-            times = latency.measure(timed, _inputs(self._model), **self._timing)
+            times = latency.measure(timed, inputs_of(self._model), **self._timing)
         # The fastest turns: what the machine does when it is left alone.
         full = min(times.pop("unpruned").runs)
         return np.array([min(time.runs) for time in times.values()]) / full, full
@@ -236,11 +211,11 @@ class LatencyModel:
                 timed = {}
                 for j, column in enumerate(columns):
                     built = segment.build(vectors[row, column])
-                    timed[j] = self._written(_quiet(built), folder, str(j))
+                    timed[j] = self._written(quiet(built), folder, str(j))
                 # Calling and the inputs' way into the runtime, which a network does but once.
-                nothing = keras.Model(built.input, [_corner(t) for t in built.inputs])
+                nothing = keras.Model(built.input, [corner(t) for t in built.inputs])
                 timed["nothing"] = self._written(nothing, folder, "nothing")
-                measured = latency.measure(timed, _inputs(built), **self._timing)
+                measured = latency.measure(timed, inputs_of(built), **self._timing)
             fastest = {name: min(time.runs) for name, time in measured.items()}
             times[i] = [max(fastest[j] - fastest["nothing"], 0.0) for j in range(len(columns))]
         return {"inputs": inputs.tolist(), "outputs": outputs.tolist(), "times": times.tolist()}
@@ -296,24 +271,6 @@ class LatencyModel:
         path = Path(folder, name)
         path.mkdir()
         return self._write(model, path)
-
-
-def _corner(tensor: Any) -> Any:
-    """A single position of every image: something to wait for, of which no copy takes time."""
-    return tensor[(slice(None), *[slice(0, 1)] * (len(tensor.shape) - 1))]
-
-
-def _quiet(model: keras.Model) -> keras.Model:
-    return keras.Model(model.input, _corner(model.output))
-
-
-def _inputs(model: keras.Model) -> Any:
-    """One random image for every input, in the structure of the model's."""
-    random = np.random.default_rng(0)
-    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    return keras.tree.map_structure(
-        lambda tensor: random.random((1, *tensor.shape[1:])).astype(tensor.dtype), structure
-    )
 
 
 def _show(text: str, end: str = "\r") -> None:

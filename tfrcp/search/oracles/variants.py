@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tfrcp.search.loop import Proposals
 from tfrcp.search.oracles.base import ChannelOracle
 from tfrcp.space.sampling import (
     EvolutionarySampler,
@@ -63,5 +64,5 @@ class GuidedChannelOracle(ChannelOracle):
         Args:
             vectors: int array [N, prunable groups].
         """
-        self.sampler = self.sampler.again(starts=vectors)
+        self.proposals = Proposals(self.sampler.again(starts=vectors))
         self.reload()

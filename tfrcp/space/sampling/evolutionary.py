@@ -9,7 +9,7 @@ import numpy as np
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.base import Sampler
-from tfrcp.space.sampling.moves import cross, mutate, repair
+from tfrcp.space.sampling.moves import cross, mutate, project
 from tfrcp.space.sampling.random import RandomSampler
 from tfrcp.space.space import SearchSpace
 
@@ -24,8 +24,8 @@ class EvolutionarySampler(Sampler):
 
     The first vectors are random ones. After that the population is the latest vectors that have
     scores. The best of a random few of them is the parent; with the probability `crossover` a
-    second one is crossed with it; a width or two are drawn anew; and the child is repaired, so that
-    it meets the budget. Where that gives nothing new in 50 tries, a random vector comes instead.
+    second one is crossed with it; a width or two are drawn anew; and the child is projected onto
+    the budget. Where that gives nothing new in 50 tries, a random vector comes instead.
 
     Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019.
 
@@ -102,4 +102,4 @@ class EvolutionarySampler(Sampler):
         child = parent()
         if random.random() < self._crossover:
             child = cross(child, parent(), self.space, random)
-        return repair(mutate(child, self.space, random), self.space, self.bounds, random)
+        return project(mutate(child, self.space, random), self.space, self.bounds, random)

@@ -9,7 +9,7 @@ import numpy as np
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.base import Sampler
-from tfrcp.space.sampling.moves import blend, repair, vary
+from tfrcp.space.sampling.moves import blend, project, vary
 from tfrcp.space.sampling.random import RandomSampler
 from tfrcp.space.space import SearchSpace
 
@@ -101,7 +101,7 @@ class GuidedSampler(Sampler):
             best = vectors[np.argsort(-scores, kind="stable")[:_PARENTS]]
             random = np.random.default_rng([self.seed, count])
             for _ in range(_TRIES):
-                child = repair(self._moved(best, random), self.space, self.bounds, random)
+                child = project(self._moved(best, random), self.space, self.bounds, random)
                 if child is not None and not self.known(child):
                     return child
         while self.known(vector := self._random.suggest(1)[0]):

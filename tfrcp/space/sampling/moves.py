@@ -22,13 +22,8 @@ def mutate(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) 
         int64 array [prunable groups], of any cost.
     """
     child = vector.copy()
-    blocks = [block for block in space.blocks if len(block.options) > 1]
-    if blocks:
-        chosen = random.random(len(blocks)) < 1 / len(blocks)
-        chosen[random.integers(len(blocks))] = True
-        for block, changed in zip(blocks, chosen, strict=True):
-            if changed:
-                child[block.columns] = random.choice(block.options)
+    for block in _some_blocks(space, 1, random):
+        child[block.columns] = random.choice(block.options)
     return child
 
 
@@ -65,14 +60,9 @@ def vary(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) ->
         int64 array [prunable groups], of any cost.
     """
     child = vector.copy()
-    blocks = [block for block in space.blocks if len(block.options) > 1]
-    if blocks:
-        chosen = random.random(len(blocks)) < 2 / len(blocks)
-        chosen[random.integers(len(blocks))] = True
-        for block, changed in zip(blocks, chosen, strict=True):
-            if changed:
-                factor = np.exp(random.normal(0, _SPREAD))
-                child[block.columns] = _option(block, vector[block.columns] * factor)
+    for block in _some_blocks(space, 2, random):
+        factor = np.exp(random.normal(0, _SPREAD))
+        child[block.columns] = _option(block, vector[block.columns] * factor)
     return child
 
 
@@ -97,12 +87,22 @@ def blend(
     return child
 
 
+def _some_blocks(space: SearchSpace, mean: float, random: np.random.Generator) -> list[Block]:
+    """A random one of the blocks with a choice, and each other with probability mean / number."""
+    blocks = [block for block in space.blocks if len(block.options) > 1]
+    if not blocks:
+        return []
+    chosen = random.random(len(blocks)) < mean / len(blocks)
+    chosen[random.integers(len(blocks))] = True
+    return [block for block, changed in zip(blocks, chosen, strict=True) if changed]
+
+
 def _option(block: Block, wanted: np.ndarray) -> np.ndarray:
     """What a block may be that is nearest to wanted counts."""
     return block.options[np.abs(block.options - wanted).sum(axis=1).argmin()]
 
 
-def repair(
+def project(
     vector: np.ndarray, space: SearchSpace, bounds: Bounds, random: np.random.Generator
 ) -> np.ndarray | None:
     """Changes widths until the budget is met, block by block in random order.

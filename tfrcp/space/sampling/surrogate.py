@@ -12,7 +12,7 @@ import numpy as np
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.base import Sampler
-from tfrcp.space.sampling.moves import mutate, repair
+from tfrcp.space.sampling.moves import mutate, project
 from tfrcp.space.sampling.random import RandomSampler
 from tfrcp.space.space import SearchSpace
 
@@ -108,7 +108,7 @@ class SurrogateSampler(Sampler):
         for parent in vectors[np.argsort(-scores, kind="stable")[:_PARENTS]]:
             for _ in range(_CHILDREN):
                 changed = mutate(parent, self.space, random)
-                child = repair(changed, self.space, self.bounds, random)
+                child = project(changed, self.space, self.bounds, random)
                 if child is not None and not self.known(child):
                     children.append(child)
         return children

@@ -22,10 +22,11 @@ from tfrcp import criteria, training
 from tfrcp.data import Splits
 from tfrcp.data.memory import MemorySplit
 from tfrcp.graph.trace import trace
-from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.run import inputs
+from tfrcp.run.report.units import percent
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import ProgramEvaluator
+from tfrcp.search.scorer import evaluator_of
 from tfrcp.space.cost import CostModel
 from tfrcp.studies.allocations import Step, check
 from tfrcp.studies.functions import Named
@@ -34,7 +35,7 @@ from tfrcp.studies.protocol import Counted, first, recipe
 Result = dict[str, Any]
 
 
-class Laboratory:
+class Experiment:
     """Does the work of a benchmark's cells.
 
     Args:
@@ -63,19 +64,17 @@ class Laboratory:
     @cached_property
     def _evaluator(self) -> ProgramEvaluator:
         search = self._config["search"]
-        calibration, repair = None, None
+        calibration = None
         if search["reconstruction"] != "none":
             calibration, _ = self._data.train.arrays(search["calibration_images"])
-        if search["reconstruction"] == "least_squares":
-            repair = CachedLeastSquares(self._model, self._graph, calibration, verbose=False)
-        return ProgramEvaluator(
+        return evaluator_of(
             self._model,
             self._graph,
             {},
             self._holdout.arrays(),
             objectives.get(self._model, "val_accuracy"),
             calibration,
-            update=repair,
+            reconstruction=search["reconstruction"],
             batch_norm_images=search["batch_norm_images"],
             batch_size=self._config["evaluate"]["batch_size"],
         )
@@ -264,3 +263,13 @@ class Laboratory:
             outputs = keras.ops.convert_to_numpy(model(images[part], training=False))
             right += int((outputs.argmax(axis=1) == labels[part]).sum())
         return right / len(labels)
+
+
+def outcome(result: Result) -> str:
+    """What a unit of work came to, in words."""
+    if "error" in result:
+        return result["error"]
+    for name, text in (("test_accuracy", "test"), ("holdout_accuracy", "holdout")):
+        if name in result:
+            return f"{percent(result[name])} of the {text} images"
+    return "done"
