@@ -190,3 +190,36 @@ class TestCheckDisjoint:
     def test_bad(self, second):
         with pytest.raises(ValueError, match="Training data and holdout must be disjoint"):
             self.check(self.X[:20], second)
+
+
+def test_joined_batches_are_what_concatenation_gives():
+    x = np.random.default_rng(0).integers(0, 256, (11, 3, 3, 2)).astype("uint8")
+    dataset = tf.data.Dataset.from_tensor_slices(({"a": x, "b": x[..., 0] / 7}, x[:, 0, 0])).batch(
+        4
+    )
+    found = data.read_examples(dataset, count=10)
+    assert found.batches == (4, 4, 2)
+    assert found.x["a"].dtype == found.y.dtype == "uint8"
+    np.testing.assert_array_equal(found.x["a"], x[:10])
+    np.testing.assert_array_equal(found.x["b"], x[:10, ..., 0] / 7)
+    np.testing.assert_array_equal(found.y, x[:10, 0, 0])
+
+
+def test_batches_of_different_shapes_are_refused():
+    class Uneven(keras.utils.PyDataset):
+        num_batches = 2
+
+        def __getitem__(self, index):
+            return np.zeros((2, 4 if index else 1))
+
+    with pytest.raises(ValueError):
+        data.read_examples(Uneven())
+
+
+def test_overlap_is_counted_over_all_inputs_of_an_example():
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(40, 3)), random.normal(size=(40, 2))
+    names = ("first", "second")
+    data.check_disjoint((a[:20], b[:20]), (a[:20], b[20:]), names)
+    with pytest.raises(ValueError, match="5 images that are in both"):
+        data.check_disjoint((a[:20], b[:20]), (a[15:35], b[15:35]), names)

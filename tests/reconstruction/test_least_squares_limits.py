@@ -1,5 +1,7 @@
 """Fits that are left out, and fits that are refused."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,10 +9,11 @@ import tensorflow as tf
 import tfrcp
 from tests.networks import NETWORKS
 from tests.reconstruction.small_fits import METHODS, fit, keep_but, network, two_dense
-from tests.references import images_for, randomize
+from tests.references import full_masks, images_for, randomize
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import read_weights, slice_weights
 from tfrcp.reconstruction import CachedLeastSquares, reconstruct
+from tfrcp.reconstruction import sequential as sequential_module
 from tfrcp.reconstruction.sequential import SequentialLeastSquares
 
 # Layers that keep their weights.
@@ -58,20 +61,40 @@ def test_cached_leaves_out_the_largest_layers():
     assert all(any(f"'{name}'" in str(w.message) for w in caught) for name in sizes)
 
 
-def test_sequential_uses_as_many_images_as_fit():
-    model = two_dense()
-    graph, x = tfrcp.trace(model), images_for(model, count=100)
-    masks = keep_but(graph, "hidden", 0)
-    image_bytes = 4 * 7 * (4 + 6) + 4 * 7 * (4 + 5)
-    limit = 2 * 60 * image_bytes
-    with pytest.warns(UserWarning, match="60 of 100 images are used"):
-        pruned, left_out = fit(model, graph, masks, x, "sequential", memory_limit=limit)
-    assert left_out == {}
-    expected, _ = fit(model, graph, masks, x[:60], "sequential")
-    for a, b in zip(pruned.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="two images"):
-        fit(model, graph, masks, x, "sequential", memory_limit=2 * image_bytes)
+@pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "added_to_input", "vgg"])
+def test_sequential_uses_all_images_within_any_limit(name, monkeypatch):
+    monkeypatch.setattr(sequential_module, "_BLOCK", 16)
+    model = NETWORKS[name].build()
+    randomize(model)
+    graph, x = tfrcp.trace(model), images_for(model, count=50)
+    masks = full_masks(graph)
+    for group in graph.prunable:
+        masks[group.name][0] = False
+    program, weights = Program(graph), read_weights(graph, model)
+    original, inherited = (slice_weights(graph, weights, m) for m in ({}, masks))
+    found = {}
+    for limit in (None, 50 * 3000, 0):
+        options = {"ridge": 1e-3, "samples": 20, "memory_limit": 2**30}
+        fits = SequentialLeastSquares(program, original, inherited, graph.keep(masks), **options)
+        runs = Counter()
+        monkeypatch.setattr(fits, "_step", counted(fits._step, runs))
+        fits.run(x, False, limit)
+        found[limit] = fits.fitted, runs
+    assert max(found[None][1].values()) == 4  # blocks
+    assert sum(found[0][1].values()) > sum(found[None][1].values())
+    for limit in (50 * 3000, 0):
+        assert found[limit][0].keys() == found[None][0].keys()
+        for path, entry in found[None][0].items():
+            for key, array in entry.items():
+                np.testing.assert_allclose(found[limit][0][path][key], array, rtol=1e-4, atol=1e-5)
+
+
+def counted(step, runs):
+    def wrapped(call, args, kwargs):
+        runs[call.key] += 1
+        return step(call, args, kwargs)
+
+    return wrapped
 
 
 def test_layers_that_do_not_fit_take_fewer_samples():

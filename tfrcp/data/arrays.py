@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def read_examples(data, *, count: int | None = None, targets: bool = True) -> Ex
             break
     if not sum(sizes):
         raise ValueError("`data` must hold at least one image. Received: data without any")
-    whole = keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts)
+    whole = _joined(parts)
     for name, tree in zip(("`data`", "`data` (its labels)"), whole, strict=False):
         check_finite(keras.tree.flatten(tree), name)
     is_array = isinstance(data, tuple | dict) or hasattr(data, "__array__")
@@ -154,7 +155,7 @@ def check_disjoint(first, second, names: tuple[str, str]) -> None:
     import keras
 
     images = [
-        [b"".join(parts) for parts in zip(*(map(np.ndarray.tobytes, a) for a in x), strict=True)]
+        [_digest(parts) for parts in zip(*x, strict=True)]
         for x in map(keras.tree.flatten, (first, second))
     ]
     smaller, larger = sorted(images, key=len)
@@ -196,6 +197,41 @@ def _batches(data, count: int | None):
                 f"`data` must give x, (x, y) or (x, y, weights). Received: {len(batch)} parts"
             )
         yield keras.utils.unpack_x_y_sample_weight(batch)
+
+
+def _joined(parts: list):
+    """Joins batches, of which each is dropped as soon as it is copied; empties the list."""
+    import keras
+
+    structure, rows = parts[0], [keras.tree.flatten(part) for part in parts]
+    for part in parts[1:]:
+        keras.tree.assert_same_structure(structure, part)
+    parts.clear()
+    joined = []
+    for place in range(len(rows[0])):
+        leaves = [row[place] for row in rows]
+        for row in rows:
+            row[place] = None
+        if len({(leaf.shape[1:], leaf.dtype) for leaf in leaves}) > 1:
+            joined.append(np.concatenate(leaves))  # tells what does not fit, or widens
+            continue
+        count = sum(len(leaf) for leaf in leaves)
+        array, start = np.empty((count, *leaves[0].shape[1:]), leaves[0].dtype), 0
+        leaves.reverse()
+        while leaves:
+            leaf = leaves.pop()
+            array[start : start + len(leaf)] = leaf
+            start += len(leaf)
+        joined.append(array)
+    return keras.tree.pack_sequence_as(structure, joined)
+
+
+def _digest(arrays) -> bytes:
+    """A hash of what arrays hold."""
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.digest()
 
 
 def _size(parts) -> int:

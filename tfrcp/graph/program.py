@@ -234,13 +234,28 @@ class Program:
         structure = self.graph.calls.inputs
         keras.tree.assert_same_structure(structure, inputs)
         tensors = dict(zip(keras.tree.flatten(structure), keras.tree.flatten(inputs), strict=True))
-        for index, call in enumerate(self._calls):
-            args, kwargs = call.bind(tensors)
-            outputs = step(call, arrays_of(call, arrays), args, kwargs)
-            tensors.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
-            for value in self._drop[index]:
-                tensors.pop(value, None)
+        for index in range(len(self._calls)):
+            self.advance(
+                index,
+                tensors,
+                lambda call, args, kwargs: step(call, arrays_of(call, arrays), args, kwargs),
+            )
         return keras.tree.map_structure(tensors.__getitem__, self.graph.calls.outputs)
+
+    def advance(self, index: int, tensors: dict[Value, Any], step: Callable[..., Any]) -> None:
+        """Runs one call, and drops every tensor that no later one reads.
+
+        Args:
+            index: The call's number.
+            tensors: What there is before the call; changed in place.
+            step: Function of the call, its arguments and keyword arguments to its outputs.
+        """
+        call = self._calls[index]
+        args, kwargs = call.bind(tensors)
+        outputs = step(call, args, kwargs)
+        tensors.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
+        for value in self._drop[index]:
+            tensors.pop(value, None)
 
 
 def trains(operation: keras.Operation) -> bool:

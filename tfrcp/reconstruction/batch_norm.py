@@ -11,6 +11,7 @@ from tfrcp.data import as_arrays
 from tfrcp.graph.program import Program
 from tfrcp.graph.trace import trace
 from tfrcp.graph.weights import layer_at, read_weights, slice_weights, variables_of
+from tfrcp.reconstruction.blocked_statistics import AT_ONCE, statistics_in_blocks, widest_bytes
 
 
 class BatchNormStatistics:
@@ -18,7 +19,7 @@ class BatchNormStatistics:
 
     All images go through the network as one batch, each batch norm normalizing by their pooled mean
     and (biased) variance, so that the result depends neither on the batch size nor on the order of
-    the images. The memory of a few of the network's largest activations for all images is needed.
+    the images. Many large images are taken in blocks, with the same result.
 
     Args:
         model: A built Functional or Sequential `keras.Model`.
@@ -57,9 +58,14 @@ class BatchNormStatistics:
         if not self._variables:
             return
         arrays = slice_weights(self._graph, read_weights(self._graph, self._model), {})
-        if self._run is None:
-            self._run = self._program.compile(self._on_images, arrays)
-        _, statistics = self._run(arrays, self._program.pack(x))
+        images = self._program.pack(x)
+        widest = widest_bytes(self._program, arrays, images)
+        if widest * len(keras.tree.flatten(images)[0]) > AT_ONCE:
+            statistics = statistics_in_blocks(self._program, arrays, images, self._without)
+        else:
+            if self._run is None:
+                self._run = self._program.compile(self._on_images, arrays)
+            _, statistics = self._run(arrays, images)
         for path, (mean, variance) in statistics.items():
             self._variables[path]["moving_mean"].assign(np.asarray(mean))
             self._variables[path]["moving_variance"].assign(np.asarray(variance))

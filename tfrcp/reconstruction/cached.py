@@ -18,9 +18,9 @@ from tfrcp.reconstruction.calibration import calibration_images
 from tfrcp.reconstruction.equations import (
     Equations,
     LeftOut,
-    Moments,
     Unsolvable,
     check_options,
+    moments,
     warn_of_ignored,
 )
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
@@ -141,7 +141,7 @@ class CachedLeastSquares:
                     f"beside those of smaller layers for memory_limit={memory_limit:,}",
                 )
         self._layers = {p: layer for p, layer in layers.items() if p not in self.left_out}
-        self._moments = {path: Moments(limits[path]) for path in self._layers}
+        self._moments = {path: moments(limits[path], ridge) for path in self._layers}
         self._gather(program, slice_weights(graph, weights, {}), images, samples, verbose)
 
     def __call__(self, arrays: Weights, masks: Mapping[str, np.ndarray]) -> Weights:
@@ -169,7 +169,7 @@ class CachedLeastSquares:
         self, program: Program, arrays: Weights, images: Any, samples: int | None, verbose: bool
     ) -> None:
         """Runs the original network on all images and sums up the moments of its layers' inputs."""
-        moments, self._moments = self._moments, {}
+        sums, self._moments = self._moments, {}
         rows: dict[Call, Rows] = {}
         total = len(keras.tree.flatten(images)[0])
 
@@ -182,7 +182,7 @@ class CachedLeastSquares:
                         call, x, *layer.shape, images=total, samples=samples, seed=len(rows)
                     )
                 for _, chunk in rows[call].unfold(x):
-                    moments[call.path].add(chunk)
+                    sums[call.path].add(chunk)
             return program.step(call, entry, args, kwargs)
 
         progress = keras.utils.Progbar(total, verbose=int(verbose), unit_name="image")
@@ -193,7 +193,7 @@ class CachedLeastSquares:
                 progress.update(min(start + _BATCH, total))
             for path, layer in self._layers.items():
                 intercept = layer.norm is not None or "bias" in arrays[path]
-                found = moments.pop(path)
+                found = sums.pop(path)
                 warn_of_ignored(path, found)
                 layer.equations = found.equations(intercept)
                 matrix = layer.rule.matrix(layer.call, layer.kernel.astype("float64"))

@@ -15,6 +15,8 @@ from threadpoolctl import ThreadpoolController
 
 # Threads of many small solves, and TensorFlow's, would wait for the same cores most of the time.
 _THREADS = ThreadpoolController()
+_WIDE, _SAMPLES = 128, 512  # inputs from which products are formed in float32; samples at a time
+_LEAST_RIDGE = 1e-6  # for that
 _LEAST_PIVOT = 1e-12  # of the largest: a system with a smaller one is ill-conditioned
 
 
@@ -25,6 +27,8 @@ class Moments:
     up in float64, beyond.
 
     Args:
+        fast: Whether products of wide float32 inputs are formed in float32, of a few hundred
+            samples at a time. What that rounds is far below a ridge of 1e-6.
         limit: Bytes that second moments may take. Where they take more, the first samples are kept,
             as many as fit into half of it, and the others ignored.
 
@@ -33,9 +37,9 @@ class Moments:
         ignored: Number of samples that are not.
     """
 
-    def __init__(self, limit: float = np.inf) -> None:
+    def __init__(self, limit: float = np.inf, *, fast: bool = False) -> None:
         self.count = self.ignored = 0
-        self._limit = limit
+        self._limit, self._fast = limit, fast
         self._rows: list[tuple[np.ndarray, np.ndarray]] = []
         self._sums: tuple[Any, Any] = (0.0, 0.0)
         self._products: tuple[Any, Any] | None = None
@@ -94,11 +98,26 @@ class Moments:
     def _collapse(self) -> None:
         """Adds the samples that are kept to the second moments."""
         for x, y in self._rows:
-            x, y = (a.astype("float64", copy=False) for a in (x, y))
-            before, sums = self._products or (0.0, 0.0), self._sums
-            self._sums = sums[0] + x.sum(axis=1), sums[1] + y.sum(axis=1)
-            across = x.swapaxes(1, 2)
-            self._products = before[0] + across @ x, before[1] + across @ y
+            step = x.shape[1]
+            if self._fast and x.dtype == "float32" and x.shape[2] >= _WIDE:
+                step, y = _SAMPLES, y.astype("float32", copy=False)
+            else:
+                x, y = (a.astype("float64", copy=False) for a in (x, y))
+            if self._products is None:
+                (blocks, _, inputs), outputs = x.shape, y.shape[2]
+                self._sums = np.zeros((blocks, inputs)), np.zeros((blocks, outputs))
+                self._products = (
+                    np.zeros((blocks, inputs, inputs)),
+                    np.zeros((blocks, inputs, outputs)),
+                )
+            for start in range(0, x.shape[1], max(1, step)):
+                some, targets = x[:, start : start + step], y[:, start : start + step]
+                across = some.swapaxes(1, 2)
+                pairs = ((some, self._sums[0]), (targets, self._sums[1]))
+                for values, total in pairs:
+                    total += values.sum(axis=1, dtype="float64")
+                for values, product in zip((some, targets), self._products, strict=True):
+                    product += across @ values
         self._rows = []
 
 
@@ -172,6 +191,11 @@ class Equations:
 
 class Unsolvable(ValueError):
     """The equations do not determine the weights; the message says why."""
+
+
+def moments(limit: float, ridge: float) -> Moments:
+    """Moments within a limit, as exact as a ridge asks for; see `Moments` and `solve`."""
+    return Moments(limit, fast=ridge >= _LEAST_RIDGE)
 
 
 class LeftOut(dict[str, str]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from tfrcp.graph.weights import Weights, layer_at, read_weights, slice_weights
 from tfrcp.reconstruction.cached import CachedLeastSquares
 from tfrcp.reconstruction.calibration import calibration_images
 from tfrcp.reconstruction.equations import check_options
-from tfrcp.reconstruction.sequential import SequentialLeastSquares, bytes_per_image
+from tfrcp.reconstruction.sequential import SequentialLeastSquares
 
 _METHODS = ("sequential", "cached")
 
@@ -44,7 +43,7 @@ def reconstruct(
 
     - "sequential", for the one network that is wanted: the inputs are those of the pruned network,
       layer after layer, and the statistics of batch norms are re-estimated on the way (no
-      recalibration is needed afterwards). All images run through both networks once.
+      recalibration is needed afterwards). All images run through both networks.
     - "cached", for many candidates, then through `CachedLeastSquares` itself: the inputs are those
       of the original network. Recalibrate the batch norms afterwards.
 
@@ -65,8 +64,9 @@ def reconstruct(
             them too closely where inputs vary independently: give more images, or a ridge of 1e-2.
         samples: How many equations to gather for each input of a layer (channels times window
             positions), drawn among the output positions of the images; `None` for all of them.
-        memory_limit: Bytes. "sequential": half of it for the tensors of all images (so many images
-            as fit are used), half for the equations of one layer. "cached": for the second moments
+        memory_limit: Bytes. "sequential": half of it for the tensors that are kept of all images
+            (where they need more, parts of the networks are run again), half for the equations of
+            one layer. "cached": for the second moments
             of all layers. A layer whose second moments do not fit is fitted to its first samples.
         verbose: Whether to show progress.
 
@@ -103,8 +103,6 @@ def reconstruct(
         fitted, left_out = cached(inherited, masks), cached.left_out
     else:
         original = slice_weights(graph, weights, {})
-        one = sum(bytes_per_image(program, arrays, images) for arrays in (original, inherited))
-        images = _as_many_as_fit(images, one, memory_limit // 2)
         sequential = SequentialLeastSquares(
             program,
             original,
@@ -114,7 +112,7 @@ def reconstruct(
             samples=samples,
             memory_limit=memory_limit // 2,
         )
-        sequential.run(images, verbose)
+        sequential.run(images, verbose, memory_limit // 2)
         fitted, left_out = sequential.fitted, sequential.left_out
     for path, entry in variables.items():
         for name, variable in entry.items():
@@ -140,21 +138,3 @@ def _variables(
                     f"{None if variable is None else tuple(variable.shape)}, expected {expected}"
                 )
     return found
-
-
-def _as_many_as_fit(images: Any, bytes_per_image: int, limit: int) -> Any:
-    """The first images, as many as fit into memory."""
-    count, most = len(keras.tree.flatten(images)[0]), limit // bytes_per_image
-    if count <= most:
-        return images
-    if most < 2:
-        raise ValueError(
-            "`memory_limit` must leave room for two images, whose tensors in both networks take "
-            f"{bytes_per_image:,} bytes each. Received: half of it is {limit:,} bytes"
-        )
-    warnings.warn(
-        f"The tensors of an image take {bytes_per_image:,} bytes: {most} of {count} images are "
-        f"used, for which half of `memory_limit`, {limit:,} bytes, suffices.",
-        stacklevel=3,
-    )
-    return keras.tree.map_structure(lambda x: x[:most], images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,12 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of
-from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, warn_of_ignored
+from tfrcp.reconstruction.blocked_statistics import pooled
+from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, moments, warn_of_ignored
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
+from tfrcp.reconstruction.segments import Segments, live_bytes
+
+_BLOCK = 32  # images that run through both networks at a time
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,7 +92,7 @@ class SequentialLeastSquares:
         self._called = Counter(call.path for call in program.graph.calls.calls)
         self._moments: dict[str, Moments] = {}
         self._others = _other_terms(program.graph)
-        self._terms: dict[Value, _Pair] = {}
+        self._entries: dict[Call, Any] = {}
         self._exact: set[str] = set()
         self._norm_labels = {
             place.path: place.labels
@@ -95,92 +100,116 @@ class SequentialLeastSquares:
             if place.weight == "moving_mean"
         }
 
-    def run(self, images: Any, verbose: bool) -> None:
-        """Fits all layers in one pass.
+    def run(self, images: Any, verbose: bool, limit: int | None = None) -> None:
+        """Fits all layers.
 
         Args:
             images: Structure of arrays like the model's inputs.
             verbose: Whether to show progress.
+            limit: Bytes of the tensors that are kept for all images; beyond that, parts of both
+                networks are run again. Defaults to no limit.
         """
-        calls = self._program.graph.calls.calls
+        program, arrays = self._program, keras.tree.flatten(images)
+        calls, self._total = program.graph.calls.calls, len(arrays[0])
+        walks = (live_bytes(program, w, images) for w in (self._original, self._inherited))
+        widths = [sum(pair) for pair in zip(*walks, strict=True)]
+        self._segments = Segments(
+            program,
+            dict(zip(keras.tree.flatten(program.graph.calls.inputs), arrays, strict=True)),
+            lambda x, part: _Pair(x[part], x[part]),
+            self._step,
+            widths,
+            limit=sys.maxsize if limit is None else limit,
+            count=self._total,
+            block=_BLOCK,
+        )
         progress = keras.utils.Progbar(len(calls), verbose=int(verbose), unit_name="layer")
-
-        def step(call: Call, entry: Any, args: tuple, kwargs: dict) -> Any:
-            original = keras.tree.map_structure(_original, (args, kwargs))
-            pruned = keras.tree.map_structure(_pruned, (args, kwargs))
-            rule = kernel_rule(call, self._inherited.get(call.path))
-            if rule is not None and call.path not in self.left_out:
-                self._fit(call, rule, original[0][0], pruned[0][0])
-            if "moving_mean" in self.fitted.get(call.path, {}) and self._called[call.path] == 1:
-                self._normalize(call, original[0][0], pruned[0][0])
-            outputs = keras.tree.map_structure(
-                _Pair,
-                self._program.step(call, arrays_of(call, self._original), *original),
-                self._program.step(call, arrays_of(call, self.fitted), *pruned),
-            )
-            for value, pair in zip(call.outputs, keras.tree.flatten(outputs), strict=True):
-                if value in self._others:
-                    self._terms[value] = pair
-            if call.kind == "Add":
-                for value in call.inputs:
-                    self._terms.pop(value, None)
-            progress.add(1)
-            return outputs
-
-        pairs = keras.tree.map_structure(lambda x: _Pair(x, x), images)
         with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
-            self._program.walk(self.fitted, pairs, step)
+            for index, call in enumerate(calls):
+                rule = kernel_rule(call, self._inherited.get(call.path))
+                if rule is not None and call.path not in self.left_out:
+                    self._fit(index, call, rule)
+                if "moving_mean" in self.fitted.get(call.path, {}) and not (
+                    self._called[call.path] > 1
+                ):
+                    self._normalize(index, call)
+                progress.add(1)
 
-    def _fit(self, call: Call, rule: KernelRule, x: Any, x_pruned: Any) -> None:
-        """Fits the kernel of a layer, given its inputs in both networks."""
+    def _step(self, call: Call, args: tuple, kwargs: dict) -> Any:
+        """Runs a call of both networks, whenever it is with the weights of the first time."""
+        if call not in self._entries:
+            entry = arrays_of(call, self.fitted)
+            self._entries[call] = None if entry is None else dict(entry)
+        original = keras.tree.map_structure(_original, (args, kwargs))
+        pruned = keras.tree.map_structure(_pruned, (args, kwargs))
+        return keras.tree.map_structure(
+            _Pair,
+            self._program.step(call, arrays_of(call, self._original), *original),
+            self._program.step(call, self._entries[call], *pruned),
+        )
+
+    def _fit(self, index: int, call: Call, rule: KernelRule) -> None:
+        """Fits the kernel of a layer."""
         path, graph = call.path, self._program.graph
         entry, inherited = self.fitted[path], self._inherited[path]
         old = rule.matrix(call, inherited[rule.kernel].astype("float64"))
         blocks, inputs, _ = old.shape
         kept = self._keep(rule.ends(call, graph.labels)[1])
-        y = _to_numpy(rule.linear(call, ops.cast(x, "float32"), self._original[path]))
-        y = y.compress(kept, axis=rule.axis(call))
         norm = self._norms.get(path)
-        lost = self._lost_elsewhere(call, norm, kept)
-        if lost is not None:
-            y = y + lost
-        x = applied_to(call, x_pruned, entry)
-        options = {"images": len(x), "samples": self._samples}
-        rows = Rows(call, x, blocks, inputs, seed=graph.calls.calls.index(call), **options)
-        moments = self._moments.pop(path, Moments(self._memory_limit))
+        sums = self._moments.pop(path, None) or moments(self._memory_limit, self._ridge)
         if self._called[path] > 1:
-            self._moments[path] = moments
-        for part, chunk in rows.unfold(x):
-            chunk = chunk.astype("float64")
-            moments.add(chunk, rows.outputs(y[part]) - chunk @ old)
-        warn_of_ignored(path, moments)
+            self._moments[path] = sums
+        rows, exact = None, False
+
+        def look(tensors: dict[Value, Any]) -> None:
+            nonlocal rows, exact
+            pair = call.bind(tensors)[0][0]
+            x = ops.cast(_original(pair), "float32")
+            y = _to_numpy(rule.linear(call, x, self._original[path]))
+            y = y.compress(kept, axis=rule.axis(call))
+            lost = self._lost_elsewhere(call, norm, kept, tensors)
+            if lost is not None:
+                y, exact = y + lost, True
+            x = applied_to(call, _pruned(pair), entry)
+            if rows is None:
+                options = {"images": self._total, "samples": self._samples, "seed": index}
+                rows = Rows(call, x, blocks, inputs, **options)
+            for part, chunk in rows.unfold(x):
+                sums.add(chunk, rows.outputs(y[part]) - chunk.astype("float64") @ old)
+
+        self._segments.stop_at(index, look)
+        warn_of_ignored(path, sums)
         try:
-            equations = moments.equations("bias" in entry or norm is not None)
+            equations = sums.equations("bias" in entry or norm is not None)
             change = equations.change(self._ridge)
         except Unsolvable as reason:
             self.left_out.add(path, reason)
             return
         intercept = equations.targets_mean[:, None] - equations.means[:, None] @ change
-        if lost is not None and norm is not None:
+        if exact and norm is not None:
             self._exact.add(norm.path)
             self.fitted[norm.path] = self._kept(norm)
         entry.update(inherited)
         write_fit(call, entry, self.fitted[norm.path] if norm else None, old + change, intercept)
 
-    def _lost_elsewhere(self, call: Call, norm: Call | None, kept: np.ndarray) -> Any:
+    def _lost_elsewhere(
+        self, call: Call, norm: Call | None, kept: np.ndarray, tensors: dict[Value, Any]
+    ) -> Any:
         """What the other terms of a sum have lost, in the units of a layer's outputs.
 
         Args:
             call: The layer's call.
             norm: That of the batch norm that alone reads it, if there is one.
             kept: Which of its channels are kept, bool array [out].
+            tensors: What there is before the call.
 
         Returns:
             Array like the layer's outputs in the pruned network; `None` if the layer is no term of
             a sum or nothing is known of the others.
         """
         others = self._others.get((norm or call).outputs[0], ())
-        pairs = [self._terms[value] for value in others if value in self._terms]
+        known = set(tensors) - set(keras.tree.flatten(self._program.graph.calls.inputs))
+        pairs = [tensors[value] for value in others if value in known and value in self._others]
         if not pairs or call.operation.activation not in (None, keras.activations.linear):
             return None
         axis = find_rule(call.operation).axis(call)
@@ -203,10 +232,18 @@ class SequentialLeastSquares:
         kept = self._keep(self._norm_labels[norm.path])
         return {name: array[kept] for name, array in self._original[norm.path].items()}
 
-    def _normalize(self, call: Call, x: Any, x_pruned: Any) -> None:
-        """Changes the statistics of a batch norm, given its inputs in both networks."""
+    def _normalize(self, index: int, call: Call) -> None:
+        """Changes the statistics of a batch norm."""
         entry, statistics = self.fitted[call.path], find_rule(call.operation).statistics
-        mean, variance = map(_to_numpy, statistics(call, x_pruned))
+        found: tuple[list, list] = [], []
+
+        def look(tensors: dict[Value, Any]) -> None:
+            pair = call.bind(tensors)[0][0]
+            for x, parts in zip((pair.pruned, pair.original), found, strict=True):
+                parts.append((*map(_to_numpy, statistics(call, x)), len(x)))
+
+        self._segments.stop_at(index, look)
+        (mean, variance), (old_mean, old_variance) = map(pooled, found)
         if call.path in self._exact:
             epsilon = call.operation.epsilon
             scale = entry["gamma"] / np.sqrt(entry["moving_variance"] + epsilon)
@@ -214,7 +251,7 @@ class SequentialLeastSquares:
             entry["beta"] = entry["beta"] + scale * (mean - entry["moving_mean"])
         else:
             kept, before = self._keep(self._norm_labels[call.path]), self._kept(call)
-            old_mean, old_variance = (_to_numpy(a)[kept] for a in statistics(call, x))
+            old_mean, old_variance = old_mean[kept], old_variance[kept]
             ratio = np.ones_like(variance)
             np.divide(variance, old_variance, out=ratio, where=old_variance > 0)
             mean = before["moving_mean"] + mean - old_mean
@@ -246,35 +283,3 @@ def _original(x: Any) -> Any:
 
 def _pruned(x: Any) -> Any:
     return x.pruned if isinstance(x, _Pair) else x
-
-
-def bytes_per_image(program: Program, arrays: Weights, images: Any) -> int:
-    """Bytes for each image of the tensors that `Program.walk` holds at its widest point.
-
-    Args:
-        program: The program.
-        arrays: Weights and sizes.
-        images: Structure of arrays like the model's inputs; the first image runs through.
-    """
-    graph = program.graph
-    image = keras.tree.map_structure(lambda x: x[:1], images)
-    inputs = keras.tree.flatten(graph.calls.inputs)
-    sizes = dict(zip(inputs, (x.nbytes for x in keras.tree.flatten(image)), strict=True))
-
-    def step(call: Call, entry: Any, args: tuple, kwargs: dict) -> Any:
-        outputs = program.step(call, entry, args, kwargs)
-        tensors = map(ops.convert_to_numpy, keras.tree.flatten(outputs))
-        sizes.update(zip(call.outputs, (x.nbytes for x in tensors), strict=True))
-        return outputs
-
-    program.walk(arrays, image, step)
-    last: dict[Value, int] = dict.fromkeys(inputs, -1)
-    for index, call in enumerate(graph.calls.calls):
-        last.update(dict.fromkeys((*call.outputs, *call.inputs), index))
-    last.update(dict.fromkeys(keras.tree.flatten(graph.calls.outputs), len(graph.calls.calls)))
-    live = widest = sum(sizes[value] for value in inputs)
-    for index, call in enumerate(graph.calls.calls):
-        live += sum(sizes[value] for value in call.outputs)
-        widest = max(widest, live)
-        live -= sum(sizes[value] for value, end in last.items() if end == index)
-    return widest

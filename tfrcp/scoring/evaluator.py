@@ -24,10 +24,11 @@ from tfrcp.graph.inheritance import select
 from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import build_model
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
+from tfrcp.reconstruction.blocked_statistics import AT_ONCE, statistics_in_blocks, widest_bytes
 from tfrcp.scoring.holdout import Holdout, racing_possible
 from tfrcp.scoring.kinds import Objective
 from tfrcp.scoring.racing import RACING_INTERVAL, surely_positive
-from tfrcp.scoring.running import Outputs, run_model
+from tfrcp.scoring.running import Outputs, in_blocks, run_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,15 +104,17 @@ class SlicedEvaluator:
             holdout = Examples(*holdout, None, ())
         pick = operator.itemgetter(slice(RACING_INTERVAL))
         first = keras.tree.map_structure(pick, self._program.pack(holdout.x))
-        expected = run_model(model)(first)
         self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
+        widest = widest_bytes(self._program, self._full, first)
+        self._most = max(1, AT_ONCE // max(1, widest))
+        expected = self._in_blocks(run_model(model))(first)
         if not self._by_model:
             self._prepare_program(first, expected)
         self._holdout = Holdout(
             holdout,
             objective,
             model,
-            run_model(model) if self._by_model else self._outputs(self._full),
+            run_model(model) if self._by_model else self._in_blocks(self._outputs(self._full)),
             self._program.pack,
             batch_size=1 if self._by_model else batch_size,
         )
@@ -125,7 +128,7 @@ class SlicedEvaluator:
             pruned = build_model(self._model, self._graph, arrays)
             total = self._holdout.total(run_model(pruned), pruned)
             return Score(total, self._holdout.size)
-        outputs = self._outputs(arrays)
+        outputs = self._in_blocks(self._outputs(arrays))
         if not self._holdout.by_values:
             return Score(self._holdout.total(outputs), self._holdout.size)
         sign = 1 if self._holdout.objective.higher_is_better else -1
@@ -150,7 +153,10 @@ class SlicedEvaluator:
         if self._update is not None:
             arrays = self._update(arrays, masks)
         if self._normalizing is not None:
-            _, statistics = self._statistics(arrays, self._normalizing)
+            if self.batch_norm_images > self._most:
+                statistics = statistics_in_blocks(self._program, arrays, self._normalizing)
+            else:
+                _, statistics = self._statistics(arrays, self._normalizing)
             for path, (mean, variance) in statistics.items():
                 arrays[path]["moving_mean"] = np.asarray(mean)
                 arrays[path]["moving_variance"] = np.asarray(variance)
@@ -162,11 +168,16 @@ class SlicedEvaluator:
 
     def score_model(self, model: keras.Model) -> float:
         """Scores a Keras model, such as `build` gives, on all holdout images."""
-        return self._holdout.total(run_model(model), model if self._by_model else None)
+        outputs = self._in_blocks(run_model(model))
+        return self._holdout.total(outputs, model if self._by_model else None)
 
     def build(self, channels: np.ndarray) -> keras.Model:
         """The candidate as a plain Keras model, with the weights that are scored."""
         return build_model(self._model, self._graph, self.prepare(channels))
+
+    def _in_blocks(self, outputs: Outputs) -> Outputs:
+        """The same function, which takes as many images at once as memory should hold."""
+        return outputs if self._by_model else in_blocks(outputs, self._most)
 
     def _prepare_program(self, inputs: Any, expected: Any) -> None:
         """Prepares to run candidates.
@@ -196,7 +207,7 @@ class ProgramEvaluator(SlicedEvaluator):
         program = self._program
         self._run = program.compile(program.run, program.fold(self._full))
         try:
-            received = self._outputs(self._full)(inputs)
+            received = self._in_blocks(self._outputs(self._full))(inputs)
         except Exception as error:  # whatever a layer does that asks for the number of channels
             warnings.warn(
                 f"'{self._graph.name}' cannot be compiled for channel counts of any size and runs "
@@ -204,7 +215,7 @@ class ProgramEvaluator(SlicedEvaluator):
                 stacklevel=4,
             )
             self._run, self._statistics = program.run, program.run_on_batch_statistics
-            received = self._outputs(self._full)(inputs)
+            received = self._in_blocks(self._outputs(self._full))(inputs)
         pairs = zip(keras.tree.flatten(expected), keras.tree.flatten(received), strict=True)
         for wanted, found in pairs:
             wanted, found = (keras.ops.convert_to_numpy(array) for array in (wanted, found))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 Outputs = Callable[[Any], Any]
 
@@ -20,3 +21,22 @@ def run_model(model: keras.Model) -> Outputs:
         model: A built `keras.Model`.
     """
     return lambda inputs: model(inputs, training=False)
+
+
+def in_blocks(outputs: Outputs, most: int) -> Outputs:
+    """A function of inputs to outputs that takes no more than so many examples at once.
+
+    Args:
+        outputs: Function of inputs to outputs, each example's its own.
+        most: Most examples in a call of it.
+    """
+
+    def whole(inputs: Any) -> Any:
+        count = len(keras.tree.flatten(inputs)[0])
+        if count <= most:
+            return outputs(inputs)
+        cuts = [slice(start, start + most) for start in range(0, count, most)]
+        parts = [outputs(keras.tree.map_structure(lambda x, c=c: x[c], inputs)) for c in cuts]
+        return keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *parts)
+
+    return whole

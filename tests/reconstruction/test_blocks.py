@@ -1,0 +1,92 @@
+"""Images in blocks give what all of them at once give."""
+
+import numpy as np
+import pytest
+
+import tfrcp
+from tests.networks import NETWORKS
+from tests.references import images_for, randomize
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import read_weights, slice_weights
+from tfrcp.reconstruction import batch_norm, blocked_statistics
+from tfrcp.reconstruction.equations import Moments
+from tfrcp.scoring import evaluator, objectives
+from tfrcp.scoring.running import in_blocks
+
+KEPT = (0, 50 * 1000, 2**30)
+
+
+@pytest.mark.parametrize("kept", KEPT)
+@pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "squeeze_excite", "open_size"])
+def test_statistics_in_blocks(name, kept, monkeypatch):
+    monkeypatch.setattr(blocked_statistics, "_BLOCK", 16)
+    monkeypatch.setattr(blocked_statistics, "_KEPT", kept)
+    model = NETWORKS[name].build()
+    randomize(model)
+    graph = tfrcp.trace(model)
+    program, arrays = Program(graph), slice_weights(graph, read_weights(graph, model), {})
+    images = program.pack(images_for(model, count=50))
+    _, expected = program.run_on_batch_statistics(arrays, images)
+    found = blocked_statistics.statistics_in_blocks(program, arrays, images)
+    assert found.keys() == expected.keys()
+    for path, pair in expected.items():
+        for a, b in zip(found[path], pair, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_recalibration_in_blocks(monkeypatch):
+    models = []
+    for at_once in (2**28, 0):
+        monkeypatch.setattr(batch_norm, "AT_ONCE", at_once)
+        model = NETWORKS["inverted_residual"].build()
+        randomize(model)
+        tfrcp.recalibrate_batch_norm(model, images_for(model, count=40))
+        models.append(model)
+    for a, b in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_candidates_in_blocks(monkeypatch):
+    model = NETWORKS["inverted_residual"].build()
+    randomize(model)
+    graph, x = tfrcp.trace(model), images_for(model, count=60)
+    scores = tfrcp.criteria.get("l1")(model, graph)
+    channels = np.array([max(1, group.size // 2) for group in graph.prunable])
+    found = []
+    for at_once in (2**28, 1):
+        monkeypatch.setattr(evaluator, "AT_ONCE", at_once)
+        objective = objectives.get(model, "agreement")
+        made = evaluator.ProgramEvaluator(model, graph, scores, (x, None), objective, x[:40])
+        found.append((made.score(channels).value, made.score_model(made.build(channels))))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+def test_outputs_in_blocks_keep_their_structure():
+    sizes = []
+
+    def outputs(inputs):
+        sizes.append(len(inputs["x"]))
+        return [inputs["x"] + 1, {"y": inputs["x"] * 2}]
+
+    x = np.arange(10.0)
+    first, second = in_blocks(outputs, 4)({"x": x})
+    assert sizes == [4, 4, 2]
+    np.testing.assert_array_equal(first, x + 1)
+    np.testing.assert_array_equal(second["y"], x * 2)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_moments_in_float32(blocks):
+    random = np.random.default_rng(0)
+    x = random.normal(1, 1, (blocks, 3000, 150)).astype("float32")
+    y = random.normal(size=(blocks, 3000, 3))
+    equations = []
+    for fast in (False, True):
+        moments = Moments(fast=fast)
+        for start in range(0, 3000, 700):
+            moments.add(x[:, start : start + 700], y[:, start : start + 700])
+        equations.append(moments.equations(True))
+    exact, rounded = equations
+    assert exact.count == rounded.count == 3000
+    np.testing.assert_allclose(rounded.gram, exact.gram, atol=3e-6)
+    np.testing.assert_allclose(rounded.change(1e-5), exact.change(1e-5), atol=1e-5)

@@ -1,0 +1,108 @@
+"""A walk through a network that stops at calls, some images at a time, and stays within a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.program import Program
+from tfrcp.graph.weights import Weights, arrays_of
+
+Tensors = dict[Value, Any]
+Step = Callable[[Call, tuple, dict], Any]
+
+
+class Segments:
+    """Takes all images through a network, up to one call after another, in blocks of images.
+
+    What lies between the calls before and those behind a cut is kept for all images; from there the
+    network is run up to the call that is asked for. The cut moves along with the calls where what
+    would have to be kept fits the limit, else to the narrowest place on the way. Where no place
+    fits it stays, and the calls behind it are run again: more work, with the same result.
+
+    Args:
+        program: The program.
+        tensors: The inputs of all images, by value; arrays, or anything that `cut` cuts.
+        cut: Function of what belongs to all images and a slice to that of these images.
+        step: Runs a call on its arguments.
+        widths: Bytes for each image before every call, see `live_bytes`.
+        limit: Bytes that may be kept at the cut.
+        count: Number of images.
+        block: Number of images that run at a time.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        tensors: Tensors,
+        cut: Callable[[Any, slice], Any],
+        step: Step,
+        widths: Sequence[int],
+        *,
+        limit: int,
+        count: int,
+        block: int,
+    ) -> None:
+        self._program, self._step = program, step
+        self._widths, self._most = widths, limit // count
+        self._at = 0
+        slices = [slice(start, start + block) for start in range(0, count, block)]
+        self._kept = [{v: cut(x, part) for v, x in tensors.items()} for part in slices]
+
+    def stop_at(self, index: int, look: Callable[[Tensors], None]) -> None:
+        """Runs all blocks up to a call.
+
+        Args:
+            index: The call's number, not before that of an earlier stop.
+            look: Is handed what is there before the call, for one block after another.
+        """
+        places = range(self._at + 1, index + 1)
+        best = min(reversed(places), key=self._widths.__getitem__, default=None)
+        if best is not None and self._widths[index] <= self._most:
+            best = index
+        moves = best is not None and self._widths[best] <= self._most
+        for number, kept in enumerate(self._kept):
+            tensors = dict(kept)
+            if moves:
+                self._kept[number] = kept = {}
+            for place in range(self._at, index):
+                self._program.advance(place, tensors, self._step)
+                if moves and place + 1 == best:
+                    self._kept[number] = dict(tensors)
+            look(tensors)
+        if moves:
+            self._at = best
+
+
+def live_bytes(program: Program, arrays: Weights, images: Any) -> list[int]:
+    """Bytes for each image of the tensors that are there before every call of `Program.walk`.
+
+    The network's inputs are not counted.
+
+    Args:
+        program: The program.
+        arrays: Weights and sizes.
+        images: Structure of arrays like the model's inputs; the first image runs through.
+
+    Returns:
+        One int for each call, in order.
+    """
+    structure = program.graph.calls.inputs
+    inputs = keras.tree.flatten(structure)
+    image = [np.asarray(x[:1]) for x in keras.tree.flatten(images)]
+    tensors, found = dict(zip(inputs, image, strict=True)), []
+
+    def step(call: Call, args: tuple, kwargs: dict) -> Any:
+        return program.step(call, arrays_of(call, arrays), args, kwargs)
+
+    for index in range(len(program.graph.calls.calls)):
+        found.append(
+            sum(ops.convert_to_numpy(x).nbytes for v, x in tensors.items() if v not in inputs)
+        )
+        program.advance(index, tensors, step)
+    return found
