@@ -28,7 +28,13 @@ from tfrcp.reconstruction.blocked_statistics import AT_ONCE, statistics_in_block
 from tfrcp.scoring.holdout import Holdout, racing_possible
 from tfrcp.scoring.kinds import Objective
 from tfrcp.scoring.racing import RACING_INTERVAL, surely_positive
-from tfrcp.scoring.running import Outputs, in_blocks, run_model
+from tfrcp.scoring.running import (
+    Outputs,
+    in_blocks,
+    in_other_sizes,
+    run_model,
+    sizes_taken_for_bias,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +210,7 @@ class ProgramEvaluator(SlicedEvaluator):
     """
 
     def _prepare_program(self, inputs: Any, expected: Any) -> None:
-        program = self._program
+        program, self._cut = self._program, ()
         self._run = program.compile(program.run, program.fold(self._full))
         try:
             received = self._in_blocks(self._outputs(self._full))(inputs)
@@ -215,6 +221,9 @@ class ProgramEvaluator(SlicedEvaluator):
                 stacklevel=4,
             )
             self._run, self._statistics = program.run, program.run_on_batch_statistics
+            # A candidate may have any number of channels up to the model's.
+            most = max(sizes_taken_for_bias(self._model), default=1)
+            self._cut = range(2, most + 1)
             received = self._in_blocks(self._outputs(self._full))(inputs)
         pairs = zip(keras.tree.flatten(expected), keras.tree.flatten(received), strict=True)
         for wanted, found in pairs:
@@ -235,7 +244,7 @@ class ProgramEvaluator(SlicedEvaluator):
             flat = keras.tree.flatten(self._run(folded, inputs))
             return keras.tree.pack_sequence_as(structure, flat)
 
-        return outputs
+        return in_other_sizes(outputs, self._cut)
 
 
 def makes_masks(graph: ChannelGraph) -> bool:

@@ -1,12 +1,17 @@
-"""Runs a model in inference mode, whatever made it."""
+"""Runs a model in inference mode, whatever made it.
+
+`keras.ops.add` (Keras 3.15 on TensorFlow) takes an operand [batch, 1, ..., 1] for a bias where the
+batch is as large as the second or the last axis of what it is added to, and then adds one image's
+number to a channel. Batches of such sizes are cut; see docs/platform_faults.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Container
 from typing import Any
 
 import keras
-from keras import ops
 
 Outputs = Callable[[Any], Any]
 
@@ -20,7 +25,49 @@ def run_model(model: keras.Model) -> Outputs:
     Args:
         model: A built `keras.Model`.
     """
-    return lambda inputs: model(inputs, training=False)
+    run = functools.partial(model, training=False)
+    return in_other_sizes(run, sizes_taken_for_bias(model))
+
+
+def sizes_taken_for_bias(model: keras.Model) -> set[int]:
+    """Batch sizes at which Keras takes an operand of an addition for a bias.
+
+    Args:
+        model: A model; into layers that are no models nobody looks.
+    """
+    sizes: set[int] = set()
+    if keras.backend.backend() != "tensorflow" or not isinstance(model, keras.Model):
+        return sizes
+    for operation in getattr(model, "operations", None) or model.layers:
+        sizes |= sizes_taken_for_bias(operation)
+        if type(operation).__name__ != "Add":
+            continue
+        for node in operation._inbound_nodes:
+            shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
+            if any(shape and all(n == 1 for n in shape[1:]) for shape in shapes):
+                sizes |= {n for shape in shapes if len(shape) > 1 for n in (shape[1], shape[-1])}
+    return sizes - {1, None}
+
+
+def in_other_sizes(run: Outputs, sizes: Container[int]) -> Outputs:
+    """The function, which is given no batch of certain sizes, but parts of it.
+
+    Args:
+        run: A function of inputs to outputs, example by example.
+        sizes: The sizes; 1 is none of them.
+    """
+
+    def whole(inputs: Any) -> Any:
+        count = first = len(keras.tree.flatten(inputs)[0])
+        while first in sizes:
+            first -= 1
+        if first == count:
+            return run(inputs)
+        cuts = [slice(first), *(slice(i, i + 1) for i in range(first, count))]
+        parts = [run(keras.tree.map_structure(lambda x, c=cut: x[c], inputs)) for cut in cuts]
+        return keras.tree.map_structure(lambda *leaves: keras.ops.concatenate(leaves), *parts)
+
+    return whole
 
 
 def in_blocks(outputs: Outputs, most: int) -> Outputs:
@@ -37,6 +84,6 @@ def in_blocks(outputs: Outputs, most: int) -> Outputs:
             return outputs(inputs)
         cuts = [slice(start, start + most) for start in range(0, count, most)]
         parts = [outputs(keras.tree.map_structure(lambda x, c=c: x[c], inputs)) for c in cuts]
-        return keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *parts)
+        return keras.tree.map_structure(lambda *leaves: keras.ops.concatenate(leaves), *parts)
 
     return whole
