@@ -155,8 +155,6 @@ def _run(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> Ope
     if reads.variables:
         variable = next(iter(reads.variables.values()))
         raise Refused(f"it computes with the weight '{variable.path}' outside of its layer")
-    if reads.losses:
-        raise Refused("it adds a loss")
     steps = [_step(node, names) for node in nodes]
     for x in [x for step in steps for x in step.outputs]:
         if any(n and n % BATCH == 0 for n in x.shape[1:]) or (
@@ -181,7 +179,7 @@ class _Reads(keras.StatelessScope):
     """Notes which variables are read other than by a layer that is called."""
 
     def __init__(self) -> None:
-        super().__init__(collect_losses=True)
+        super().__init__()
         self.variables: dict[int, keras.Variable] = {}
 
     def get_current_value(self, variable: keras.Variable) -> Any:
@@ -270,10 +268,11 @@ def _step(node: Any, names: Mapping[int, str]) -> Step:
 def _open_batch(operation: keras.Operation, node: Any) -> keras.Operation:
     """The operation, or for a reshape to the size of the batch one to an open size."""
     own = [v for k, v in vars(operation).items() if not k.startswith("_")]
-    if not any(_has_batch(x) for x in keras.tree.flatten(own)):
+    open_sizes = any(isinstance(v, tuple | list) and None in v for v in own)
+    if not open_sizes and not any(_has_batch(x) for x in keras.tree.flatten(own)):
         return operation
     kind, shape = type(operation).__name__, node.outputs[0].shape
-    if kind != "Reshape" or None in shape or shape[0] != BATCH:
+    if kind != "Reshape" or None in shape[1:] or shape[0] not in (None, BATCH):
         raise Refused(f"it calls `{kind}` with numbers that depend on the batch size")
     return type(operation)((-1, *shape[1:]), name=operation.name)
 
