@@ -244,7 +244,7 @@ class Repeating(Reading):
         (Reading, "computes with the weight"),
         (Kernel, "weight"),
         (Losing, "add_loss"),
-        (Windows, "another axis, or joins it"),
+        (Windows, "batch size"),
         (Locked, "training=False"),
         (Joining, ""),
         (Repeating, "batch size"),
