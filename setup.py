@@ -10,10 +10,10 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfrcp" / "__init__.py").re
 SOURCE = ""  # address of the repository, once it is public
 PAPER = "https://arxiv.org/abs/2205.05676"
 
-SCIKIT_LEARN = ["scikit-learn>=1.9"]
-LITERT = ["ai-edge-litert>=2.3"]
+SCIKIT_LEARN = ["scikit-learn>=1.5"]
+LITERT = ["ai-edge-litert>=2.3", "keras>=3.13"]  # the first Keras that writes LiteRT
 ONNX = ["onnx>=1.23", "onnxruntime>=1.32", "tf2onnx>=1.17"]
-TENSORBOARD = ["tensorboard>=2.21"]
+TENSORBOARD = ["tensorboard>=2.18"]
 
 
 def readme() -> str:
@@ -59,18 +59,18 @@ setup(
     package_data={"tfrcp": ["py.typed"]},
     entry_points={"console_scripts": ["tfrcp = tfrcp.cli:main"]},
     python_requires=">=3.11",
-    install_requires=[
-        "absl-py>=2.5",
-        "importlib_resources>=7.1",  # tensorflow-datasets needs it and does not say so
-        "keras>=3.15",
+    install_requires=[  # tests/oldest.sh tries these lower bounds
+        "absl-py>=2.1",
+        "importlib_resources>=6.4",  # tensorflow-datasets needs it and does not say so
+        "keras>=3.10",
         "keras-tuner>=1.4.8,<1.5",  # tfrcp/search/distributed.py knows its inside
-        "matplotlib>=3.11",
-        "ml-collections>=1.1",
-        "numpy>=2.4",
-        "scipy>=1.17",
-        "tensorflow>=2.21",
-        "tensorflow-datasets>=4.9.10",
-        "threadpoolctl>=3.6",
+        "matplotlib>=3.8",
+        "ml-collections>=1.0",
+        "numpy>=1.26",
+        "scipy>=1.13",
+        "tensorflow>=2.18",
+        "tensorflow-datasets>=4.9.7",
+        "threadpoolctl>=3.5",
     ],
     extras_require={
         "docs": ["mkdocs-material>=9.8", "mkdocstrings[python]>=1.0"],

@@ -15,12 +15,16 @@ CHANGES = {
     "train.epochs": 2,
     "train.batch_size": 32,
     "train.warmup_epochs": 0,
+    "search.flops": 0.5,
+    "search.divisor": 1,
     "search.sampler": "random",
     "search.criterion": "l1",
     "search.max_trials": 3,
     "search.tolerance": 0.05,
     "finetune.epochs": 2,
     "finetune.batch_size": 32,
+    "finetune.distillation": 0.0,
+    "export.format": ("tf_saved_model",),
 }
 
 
@@ -53,7 +57,10 @@ def config(folder, **more):
 
 def arguments(folder, workdir, **more):
     """The same on the command line."""
-    fields = [f"--config.{name}={value}" for name, value in changes(folder, **more).items()]
+    fields = [
+        f"--config.{name}={','.join(value) if isinstance(value, tuple) else value}"
+        for name, value in changes(folder, **more).items()
+    ]
     return [
         f"--config={REPOSITORY / 'configs' / 'digits_resnet20.py'}",
         f"--workdir={workdir}",

@@ -1,9 +1,13 @@
 import errno
 import pathlib
+import re
+import threading
 
 import pytest
 
 from tfrcp import files
+
+SOURCE = pathlib.Path(files.__file__).parent
 
 
 class Model:
@@ -67,6 +71,49 @@ def test_on_a_full_disk_the_file_before_stands_alone(tmp_path, request, write):
         write(file)
     assert [path.name for path in tmp_path.iterdir()] == ["file.keras"]
     assert file.read_text() == "old"
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_writers_that_look_alike_do_not_meet(tmp_path, monkeypatch, write):
+    # Two machines, or containers, with one name and one process id; two threads of one process.
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    taken, errors, both = [], [], threading.Barrier(2, timeout=10)
+    replace = files.os.replace
+
+    def meet(source, target):
+        taken.append(source)
+        both.wait()  # each has written, none has given its file the name
+        replace(source, target)
+
+    def run():
+        try:
+            write(tmp_path / "file.keras")
+        except BaseException as error:
+            errors.append(error)
+
+    monkeypatch.setattr(files.os, "replace", meet)
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and len(set(taken)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["file.keras"]
+    assert (tmp_path / "file.keras").read_text() == "new"
+
+
+def test_files_are_replaced_in_one_place():
+    # `replacing` alone chooses names for files that are not whole yet.
+    found = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if re.search(
+            r"os\.replace\(|NamedTemporaryFile|mkstemp|\.replace\(path\)", path.read_text()
+        )
+    }
+    renames_of_whole_files = {"run/workdir.py", "deployment/writing.py", "training/backup.py"}
+    assert found == {"files.py"} | renames_of_whole_files
 
 
 def test_differences_are_told_with_where_they_stand():

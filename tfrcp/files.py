@@ -11,9 +11,9 @@ import errno
 import hashlib
 import math
 import os
+import secrets
 import shutil
 import socket
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,18 +37,18 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    with replacing(path, _own_name(path), durable=durable) as unfinished:
+    with replacing(path, durable=durable) as unfinished:
         unfinished.write_text(text)
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file of bytes; as `write_text`."""
-    with replacing(path, _own_name(path), durable=durable) as unfinished:
+    with replacing(path, durable=durable) as unfinished:
         unfinished.write_bytes(content)
 
 
 def save_model(path: Path, model: keras.Model) -> None:
-    """Writes a .keras file. One process at a time: what a killed one left is overwritten.
+    """Writes a .keras file; as `write_text`.
 
     Args:
         path: The file.
@@ -57,25 +57,29 @@ def save_model(path: Path, model: keras.Model) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    with replacing(path, f".tmp.{path.name}") as unfinished:
+    with replacing(path) as unfinished:
         model.save(unfinished)
 
 
 def _own_name(path: Path) -> str:
-    """A hidden name that no other process or thread takes."""
-    return f".{path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.tmp"
+    """A hidden name that nothing else takes: no thread, no process, no machine of the same name.
+
+    Process ids and host names repeat, as in containers; the random part does not. The file's own
+    name stands last, because Keras goes by it.
+    """
+    machine = socket.gethostname()[:40]
+    return f".tmp.{machine}.{os.getpid()}.{secrets.token_hex(8)}.{path.name}"
 
 
 @contextmanager
-def replacing(path: Path, name: str, *, durable: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields where to write a file, which then gets its name.
 
     Args:
         path: The file.
-        name: What it is called until it is whole.
         durable: Whether it is synchronised with the disk.
     """
-    unfinished = path.with_name(name)
+    unfinished = path.with_name(_own_name(path))
     try:
         yield unfinished
         if durable:

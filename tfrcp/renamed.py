@@ -8,7 +8,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -44,6 +44,16 @@ NAMES = {
     "tfrcp.blueprint": {"Blueprint": "ArchitectureSpec"},
     "tfrcp.search.board": {"Board": "TensorBoardLogger"},
     "tfrcp.studies.laboratory": {"Laboratory": "Experiment"},
+}
+
+# Names that moved to another module, by the module that they were in.
+MOVED = {
+    "tfrcp.search.tuner": {
+        "EvolutionaryChannelSearch": "tfrcp.search.variants",
+        "RECONSTRUCTIONS": "tfrcp.search.scorer",
+        "RandomChannelSearch": "tfrcp.search.variants",
+        "SurrogateChannelSearch": "tfrcp.search.variants",
+    },
 }
 
 
@@ -84,6 +94,20 @@ def new_name(old: str) -> str | None:
         if new := RENAMED.get(".".join(parts[:end])):
             return ".".join([new, *parts[end:]])
     return None
+
+
+def moved(module: str) -> Callable[[str], object]:
+    """The `__getattr__` of a module of which names moved to others."""
+
+    def find(name: str) -> object:
+        new = MOVED[module].get(name)
+        if new is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        message = f"{module}.{name} is now {new}.{name}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(new), name)
+
+    return find
 
 
 def __getattr__(name: str) -> object:

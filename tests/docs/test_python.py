@@ -18,7 +18,10 @@ SLOW = (
     "docs/deployment.md",
     "docs/scratch.md",
     "docs/tutorials/",
+    "docs/how-to/no_labels.md",
     "docs/how-to/onnx.md",
+    "docs/how-to/segmentation.md",
+    "docs/how-to/several_heads.md",
 )
 LESS = {
     r"max_trials=\d+": "max_trials=2",

@@ -351,6 +351,8 @@ def build(recipe, network):
         for number, (piece, i, j, width) in enumerate(recipe):
             x, y = tensors[-1 - i % len(tensors)], tensors[j % len(tensors)]
             piece = "conv" if LACKING.get(piece, lambda kit: False)(kit) else piece
+            if piece == "pool and up" and rank == 3 and policy != "float32":
+                piece = "conv"  # TensorFlow has no such pooling in half precision on CPUs
             if kit.width(x) <= MOST:
                 tensors.append(PIECES[piece](kit, x, y, width, f"layer{number}"))
         last, outputs = tensors[-1], []

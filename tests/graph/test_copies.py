@@ -107,6 +107,114 @@ def test_what_cannot_be_kept_is_named():
     assert type(pruned).compute_loss is keras.Model.compute_loss
 
 
+class OwnRate(OwnStep):
+    def __init__(self, *args, factor=1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.factor = factor
+        self.temperature = self.add_weight(name="temperature", initializer="ones")
+
+
+def test_attributes_of_a_kept_class():
+    model = convolutions(kind=OwnRate, factor=3.0)
+    model.temperature.assign(2.0)
+    model.teacher = convolutions()
+    model.first = model.get_layer("conv0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        pruned = half(model)
+    assert type(pruned) is OwnRate and pruned.factor == 3.0 and float(pruned.temperature) == 2.0
+    assert pruned.teacher is model.teacher
+    assert pruned.first is pruned.get_layer("conv0") and pruned.first.filters == 4
+    model.predict(np.ones((1, 6, 6, 2), "float32"), verbose=0)
+    assert half(model).predict_function is None
+
+
+class OwnCompile(keras.Model):
+    def compile(self, main_optimizer, **options):
+        super().compile(main_optimizer, **options)
+
+
+def test_a_compile_with_other_arguments_is_named():
+    model = convolutions(kind=OwnCompile)
+    model.compile("sgd", loss="mse")
+    with pytest.warns(UserWarning, match="is not compiled: the `compile` of OwnCompile"):
+        pruned = half(model)
+    assert type(pruned) is OwnCompile and not pruned.compiled
+
+
+def two_heads():
+    inputs = keras.Input((6,))
+    x = layers.Dense(8, activation="relu", name="body")(inputs)
+    return keras.Model(inputs, {"a": layers.Dense(1, name="a")(x), "b": layers.Dense(1)(x)})
+
+
+def test_a_metric_at_two_outputs_stays_one():
+    model = two_heads()
+    shared = keras.metrics.MeanSquaredError(name="shared")
+    model.compile(
+        "sgd",
+        {"a": keras.losses.Huber(0.5), "b": own_loss},
+        loss_weights={"a": 0.25, "b": 2.0},
+        metrics={"a": [shared, own_metric], "b": [shared]},
+        steps_per_execution=2,
+    )
+    pruned = half(model)
+    copies = [m for group in pruned._compile_config.config["metrics"].values() for m in group]
+    assert copies[0] is copies[2] is not shared and copies[1] is own_metric
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    y = {"a": np.ones((4, 1), "float32"), "b": np.zeros((4, 1), "float32")}
+    whole = tfrcp.slice_model(model, tfrcp.trace(model), {})
+    expected = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert whole.evaluate(x, y, verbose=0, return_dict=True) == pytest.approx(expected)
+    assert pruned.steps_per_execution == 2
+
+
+def test_the_configured_learning_rate_is_kept():
+    model = two_heads()
+    model.compile(keras.optimizers.SGD(0.5, momentum=0.9, clipnorm=2.0), "mse")
+    x, y = np.ones((4, 6), "float32"), {"a": np.ones((4, 1)), "b": np.zeros((4, 1))}
+    lowered = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.5 * 0.1**epoch)
+    model.fit(x, y, epochs=3, verbose=0, callbacks=[lowered])
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.005)
+    optimizer = half(model).optimizer
+    assert float(optimizer.learning_rate) == 0.5
+    assert optimizer.momentum == 0.9 and optimizer.clipnorm == 2.0
+
+
+def test_optimizers_with_functions_scales_and_exceptions():
+    class Falling(keras.optimizers.schedules.LearningRateSchedule):
+        def __init__(self, start):
+            self.start = start
+
+        def __call__(self, step):
+            return self.start / (1.0 + step)
+
+        def get_config(self):
+            return {}
+
+    model = two_heads()
+    inner = keras.optimizers.AdamW(Falling(0.25), weight_decay=0.1)
+    inner.exclude_from_weight_decay([model.get_layer("a").kernel], ["bias"])
+    model.compile(keras.optimizers.LossScaleOptimizer(inner, initial_scale=64.0), "mse")
+    optimizer = half(model).optimizer
+    assert optimizer.initial_scale == 64.0
+    copy = optimizer.inner_optimizer
+    assert copy is not inner and float(copy.learning_rate) == 0.25
+    pruned = half(model)
+    copy = pruned.optimizer.inner_optimizer
+    decayed = [v.path for v in pruned.trainable_variables if copy._use_weight_decay(v)]
+    assert decayed == [v.path for v in model.trainable_variables if inner._use_weight_decay(v)]
+
+
+def test_inputs_that_may_be_left_out():
+    first, second = keras.Input((4,), name="first"), keras.Input((4,), name="second", optional=True)
+    x = layers.Dense(8, name="body")(first)
+    model = keras.Model({"first": first, "second": second}, layers.Dense(2)(x))
+    pruned = half(model)
+    assert [x.name for x in pruned.inputs] == [x.name for x in model.inputs]
+    assert pruned({"first": np.ones((2, 4), "float32"), "second": None}).shape == (2, 2)
+
+
 def own_metric(y, outputs):
     return ops.mean(ops.abs(y - outputs))
 

@@ -55,7 +55,13 @@ def test_resnet_takes_any_image_size(shape, shortcut):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("resnet20", {"shortcut": "A"}), ("resnet20", {"shortcut": "B"}), ("vgg16", {})],
+    [
+        ("resnet20", {"shortcut": "A"}),
+        ("resnet20", {"shortcut": "B"}),
+        ("resnet20", {"width": 2}),
+        ("resnet8", {"width": 0.25, "shortcut": "B"}),
+        ("vgg16", {}),
+    ],
 )
 def test_groups_are_named_in_order_of_first_appearance(name, options):
     full = models.full_channels(name, **options)
@@ -76,7 +82,13 @@ def test_groups_of_resnet20():
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("resnet20", {"shortcut": "A"}), ("resnet20", {"shortcut": "B"}), ("vgg16", {})],
+    [
+        ("resnet20", {"shortcut": "A"}),
+        ("resnet20", {"shortcut": "B"}),
+        ("resnet20", {"width": 2}),
+        ("resnet8", {"width": 0.25, "shortcut": "B"}),
+        ("vgg16", {}),
+    ],
 )
 def test_full_list_builds_the_unpruned_network(name, options):
     build = getattr(models, name)
@@ -86,6 +98,13 @@ def test_full_list_builds_the_unpruned_network(name, options):
         build(SMALL, channels=channels, **options).get_weights(), expected, strict=True
     ):
         np.testing.assert_array_equal(left, right)
+
+
+def test_width_is_a_factor_of_all_widths():
+    plain, wide = (models.full_channels("resnet20", **o) for o in ({}, {"width": 1.5}))
+    assert wide == {name: 3 * channels // 2 for name, channels in plain.items()}
+    model = models.resnet20(SMALL, width=1.5)
+    assert {layer.filters for layer in convolutions(model)} == {24, 48, 96}
 
 
 def test_channels_of_shortcut_a_add_up():
@@ -208,6 +227,9 @@ def test_bad_channels(channels, message):
         ({"input_shape": (8, 8, None)}, r"`input_shape` must be"),
         ({"input_shape": (0, 8, 1)}, r"`input_shape` must be"),
         ({"input_shape": 8}, r"`input_shape` must be.*=8"),
+        ({"width": 0}, "`width` must be a factor.*width=0"),
+        ({"width": "2"}, "`width` must be a factor.*width='2'"),
+        ({"width": True}, "`width` must be a factor"),
     ],
 )
 def test_bad_arguments(arguments, message):

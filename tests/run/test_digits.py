@@ -24,7 +24,9 @@ from tests.run.results import (
 from tests.small_run import REPOSITORY, STAGES
 
 # What TensorFlow says of itself when it is imported.
-GREETING = re.compile(r"WARNING: All log messages|[IWE]0000 |To enable the following")
+GREETING = re.compile(
+    r"WARNING: All log messages|[IWE]0000 |To enable the following|INFO: Created TensorFlow Lite"
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,23 @@ def test_digits_prints_nothing_beside_the_point(digits):
 def test_digits_metrics_are_complete_and_the_budget_is_met(digits):
     workdir, _ = digits
     assert_complete(workdir, epochs=1, trials=3)
-    results = metrics(workdir)["results"]
-    assert abs(results["after"]["flops"] / results["before"]["flops"] - 0.5) <= 0.005
+    results, budget = metrics(workdir)["results"], metrics(workdir)["budget"]
+    ratio = results["after"]["flops"] / results["before"]["flops"]
+    assert abs(ratio - budget["flops_target"]) <= budget["tolerance"] == 0.005
+
+
+def test_digits_leads_with_the_verdict_and_has_a_file_for_devices(digits):
+    workdir, process = digits
+    page, found = (workdir / "report.html").read_text(), metrics(workdir)
+    (verdict,) = [line for line in process.stdout.splitlines() if " in LiteRT float32" in line][:1]
+    assert "smaller, accuracy" in verdict and "test set" in verdict
+    assert page.index("in LiteRT float32") < page.index("<table>")
+    assert (workdir / "export" / "model.tflite").is_file()
+    low, high = (found["results"]["score_changes"]["test_accuracy"][end] for end in ("low", "high"))
+    before, after = (found["results"][when]["test_accuracy"] for when in ("before", "after"))
+    assert low < after - before < high
+    latency = found["export"]["litert"]["latency_ratio"]
+    assert latency["low"] <= latency["ratio"] <= latency["high"]
 
 
 def test_digits_channels_build_the_same_network(digits):

@@ -191,6 +191,29 @@ def test_a_backup_that_fails_half_way_leaves_the_one_before(tmp_path, undisturbe
     assert os.listdir(tmp_path) == ["training.npz"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: b"not " + content[4:],
+        lambda content: content[:3000] + bytes([content[3000] ^ 1]) + content[3001:],
+    ],
+    ids=["empty", "cut", "start", "bit"],
+)
+def test_a_damaged_backup_is_set_aside_and_told_of(tmp_path, undisturbed, capsys, damage):
+    short = network(dropout=0.2)
+    fit(short, train, holdout(), RECIPE, backup_dir=tmp_path, verbose=False)
+    file = tmp_path / "training.npz"
+    content = damage(file.read_bytes())
+    file.write_bytes(content)
+    model = network(dropout=0.2)
+    history = fit(model, train, holdout(), RECIPE, backup_dir=tmp_path, verbose=False)
+    assert f"{file} is damaged" in capsys.readouterr().out
+    _assert_undisturbed(model, history, undisturbed)
+    assert (tmp_path / "training.npz.damaged").read_bytes() == content
+
+
 def test_a_backup_of_another_training_is_refused(tmp_path):
     recipe = Recipe(epochs=1, batch_size=8)
     fit(network(), train, None, recipe, backup_dir=tmp_path, verbose=False)

@@ -18,7 +18,8 @@ from typing import Any
 
 import keras
 
-from tfrcp.deployment.runtimes import Runner, load, need
+from tfrcp.deployment import runtimes
+from tfrcp.deployment.runtimes import Runner, need
 
 
 class Format:
@@ -57,7 +58,7 @@ class Format:
 
     def load(self, path: Path) -> Runner:
         """What runs a file of this format, to compare its outputs with the model's."""
-        return load(path)
+        return runtimes.load(path)
 
 
 class _SavedModel(Format):

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.cloning import holds_array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -177,6 +178,13 @@ class Atoms:
             name: Name of the weight.
             axes: Maps an axis to the role and the labels of the channels along it.
         """
+        variable = call.variables.get(name)
+        for keeper in ("regularizer", "constraint"):
+            held = getattr(variable, keeper, None)
+            if holds_array(held):
+                reason = f"the {keeper} of '{name}' ({type(held).__name__}) holds an array"
+                for _, labels in axes.values():
+                    self.freeze(labels, f"{call.path} ({call.kind}): {reason}")
         for axis, (role, labels) in axes.items():
             if call.path in self._given_up:
                 self.freeze(labels, self._given_up[call.path])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 
-from tfrcp.graph.calls import Call, Nested, Value, flat_calls, named_variables
+from tfrcp.graph.calls import Call, Nested, Value, flat_calls
+from tfrcp.graph.carrying import carry_over, freeze_like
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.classes import model_like
+from tfrcp.graph.cloning import without_arrays
 from tfrcp.graph.compiling import compile_like
 from tfrcp.graph.rules import Rule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of, layer_at
@@ -27,7 +29,7 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     """
     calls = graph.calls
     tensors = {
-        value: keras.Input(batch_shape=source.shape, dtype=source.dtype, name=source.name)
+        value: _input_like(source, source.shape)
         for value, source in zip(keras.tree.flatten(calls.inputs), model.inputs, strict=True)
     }
     inputs = keras.tree.map_structure(tensors.__getitem__, calls.inputs)
@@ -35,69 +37,23 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     builder.scope(calls.steps, tensors)
     outputs = keras.tree.map_structure(tensors.__getitem__, calls.outputs)
     pruned = model_like(model, inputs, outputs)
-    for call in calls.calls:
-        if call.variables:
-            sliced, layer = arrays.get(call.path, {}), builder.rebuilt[call.path, ""]
-            old_variables = named_variables(layer_at(model, call.path))
-            for (name, old), new in zip(old_variables, layer.variables, strict=True):
-                new.assign(sliced.get(name, old))
-            # What a layer derives from its weights, as `Normalization` does.
-            getattr(layer, "finalize_state", lambda: None)()
-    _train_as(pruned, model)
+    traced = {call.path: call.operation for call in calls.calls}
+    for (path, _), new in builder.rebuilt.items():
+        if isinstance(new, keras.layers.Layer):
+            carry_over(_source(model, path, traced[path]), new, arrays.get(path, {}))
+    freeze_like(pruned, model)
     compile_like(pruned, model)
     return pruned
 
 
-_OWN = (
-    "train_step",
-    "test_step",
-    "predict_step",
-    "compute_loss",
-    "compute_metrics",
-    "fit",
-    "compile",
-    "get_config",
-    "preprocessor",
-)
-
-
-def model_like(model: keras.Model, inputs: Any, outputs: Any) -> keras.Model:
-    """A Functional model of the class of another, where that can be made of inputs and outputs.
-
-    Args:
-        model: The other model.
-        inputs: Structure of symbolic tensors.
-        outputs: Structure of symbolic tensors.
-
-    Returns:
-        The model. If its class cannot be kept, a plain one, with a warning that names what is lost.
-    """
-    kind = type(model)
-    own = [n for n in _OWN if _own(kind, n) or n in vars(model) and n == "preprocessor"]
-    if not own or kind.__module__.startswith("keras."):
-        return keras.Model(inputs, outputs, name=model.name)
+def _source(model: keras.Model, path: str, traced: keras.Operation) -> keras.Operation:
+    """The model's layer at a path; the traced one if it has another name and no weights."""
     try:
-        made = kind(inputs=inputs, outputs=outputs, name=model.name)
-        if len(keras.tree.flatten(made.outputs)) == len(keras.tree.flatten(outputs)):
-            return made
-        reason = "it makes other outputs"
-    except Exception as error:  # whatever the constructor of a user's class does
-        reason = str(error).strip()[:200] or type(error).__name__
-    warnings.warn(
-        f"The pruned model is a plain keras.Model, without the {', '.join(own)} of "
-        f"{kind.__name__}, which cannot be made of inputs and outputs ({reason}). Build a "
-        f"{kind.__name__} around it before training it further.",
-        stacklevel=5,
-    )
-    return keras.Model(inputs, outputs, name=model.name)
-
-
-def _own(kind: type, name: str) -> bool:
-    """Whether a class outside of Keras defines a method."""
-    for base in kind.__mro__:
-        if name in vars(base):
-            return not base.__module__.startswith(("keras.", "tensorflow.", "builtins"))
-    return False
+        return layer_at(model, path)
+    except ValueError:
+        if traced.variables:
+            raise
+        return traced
 
 
 def pruned_path(graph: ChannelGraph, path: str) -> str:
@@ -137,7 +93,11 @@ class _Builder:
         if key not in self.rebuilt:
             rule = Rule() if call.path in self._graph.given_up else find_rule(call.operation)
             again = any(path == call.path for path, _ in self.rebuilt)
-            new = rule.rebuild(call, arrays_of(call, self._arrays) or {})
+            arrays = arrays_of(call, self._arrays) or {}
+            new = rule.rebuild(call, arrays)
+            variables = call.variables.items()
+            if any(name in arrays and arrays[name].shape != x.shape for name, x in variables):
+                without_arrays(new)
             _rename(new, self._name(call.path, taken, again))
             self.rebuilt[key] = new
         args, kwargs = call.bind(tensors)
@@ -152,8 +112,8 @@ class _Builder:
         key = nested.path, f"{shapes} {[self._sizes(call) for call in flat_calls(nested.steps)]}"
         if key not in self._models:
             inside = {
-                v: keras.Input(batch_shape=shape, dtype=v.dtype, name=name)
-                for v, shape, name in zip(values, shapes, nested.names, strict=True)
+                v: _input_like(source, shape)
+                for v, shape, source in zip(values, shapes, nested.model.inputs, strict=True)
             }
             starts = keras.tree.map_structure(inside.__getitem__, nested.inputs)
             again = any(path == nested.path for path, _ in self._models)
@@ -161,7 +121,7 @@ class _Builder:
             ends = keras.tree.map_structure(inside.__getitem__, nested.outputs)
             name = self._name(nested.path, taken, again)
             self._models[key] = keras.Model(starts, ends, name=name)
-            _train_as(self._models[key], nested.model)
+            freeze_like(self._models[key], nested.model)
         given = keras.tree.map_structure(tensors.__getitem__, nested.inputs)
         options = {} if nested.training is None else {"training": nested.training}
         return self._models[key](given, **options)
@@ -232,10 +192,9 @@ def _free_name(name: str, taken: Collection[str]) -> str:
     return free
 
 
-def _train_as(new: keras.Model, old: keras.Model) -> None:
-    """Freezes a model as a whole if the old one is, and no more of its layers than there."""
-    if not old.trainable:
-        trained = [layer for layer in new._flatten_layers(include_self=False) if layer.trainable]
-        new.trainable = False
-        for layer in trained:
-            layer.trainable = True
+def _input_like(source: keras.KerasTensor, shape: tuple[int | None, ...]) -> keras.KerasTensor:
+    """An input of a model like another, of a shape that includes the batch size."""
+    options = {name: True for name in ("sparse", "ragged") if getattr(source, name, False)}
+    if getattr(source._keras_history.operation, "optional", False):
+        options["optional"] = True
+    return keras.Input(batch_shape=shape, dtype=source.dtype, name=source.name, **options)

@@ -65,7 +65,10 @@ def loads(text: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is none; says what is wrong.
     """
-    metrics = json.loads(text)
+    try:
+        metrics = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(metrics, dict):
         raise ValueError("it holds no JSON object")
     metrics.setdefault("stages", [])

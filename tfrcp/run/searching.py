@@ -58,6 +58,8 @@ def search(
         log_dir=str(run.workdir / "tensorboard") if run.config["tensorboard"] else None,
         **{key: value for key, value in options.items() if key not in _ELSEWHERE},
     )
+    if run.config["model"]["base"] and not run.config["train"]["epochs"]:
+        tuner.refuses_guessing = "always"  # it was trained elsewhere, perhaps on other pixels
     holdout = run.data.holdout.arrays()  # (x, y), perhaps with sample weights
     tuner.search(run.data.train.dataset(batch_size), validation_data=holdout)
     return tuner

@@ -49,7 +49,7 @@ class Workdir:
             with contextlib.suppress(BusyError), self.alone():
                 if not (self.path / "metrics.json").exists():
                     self.update()
-                with files.replacing(self.path / ".writable", ".writable.tmp") as probe:
+                with files.replacing(self.path / ".writable") as probe:
                     probe.write_text("")
                 (self.path / ".writable").unlink(missing_ok=True)
         except OSError as error:

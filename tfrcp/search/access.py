@@ -132,7 +132,7 @@ def admit(
     try:
         worker, theirs = json.loads(sent[_WORKER]), json.loads(sent[_IDENTITY])
         sound = isinstance(worker, str) and isinstance(theirs, dict) and bool(sent[_NONCE])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         sound = False
     if not sound or not 0 < len(worker) <= _LONGEST or not worker.isprintable():
         raise Refused(denied, "This is no worker of tfrcp, or one of another version.")

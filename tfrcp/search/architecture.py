@@ -34,6 +34,7 @@ from tfrcp.graph.trace import trace
 from tfrcp.space.cost import CostModel
 
 VERSION = 1
+_MOST = 10**7  # channels of a group
 
 
 def describe(
@@ -88,14 +89,17 @@ class ArchitectureSpec:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             channels = content["channels"]
-            sound = all(type(n) is int and n > 0 for n in channels.values()) and channels
+            sound = all(type(n) is int and 0 < n < _MOST for n in channels.values()) and channels
+            model = content.get("model") or {}
+            sound = sound and isinstance(model, dict) and isinstance(model.get("name", ""), str)
             version = content["version"]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound, version = False, VERSION
         if not sound:
             raise ValueError(f"{path} is no channels.json: it must map groups to channel counts")
         if version != VERSION:
-            raise ValueError(f"{path} is of version {version}; this tfrcp reads version {VERSION}")
+            found = str(version)[:40]
+            raise ValueError(f"{path} is of version {found}; this tfrcp reads version {VERSION}")
         return cls(content, path)
 
     def build(self) -> keras.Model:
@@ -113,8 +117,15 @@ class ArchitectureSpec:
             )
         models.full_channels(name)  # Refuses an unknown name.
         builder, options = getattr(models, name), model.get("options") or {}
-        arguments = tuple(shape), model.get("classes")
-        self._check(trace(builder(*arguments, **options)), wider=True)
+        try:
+            arguments = tuple(shape), model.get("classes")
+            whole = trace(builder(*arguments, **options))
+        except Exception as error:  # whatever a builder does with what it is not made for
+            text = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{self.path} holds a network that `tfrcp.models.{name}` cannot build: {text}"
+            ) from None
+        self._check(whole, wider=True)
         return builder(*arguments, **options, channels=list(self.content["channels"].values()))
 
     def prune(self, model: keras.Model) -> keras.Model:

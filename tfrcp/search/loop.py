@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrcp import files
 from tfrcp.space.sampling import Sampler
 from tfrcp.space.sampling.base import Exhausted
 
@@ -104,7 +105,7 @@ class TrialFile:
                 break  # What comes after it was added by no search of ours.
         whole = "".join(line + "\n" for line in text.splitlines()[: len(found)])
         if whole != text:
-            self.path.write_text(whole)
+            files.write_text(self.path, whole)
         return found
 
     def add(self, channels: np.ndarray, score: float) -> None:

@@ -182,6 +182,7 @@ def prune(
             )
         else:
             tuner = kind(model, flops, directory=folder, project_name="search", **options)
+            tuner.refuses_guessing = "rescaling"
             tuner.search(x, y, validation_data=validation_data, verbose=verbose)
             pruned, goal = winner_of(tuner, verbose=verbose).model, tuner.objective
     if verbose:

@@ -123,7 +123,7 @@ def parse_note(text: str) -> dict[str, Any]:
         metrics = {str(name): float(value) for name, value in metrics.items()}
         texts = [note.get(key) for key in ("message", "failure")]
         sound = all(isinstance(t, str | None) for t in texts) and 0 <= step < 2**31
-    except (ValueError, TypeError, AttributeError, OverflowError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         sound = False
     if not sound:
         raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "The note about a trial cannot be read.")

@@ -180,6 +180,7 @@ class _Searches:
 
     def __call__(self, flops: float, options: dict[str, Any]) -> Point:
         tuner = self._made(flops, options, f"search_{flops:g}")
+        tuner.refuses_guessing = "rescaling"
         x, y, validation_data = self._data
         tuner.search(x, y, validation_data=validation_data, verbose=self._verbose)
         found = winner_of(tuner, verbose=self._verbose)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import keras_tuner
 
+from tfrcp.renamed import moved
 from tfrcp.search import progress, settings, task
+from tfrcp.search.base_check import check_base
 from tfrcp.search.options import check_options
 from tfrcp.search.oracles import ChannelOracle, RandomChannelOracle
 from tfrcp.search.role import role
@@ -25,6 +27,8 @@ from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
+
+__getattr__ = moved(__name__)
 
 
 class ChannelSearch(ScoringTuner):
@@ -98,6 +102,9 @@ class ChannelSearch(ScoringTuner):
     oracle_class: type[ChannelOracle] = RandomChannelOracle
     #: How many of the best candidates are reconstructed layer by layer to choose the winner.
     finalists = 1
+    #: Whether an unpruned network that guesses is refused: "never", "rescaling" if its Rescaling
+    #: layer expects pixels of another scale, or "always".
+    refuses_guessing = "never"
 
     def __init__(
         self,
@@ -229,6 +236,12 @@ class ChannelSearch(ScoringTuner):
     def _prepare(self, data: Data, verbose: bool) -> None:
         """Makes what scores candidates."""
         self.scorer.prepare(data, Path(self.project_dir), verbose=verbose)
+        if self.refuses_guessing == "never":
+            return
+        strict, score = self.refuses_guessing == "always", self.evaluator.score_model(self.model)
+        note = check_base(self.model, self.objective, score, data.holdout.x, strict=strict)
+        if note and verbose:
+            print(f"search: {note}", flush=True)
 
     def identity(self) -> dict[str, Any]:
         """What makes this search the one it is: settings, and contents of model and data."""

@@ -55,10 +55,7 @@ class Backup:
         values = {str(i): variable.numpy() for i, variable in enumerate(self._variables)}
         values |= {f"best{i}": array for i, array in enumerate(best)}
         path = Path(self.path)
-        with (
-            files.replacing(path, f".{path.name}.tmp") as unfinished,
-            open(unfinished, "wb") as file,
-        ):
+        with files.replacing(path) as unfinished, open(unfinished, "wb") as file:
             np.savez(file, header=header, **values)
 
     def restore(self, history: History) -> tuple[History, list[np.ndarray]]:
@@ -69,14 +66,23 @@ class Backup:
                 of the stored one.
 
         Raises:
-            ValueError: The file belongs to another recipe or model, or has other scores.
+            ValueError: The file belongs to another recipe or model, or has other scores. A damaged
+                file is set aside, and told of.
         """
         if not os.path.exists(self.path):
             return history, []
-        with np.load(self.path) as file:
-            header = json.loads(str(file["header"]))
-            best = [file[f"best{i}"] for i in range(sum("best" in name for name in file.files))]
-            values = [file[str(i)] for i in range(len(file.files) - len(best) - 1)]
+        try:
+            with open(self.path, "rb") as stored, np.load(stored, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                best = [file[f"best{i}"] for i in range(sum("best" in name for name in file.files))]
+                values = [file[str(i)] for i in range(len(file.files) - len(best) - 1)]
+        except MemoryError:
+            raise
+        except (
+            Exception
+        ) as error:  # whatever a damaged archive leads to: zipfile's, zlib's, NumPy's
+            self._set_aside(error)
+            return history, []
         if [value.shape for value in values] != [tuple(v.shape) for v in self._variables]:
             other = "its weights have other shapes"
         elif header["recipe"] != self._recipe:
@@ -93,3 +99,14 @@ class Backup:
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
         return header["history"], best
+
+    def _set_aside(self, error: Exception) -> None:
+        """Renames a damaged file, and says so; the training then starts anew."""
+        if self._writes:
+            os.replace(self.path, f"{self.path}.damaged")
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        print(
+            f"training: {self.path} is damaged: {text}. It starts anew; what stood there is now "
+            f"{os.path.basename(self.path)}.damaged",
+            flush=True,
+        )

@@ -75,6 +75,9 @@ class MultiHeadAttentionRule(Rule):
 
     def _refusal(self, call: Call) -> str | None:
         layer, options = call.operation, dict(call.kwargs)
+        adapted = ("lora_enabled", "quantization_mode")
+        if any(getattr(x, name, None) for x in layer._flatten_layers() for name in adapted):
+            return "is quantized or carries LoRA weights; prune first"
         masks = ("attention_mask", "query_mask", "value_mask", "key_mask")
         if any(options.get(name) is not None for name in masks) or len(call.args) > 3:
             return "is given a mask"
@@ -97,14 +100,14 @@ class MultiHeadAttentionRule(Rule):
         ways = {**ends, "gate": ends["query"]} if "gate/kernel" in call.variables else ends
         products = []
         for name, value in ways.items():
-            _, count, size = call.variables[f"{name}/kernel"].shape
+            _, count, size = _kernel(call, name).shape
             heads = axes.get((f"{name}/kernel", 1), np.full(count, -1))
             inputs = known_line(labels, value, -1)
             products.append(Product(_length(call, value) * size, (inputs, heads)))
-        count, value_size, _ = call.variables["attention_output/kernel"].shape
+        count, value_size, _ = _kernel(call, "attention_output").shape
         heads = axes.get(("attention_output/kernel", 0), np.full(count, -1))
         pairs = _pairs(call, ends["query"], ends["key"])
-        key_size = call.variables["key/kernel"].shape[-1]
+        key_size = _kernel(call, "key").shape[-1]
         products.append(Product(pairs * (key_size + value_size), (heads,)))
         outputs = known_line(labels, target, -1)
         products.append(Product(_length(call, ends["query"]) * value_size, (heads, outputs)))
@@ -189,6 +192,11 @@ def _given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("key") is None:
         given["key"] = given["value"]
     return given
+
+
+def _kernel(call: Call, name: str) -> Any:
+    """The kernel of an inner layer: of a quantized one not as it is packed."""
+    return next(x for x in call.operation._flatten_layers() if x.name == name).kernel
 
 
 def _length(call: Call, value: Value) -> int:

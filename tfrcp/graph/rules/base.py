@@ -12,6 +12,7 @@ import numpy as np
 
 from tfrcp.graph.atoms import Atoms, line
 from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.cloning import clone
 
 Labels = Mapping[Value, np.ndarray]
 Axes = Mapping[tuple[str, int], np.ndarray]
@@ -81,23 +82,19 @@ class Rule:
             arrays: Sliced weights and sizes of this call.
         """
         operation = call.operation
-        if isinstance(operation, keras.layers.Lambda):
-            return _lambda_like(operation)
         try:
-            config = operation.get_config()
-        except NotImplementedError:
+            return clone(operation)
+        except NotImplementedError as error:
+            if getattr(operation, "variables", ()) or getattr(operation, "_layers", ()):
+                raise ValueError(
+                    f"`{call.path}` ({call.kind}) has no `get_config`, so that no pruned model can "
+                    "hold a copy of it. Give the class one that its `__init__` takes. Keras says: "
+                    f"{error}"
+                ) from error
             # An operation on arrays, say: it has no state but its arguments.
             again = object.__new__(type(operation))
             vars(again).update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
             return again
-        try:
-            return type(operation).from_config(_without_arrays(config))
-        except Exception as error:
-            raise ValueError(
-                f"`{call.path}` ({call.kind}) cannot be made again from its own configuration, so "
-                "that no pruned model can hold it. Give the class a `get_config` that its "
-                f"`__init__` takes, or leave it out of the model. Keras says: {error}"
-            ) from error
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the operation on sliced tensors with the weights and sizes that it is handed.
@@ -112,38 +109,8 @@ class Rule:
 
 
 def layer_like(layer: keras.layers.Layer, /, **changes: Any) -> keras.layers.Layer:
-    """A new layer with the same configuration but for the changes; without weights.
-
-    Initializers that hold an array of the old shape make way for zeros: the weights are inherited.
-    """
-    return type(layer).from_config(_without_arrays({**layer.get_config(), **changes}))
-
-
-def _without_arrays(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with zeros for initializers that hold arrays."""
-    return {
-        name: "zeros" if name.endswith("_initializer") and _holds_array(value) else value
-        for name, value in config.items()
-    }
-
-
-def _holds_array(initializer: Any) -> bool:
-    """Whether an initializer's configuration holds more than numbers and names."""
-    config = initializer.get("config") if isinstance(initializer, dict) else None
-    plain = (int, float, str, bool, type(None))
-    return isinstance(config, dict) and any(
-        not isinstance(value, plain) and name != "seed" for name, value in config.items()
-    )
-
-
-def _lambda_like(layer: keras.layers.Lambda) -> keras.layers.Lambda:
-    """A new Lambda around the very function, which from a configuration would lose its globals."""
-    config = layer.get_config()
-    functions = {"function": layer.function, "mask": layer.mask}
-    plain = {name: value for name, value in config.items() if name not in functions}
-    plain["output_shape"] = layer._output_shape
-    given = {name: function for name, function in functions.items() if function is not None}
-    return type(layer)(**given, **plain)
+    """A new layer with the same configuration but for the changes; without weights."""
+    return clone(layer, **changes)
 
 
 def known_line(labels: Labels, value: Value, axis: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from keras import activations, layers, ops
 
 from tfrcp.graph.atoms import Atoms, line
 from tfrcp.graph.calls import Call
-from tfrcp.graph.rules.base import Arrays, Rule
+from tfrcp.graph.rules.base import Arrays, Rule, layer_like
 
 ELEMENTWISE_LAYERS = (
     layers.ActivityRegularization,
@@ -155,10 +155,8 @@ class ChannelScaleRule(ElementwiseRule):
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
         """The same layer for fewer channels."""
-        config = call.operation.get_config()
-        for array in arrays.values():
-            config["projection_dim"] = len(array)
-        return type(call.operation).from_config(config)
+        sizes = [len(array) for array in arrays.values()]
+        return layer_like(call.operation, **({"projection_dim": sizes[-1]} if sizes else {}))
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Multiplies by the weight."""

@@ -76,7 +76,7 @@ class TimeDistributedRule(Rule):
         """The same wrapper around the rebuilt layer."""
         inner = self._inner(call)
         layer = self._find(inner.operation).rebuild(inner, arrays)
-        return layer_like(call.operation, layer=keras.saving.serialize_keras_object(layer))
+        return layer_like(call.operation, layer=layer)
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the inner layer with the steps laid into the batch."""
