@@ -78,7 +78,7 @@ class Tokens(layers.Layer):
 
     def call(self, x):
         x = self.project(x)
-        return ops.reshape(x, (ops.shape(x)[0], x.shape[1] * x.shape[2], x.shape[3]))
+        return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[3]))
 
 
 class Two(layers.Layer):

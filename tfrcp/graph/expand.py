@@ -88,10 +88,9 @@ def unfold(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> O
         Refused: If what it does is not told by the operations that it calls.
     """
     _check(layer, args, kwargs)
+    first: Exception
     try:
         return _run(layer, args, kwargs)
-    except Refused:
-        raise
     except Exception as error:  # whatever a user's code does with symbolic tensors
         first = error
     try:
@@ -99,6 +98,8 @@ def unfold(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> O
     except Refused:
         raise
     except Exception:  # likewise; the first error speaks of the sizes that the user knows
+        if isinstance(first, Refused):
+            raise first from None
         raise Refused(f"its `call` does not run on symbolic tensors: {_line(first)}") from first
 
 
