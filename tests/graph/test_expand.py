@@ -30,7 +30,7 @@ class Squeeze(layers.Layer):
         self.more.build((None, 1, 1, shape[-1] // 4))
 
     def call(self, x):
-        return x * self.more(self.less(self.pool(x)))
+        return layers.Multiply()([x, self.more(self.less(self.pool(x)))])
 
 
 class Inverted(layers.Layer):

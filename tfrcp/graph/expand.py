@@ -246,7 +246,7 @@ def _step(node: Any, names: Mapping[int, str]) -> Step:
     if kind in _HIDING:
         raise Refused(f"it calls `{kind}`, which runs a function out of sight")
     if isinstance(operation, keras.layers.Layer):
-        if id(operation) not in names:
+        if id(operation) not in names and operation.variables:
             raise Refused(f"it calls the layer '{operation.name}', which it does not hold")
         told = kwargs.get("training")
         if told is not None:
