@@ -88,10 +88,9 @@ def unfold(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> O
         Refused: If what it does is not told by the operations that it calls.
     """
     _check(layer, args, kwargs)
+    first: Exception
     try:
         return _run(layer, args, kwargs)
-    except Refused:
-        raise
     except Exception as error:  # whatever a user's code does with symbolic tensors
         first = error
     try:
@@ -99,6 +98,8 @@ def unfold(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> O
     except Refused:
         raise
     except Exception:  # likewise; the first error speaks of the sizes that the user knows
+        if isinstance(first, Refused):
+            raise first from None
         raise Refused(f"its `call` does not run on symbolic tensors: {_line(first)}") from first
 
 
@@ -155,8 +156,6 @@ def _run(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> Ope
     if reads.variables:
         variable = next(iter(reads.variables.values()))
         raise Refused(f"it computes with the weight '{variable.path}' outside of its layer")
-    if reads.losses:
-        raise Refused("it adds a loss")
     steps = [_step(node, names) for node in nodes]
     for x in [x for step in steps for x in step.outputs]:
         if any(n and n % BATCH == 0 for n in x.shape[1:]) or (
@@ -181,7 +180,7 @@ class _Reads(keras.StatelessScope):
     """Notes which variables are read other than by a layer that is called."""
 
     def __init__(self) -> None:
-        super().__init__(collect_losses=True)
+        super().__init__()
         self.variables: dict[int, keras.Variable] = {}
 
     def get_current_value(self, variable: keras.Variable) -> Any:
@@ -247,7 +246,7 @@ def _step(node: Any, names: Mapping[int, str]) -> Step:
     if kind in _HIDING:
         raise Refused(f"it calls `{kind}`, which runs a function out of sight")
     if isinstance(operation, keras.layers.Layer):
-        if id(operation) not in names:
+        if id(operation) not in names and operation.variables:
             raise Refused(f"it calls the layer '{operation.name}', which it does not hold")
         told = kwargs.get("training")
         if told is not None:
@@ -270,10 +269,11 @@ def _step(node: Any, names: Mapping[int, str]) -> Step:
 def _open_batch(operation: keras.Operation, node: Any) -> keras.Operation:
     """The operation, or for a reshape to the size of the batch one to an open size."""
     own = [v for k, v in vars(operation).items() if not k.startswith("_")]
-    if not any(_has_batch(x) for x in keras.tree.flatten(own)):
+    open_sizes = any(isinstance(v, tuple | list) and None in v for v in own)
+    if not open_sizes and not any(_has_batch(x) for x in keras.tree.flatten(own)):
         return operation
     kind, shape = type(operation).__name__, node.outputs[0].shape
-    if kind != "Reshape" or None in shape or shape[0] != BATCH:
+    if kind != "Reshape" or None in shape[1:] or shape[0] not in (None, BATCH):
         raise Refused(f"it calls `{kind}` with numbers that depend on the batch size")
     return type(operation)((-1, *shape[1:]), name=operation.name)
 
