@@ -67,7 +67,7 @@ setup(
         "matplotlib>=3.8",
         "ml-collections>=1.0",
         "numpy>=1.26",
-        "scipy>=1.13",
+        "scipy>=1.17",
         "tensorflow>=2.18",
         "tensorflow-datasets>=4.9.7",
         "threadpoolctl>=3.5",
