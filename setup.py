@@ -62,12 +62,12 @@ setup(
     install_requires=[  # tests/oldest.sh tries these lower bounds
         "absl-py>=2.1",
         "importlib_resources>=6.4",  # tensorflow-datasets needs it and does not say so
-        "keras>=3.10",
+        "keras>=3.12",
         "keras-tuner>=1.4.8,<1.5",  # tfrcp/search/distributed.py knows its inside
         "matplotlib>=3.8",
         "ml-collections>=1.0",
         "numpy>=1.26",
-        "scipy>=1.13",
+        "scipy>=1.17",
         "tensorflow>=2.18",
         "tensorflow-datasets>=4.9.7",
         "threadpoolctl>=3.5",

@@ -227,6 +227,11 @@ class Locked(Reading):
         return self.norm(self.conv(x), training=False)
 
 
+class Branching(Reading):
+    def call(self, x, training=False):
+        return self.conv(x) * 0.5 if training else self.conv(x)
+
+
 class Joining(Reading):
     def call(self, x):
         return self.conv(x) - ops.mean(x, axis=0)
@@ -246,6 +251,7 @@ class Repeating(Reading):
         (Losing, "add_loss"),
         (Windows, "batch size"),
         (Locked, "training=False"),
+        (Branching, "something else in training"),
         (Joining, ""),
         (Repeating, "batch size"),
     ],

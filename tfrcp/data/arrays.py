@@ -67,7 +67,7 @@ def read_examples(data, *, count: int | None = None, targets: bool = True) -> Ex
     if not sum(sizes):
         raise ValueError("`data` must hold at least one image. Received: data without any")
     whole = _joined(parts)
-    for name, tree in zip(("`data`", "`data` (its labels)"), whole, strict=False):
+    for name, tree in zip(("`data`", "The labels of `data`"), whole, strict=False):
         check_finite(keras.tree.flatten(tree), name)
     is_array = isinstance(data, tuple | dict) or hasattr(data, "__array__")
     return Examples(*whole, *[None] * (3 - len(whole)), () if is_array else tuple(sizes))

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -153,6 +153,8 @@ def _run(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> Ope
         if not flat or not all(isinstance(x, Tensor) for x in flat):
             raise Refused("it returns something that does not depend on its inputs")
         nodes = _nodes(flat, given)
+        if found is not None and _kinds(nodes) != _trained(layer, given, args, options):
+            raise Refused("its `call` does something else in training")
     if reads.variables:
         variable = next(iter(reads.variables.values()))
         raise Refused(f"it computes with the weight '{variable.path}' outside of its layer")
@@ -163,6 +165,20 @@ def _run(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> Ope
         ):
             raise Refused("it moves the batch to another axis, or joins it with one")
     return Opened(given, steps, flat, names)
+
+
+def _trained(layer: keras.layers.Layer, given: list[Any], args: Any, options: Any) -> list[str]:
+    """The kinds of operations that a layer calls in training."""
+    try:
+        options = {**options, "training": True}
+        outputs = layer.call(*_cast(layer, tuple(args)), **_cast(layer, options))
+        return _kinds(_nodes([x for x in keras.tree.flatten(outputs) if x is not None], given))
+    except Exception:  # whatever a user's code does: it does not do what it does in inference
+        return []
+
+
+def _kinds(nodes: Iterable[Any]) -> list[str]:
+    return sorted(type(node.operation).__name__ for node in nodes)
 
 
 def _cast(layer: keras.layers.Layer, args: Any) -> Any:

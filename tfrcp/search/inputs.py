@@ -39,7 +39,7 @@ def read(
     try:
         found = read_examples(data, count=count, targets=targets)
     except ValueError as error:
-        raise ValueError(f"`{name}` cannot be used. {str(error).replace('`data`', 'It')}") from None
+        raise ValueError(f"`{name}` cannot be used. {_of_it(error)}") from None
     arrays = keras.tree.flatten(found.x)
     expected = [tuple(tensor.shape) for tensor in model.inputs]
     fits = len(arrays) == len(expected) and all(
@@ -112,7 +112,7 @@ def hold_out(x: Any, y: Any, seed: int, *, verbose: bool = True) -> tuple[Any, A
     try:
         found = read_examples(data)
     except ValueError as error:
-        raise ValueError(f"`x` cannot be used. {str(error).replace('`data`', 'It')}") from None
+        raise ValueError(f"`x` cannot be used. {_of_it(error)}") from None
     count = round(HOLDOUT_SHARE * found.size)
     if count < 2:
         raise ValueError(
@@ -161,3 +161,8 @@ def fingerprint(graph: ChannelGraph, model: keras.Model) -> str:
         for array in entry.values():
             checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
     return f"{checksum:08x}"
+
+
+def _of_it(error: Exception) -> str:
+    """What is wrong with data that have been named."""
+    return str(error).replace("The labels of `data`", "Its labels").replace("`data`", "It")
