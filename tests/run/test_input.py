@@ -95,7 +95,11 @@ BAD = {
         "keras.applications has no weights for 'resnet20'",
     ),
     "published weights' mean": (
-        {"model__name": "mobilenet_v2", "model__base": "keras.applications"},
+        {
+            "model__name": "mobilenet_v2",
+            "model__base": "keras.applications",
+            "model__options": {},
+        },
         r"data.mean.*0.5, 0.5, 0.5",
     ),
     "base garbage npz": ({"model__base": "{bad}/garbage.npz"}, "garbage.npz"),

@@ -110,10 +110,11 @@ class SlicedEvaluator:
             holdout = Examples(*holdout, None, ())
         pick = operator.itemgetter(slice(RACING_INTERVAL))
         first = keras.tree.map_structure(pick, self._program.pack(holdout.x))
-        self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
         widest = widest_bytes(self._program, self._full, first)
         self._most = max(1, AT_ONCE // max(1, widest))
-        expected = self._in_blocks(run_model(model))(first)
+        expected = in_blocks(run_model(model), self._most)(first)
+        # Whether layers add losses is known after a call.
+        self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
         if not self._by_model:
             self._prepare_program(first, expected)
         self._holdout = Holdout(
