@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfrcp
-from tests.scoring.jobs import JOBS
+from tests.scoring.jobs import IMAGES, JOBS, MASKS
 
 JOB_NAMES = sorted(set(JOBS) - {"tagger"})
 
@@ -130,3 +130,18 @@ def test_penalties_of_the_weights_are_those_of_each_network():
     found = tfrcp.compare(job.model, pruned, (job.x, job.y))
     assert found.after["loss"] == pytest.approx(pruned.evaluate(job.x, job.y, verbose=0), rel=1e-4)
     assert not found.score.has_error and np.isfinite(found.score.difference)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_networks_do_not_share_the_state_of_a_metric(by_name):
+    model, other = JOBS["segmentation"]().model, JOBS["segmentation"]().model
+    for network in (model, other):
+        metric = keras.metrics.MeanIoU(3, sparse_y_pred=False, name="iou")
+        network.compile("sgd", model.loss, metrics=[metric])
+    other.set_weights([0.5 * weight[::-1] for weight in other.get_weights()])
+    data = (IMAGES[:60], MASKS[:60])
+    objective = "val_iou" if by_name else keras.metrics.MeanIoU(3, sparse_y_pred=False)
+    found = tfrcp.compare(model, other, data, objective=objective).score
+    expected = [n.evaluate(*data, verbose=0, return_dict=True)["iou"] for n in (model, other)]
+    assert expected[0] != expected[1]
+    assert [found.before, found.after] == pytest.approx(expected, abs=1e-6)

@@ -186,15 +186,20 @@ def score_change(
     """
     networks = [network for network in (model, pruned) if network is not None]
     source = networks[0] if source is None else source
-    meters = [objective.meter(_owner(objective, source, network)) for network in networks]
     values: list[list[Any]] = [[] for _ in networks]
+    kept = []
     for x, y, weight in batches:
         outputs = [run_model(network)(_packed(network, x)) for network in networks]
         wanted = outputs[0] if objective.needs_reference else y
-        for meter, seen, found in zip(meters, values, outputs, strict=True):
-            meter.update(wanted, found, weight, x)
+        for seen, found in zip(values, outputs, strict=True):
             seen.append(objective.values(wanted, found, weight))
-    results = [meter.result() for meter in meters]
+        kept.append((x, wanted, weight, outputs))
+    results = []
+    for index, network in enumerate(networks):  # one after the other: they may share metrics
+        meter = objective.meter(_owner(objective, source, network))
+        for x, wanted, weight, outputs in kept:
+            meter.update(wanted, outputs[index], weight, x)
+        results.append(meter.result())
     interval = (None, None)
     if model is not None and all(part is not None for seen in values for part in seen):
         arrays = [np.concatenate(seen) for seen in values]
