@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import math
 import os
 import re
@@ -20,7 +21,7 @@ import shutil
 import socket
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,6 +213,17 @@ def fingerprint(path: Path) -> dict[str, Any]:
             whole = digest
         size += part.stat().st_size
     return {"bytes": size, "sha256": whole.hexdigest()}
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the entries of a JSON object, its own entry `checksum` left out."""
+    counted = {name: value for name, value in content.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
+def is_as_written(content: Mapping[str, Any]) -> bool:
+    """Whether a JSON object has the checksum of its entries; one of an earlier version has none."""
+    return content.get("checksum") in (None, checksum(content))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
