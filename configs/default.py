@@ -38,7 +38,8 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.name = "resnet20"  # a builder in tfrcp.models
-    config.model.options = ConfigDict()  # further arguments of the builder
+    # Further arguments of the builder. --config.model.options=none removes those of a file.
+    config.model.options = ConfigDict()
     # A function of your own instead, named as config.data.factory: it returns a built, compiled
     # keras.Model. Its loss and metrics are what is trained, searched for and reported.
     config.model.factory = ""

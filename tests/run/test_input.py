@@ -113,7 +113,10 @@ BAD = {
     "criterion": ({"search__criterion": "nope"}, "criterion.*'l1'.*'nope'"),
     "model": ({"model__name": "nope"}, "'resnet20'.*'nope'"),
     "no builder": ({"model__name": "full_channels"}, "'resnet20'.*'full_channels'"),
-    "model options": ({"model__options": {"foo": 1}}, "model.options.*'shortcut'.*'foo'"),
+    "model options": (
+        {"model__options": {"foo": 1}},
+        "model.options.*'shortcut'.*--config.model.options=none.*'foo'",
+    ),
     "model options twice": (
         {"model__base": "", "model__options": {"seed": 1}},
         "model.options.*'seed'",
