@@ -66,7 +66,9 @@ def get_config() -> ConfigDict:
     config.search.fixed = ()  # names or patterns of groups or layers to leave alone
     config.search.tied = ()  # patterns of groups that keep the same share of their channels
     config.search.sampler = "guided"  # or "random", "evolutionary", "surrogate"
-    config.search.criterion = "auto"  # "taylor" where labels allow it, else "l1"; or a name
+    # "auto": "taylor" where labels allow it, else "l1". Or a name, perhaps with arguments, such as
+    # "l2:scope=group"; see tfrcp.criteria.get.
+    config.search.criterion = "auto"
     # "auto": the accuracy of a classifier, else the compiled loss. Or "val_loss", "val_NAME" for a
     # compiled metric, "agreement" with the unpruned network.
     config.search.objective = "auto"
