@@ -51,7 +51,7 @@ def get_config() -> ConfigDict:
     config.train = recipe(epochs=200, learning_rate=0.1)
 
     config.search = ConfigDict()
-    config.search.flops = 0.5  # share of the unpruned multiply-adds, or an absolute number
+    config.search.flops = 0.5  # share of the unpruned MACs, or an absolute number
     # Upper bounds of the weights and of the activations, likewise; with flops = 0 targets.
     config.search.params = config_dict.placeholder(float)
     config.search.activations = config_dict.placeholder(float)

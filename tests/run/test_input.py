@@ -151,7 +151,7 @@ BAD = {
     "teacher of the base": ({"train__distillation": 0.5}, "there is no teacher yet"),
     "flops unreachable": (
         {"search__flops": 0.01, "search__tolerance": 0.005},
-        "cannot be met. The space reaches .* multiply-adds",
+        "cannot be met. The space reaches .* MACs",
     ),
     "flops 0": ({"search__flops": 0.0}, "flops.*Received: flops=0"),
     "flops 1.5": ({"search__flops": 1.5}, "flops.*1.5"),

@@ -124,7 +124,7 @@ def _load_imagenet_weights(model: keras.Model, config: dict[str, Any]) -> None:
 
 
 def budget(options: dict[str, Any]) -> Budget:
-    """The budget of `config.search`; 0 multiply-adds stand for any, where another cost is given."""
+    """The budget of `config.search`; 0 MACs stand for any, where another cost is given."""
     targets = {name: _target(options.get(name)) for name in ("flops", "params", "activations")}
     latency = options["latency"]
     others = (latency, targets["params"], targets["activations"])
