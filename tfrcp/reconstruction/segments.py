@@ -101,8 +101,11 @@ def live_bytes(program: Program, arrays: Weights, images: Any) -> list[int]:
         return program.step(call, arrays_of(call, arrays), args, kwargs)
 
     for index in range(len(program.graph.calls.calls)):
-        found.append(
-            sum(ops.convert_to_numpy(x).nbytes for v, x in tensors.items() if v not in inputs)
-        )
+        found.append(sum(as_numpy(x).nbytes for v, x in tensors.items() if v not in inputs))
         program.advance(index, tensors, step)
     return found
+
+
+def as_numpy(x: Any) -> np.ndarray:
+    """A tensor as an array, of the same memory where that can be; it is not to be changed."""
+    return np.asarray(x) if keras.backend.backend() == "tensorflow" else ops.convert_to_numpy(x)

@@ -29,6 +29,36 @@ def run_model(model: keras.Model) -> Outputs:
     return in_other_sizes(run, sizes_taken_for_bias(model))
 
 
+def run_compiled(model: keras.Model) -> Outputs:
+    """As `run_model`, compiled, which drops every tensor after its last use; masks are lost.
+
+    A model that cannot be compiled is called as it is.
+
+    Args:
+        model: A built `keras.Model`.
+    """
+    plain = run_model(model)
+    if keras.backend.backend() != "tensorflow" or model.run_eagerly:
+        return plain
+    import tensorflow as tf
+
+    run = functools.partial(model, training=False)
+    compiled = tf.function(run, autograph=False, reduce_retracing=True)
+    outputs = in_other_sizes(compiled, sizes_taken_for_bias(model))
+    failed = False
+
+    def either(inputs: Any) -> Any:
+        nonlocal failed
+        if not failed:
+            try:
+                return outputs(inputs)
+            except Exception:  # whatever a layer does that a graph does not have
+                failed = True
+        return plain(inputs)
+
+    return either
+
+
 def sizes_taken_for_bias(model: keras.Model) -> set[int]:
     """Batch sizes at which Keras takes an operand of an addition for a bias.
 
