@@ -186,7 +186,9 @@ def measure(arguments: argparse.Namespace) -> None:
     timed(CachedLeastSquares, "__init__", "statistics")
     timed(ProgramEvaluator, "__init__", "evaluator")
     timed(CachedLeastSquares, "__call__", "candidates: fits")
+    timed(ProgramEvaluator, "prepare", "candidates: fits, batch norms")
     timed(ProgramEvaluator, "score", "candidates")
+    timed(ProgramEvaluator, "score_model", "winner: score")
     timed(winner, "reconstruct", "winner: fit")
     timed(winner, "recalibrate_batch_norm", "winner: batch norms")
     train, holdout = read_data(arguments.folder, arguments.images, arguments.stream)
@@ -240,13 +242,13 @@ def main() -> None:
         )
     found = json.loads(process.stdout.splitlines()[-1])
     earlier = json.loads(Path(arguments.before).read_text()) if arguments.before else {}
-    print(f"{'':22}{'CPU s':>9}{'peak GiB':>10}{'CPU ratio':>11}{'peak ratio':>12}")
+    print(f"{'':30}{'CPU s':>9}{'peak GiB':>10}{'CPU ratio':>11}{'peak ratio':>12}")
     for what, value in found["cpu_seconds"].items():
         peak, ratios = found["peak_gib"][what], ""
         if what in earlier.get("cpu_seconds", {}):
             ratios = f"{value / max(earlier['cpu_seconds'][what], 1e-9):>11.2f}"
             ratios += f"{peak / max(earlier['peak_gib'][what], 1e-9):>12.2f}"
-        print(f"{what:22}{value:>9.1f}{peak:>10.2f}{ratios}")
+        print(f"{what:30}{value:>9.1f}{peak:>10.2f}{ratios}")
     name = f"imagenet_scale_{arguments.network}"
     common.write(arguments, f"{name}_{arguments.holdout}" if arguments.stream else name, found)
 

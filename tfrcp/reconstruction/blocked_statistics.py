@@ -15,7 +15,7 @@ from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import find_rule
 from tfrcp.graph.weights import Weights, arrays_of
-from tfrcp.reconstruction.segments import Segments, as_numpy, live_bytes
+from tfrcp.reconstruction.segments import Segments, as_numpy, inputs_of, live_bytes
 
 AT_ONCE = 2**26
 """Bytes up to which the widest tensor of several images is made at once."""
@@ -69,15 +69,13 @@ def statistics_in_blocks(
     def step(call: Call, args: tuple, kwargs: dict) -> Any:
         return program.step(call, own.get(call) or arrays_of(call, arrays), args, kwargs)
 
-    inputs = keras.tree.flatten(images)
     segments = Segments(
         program,
-        dict(zip(keras.tree.flatten(program.graph.calls.inputs), inputs, strict=True)),
-        lambda x, part: x[part],
+        lambda part: inputs_of(program, images, part),
         step,
         live_bytes(program, arrays, images),
         limit=_KEPT,
-        count=len(inputs[0]),
+        count=len(keras.tree.flatten(images)[0]),
         block=images_at_once(program, arrays, images),
     )
     found: dict[str, list[tuple[Any, Any, int]]] = defaultdict(list)

@@ -25,6 +25,7 @@ from tfrcp.reconstruction.equations import (
     warn_of_ignored,
 )
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
+from tfrcp.reconstruction.segments import inputs_of
 
 
 @dataclasses.dataclass(eq=False)
@@ -190,8 +191,8 @@ class CachedLeastSquares:
         progress = keras.utils.Progbar(total, verbose=int(verbose), unit_name="image")
         with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
             for start in range(0, total, batch):
-                part = keras.tree.map_structure(lambda x, s=start: x[s : s + batch], images)
-                program.walk(folded, part, step)
+                part = inputs_of(program, images, slice(start, start + batch)).values()
+                program.walk(folded, program.pack(list(part)), step)
                 progress.update(min(start + batch, total))
             for path, layer in self._layers.items():
                 intercept = layer.norm is not None or "bias" in arrays[path]

@@ -27,7 +27,7 @@ from tfrcp.reconstruction.equations import (
     warn_of_ignored,
 )
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
-from tfrcp.reconstruction.segments import Segments, as_numpy, live_bytes
+from tfrcp.reconstruction.segments import Segments, as_numpy, inputs_of, live_bytes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,14 +114,13 @@ class SequentialLeastSquares:
             limit: Bytes of the tensors that are kept for all images; beyond that, parts of both
                 networks are run again. Defaults to no limit.
         """
-        program, arrays = self._program, keras.tree.flatten(images)
-        calls, self._total = program.graph.calls.calls, len(arrays[0])
+        program = self._program
+        calls, self._total = program.graph.calls.calls, len(keras.tree.flatten(images)[0])
         walks = (live_bytes(program, w, images) for w in (self._original, self._inherited))
         widths = [sum(pair) for pair in zip(*walks, strict=True)]
         self._segments = Segments(
             program,
-            dict(zip(keras.tree.flatten(program.graph.calls.inputs), arrays, strict=True)),
-            lambda x, part: _Pair(x[part], x[part]),
+            lambda part: {v: _Pair(x, x) for v, x in inputs_of(program, images, part).items()},
             self._step,
             widths,
             limit=sys.maxsize if limit is None else limit,
