@@ -1,9 +1,10 @@
-"""What each criterion's ranking of channels is worth: accuracy before any training.
+"""What each criterion is worth, inside groups and as a ranking: accuracy before any training.
 
-One network, all channels ranked together by each criterion (`tfrcp.allocation.GlobalRanking`), over
-all groups and over those that a single layer makes; then one reconstruction for all, layer by layer
-on the same images, and the accuracy on test images. Criteria that look at images see training
-images. Nothing is trained and no search is made, so that the rows differ by the criterion alone.
+One network. Uniform widths with each criterion inside the groups; and all channels ranked together
+by each criterion (`tfrcp.allocation.GlobalRanking`), over all groups and over those that a single
+layer makes. Then one reconstruction for all, layer by layer on the same images, and the accuracy on
+test images. Criteria that look at images see training images. Nothing is trained and no search is
+made, so that the rows differ by the criterion alone.
 
     python benchmarks/criteria_quality.py --network=resnet20 --data=cifar10_jpeg
         --data_dir=../shared/data/tfds --weights=../shared/data/weights/cifar10_resnet20.npz
@@ -23,12 +24,18 @@ from common import MEAN, STD, network, parser, write
 
 CRITERIA = (
     *("random", "l1", "l2", "l1:scope=folded", "l2:scope=folded", "l1:scope=group"),
-    *("l2:scope=group", "geometric_median", "batch_norm_scale", "taylor:images=512"),
-    *("empirical_sensitivity", "empirical_sensitivity:products=largest", "kl_divergence"),
+    *("l2:scope=group", "geometric_median", "batch_norm_scale", "group_lasso"),
+    *(
+        "taylor:images=512",
+        "empirical_sensitivity",
+        "empirical_sensitivity:products=largest",
+        "kl_divergence",
+    ),
 )
 # Rankings, beside those of normalised scores, for criteria whose scores compare between layers.
-AS_THEY_ARE = ("batch_norm_scale", "taylor", "kl_divergence")
+AS_THEY_ARE = ("batch_norm_scale", "group_lasso", "taylor", "kl_divergence")
 RANKINGS = {
+    "uniform": {},  # no ranking: the same share in every group, the criterion inside
     "all": {},
     "inner": {"groups": "inner"},
     "all, as they are": {"normalize": False},
@@ -50,7 +57,7 @@ def main() -> None:
     results = json.loads(file.read_text())["results"] if file.exists() else {}
     shares = [float(share) for share in arguments.flops.split(",")]
     for criterion in arguments.criteria.split(","):
-        rankings = list(RANKINGS)[: 4 if criterion.split(":")[0] in AS_THEY_ARE else 2]
+        rankings = list(RANKINGS)[: 5 if criterion.split(":")[0] in AS_THEY_ARE else 3]
         for key in (f"{criterion} | {r} | {s:g}" for r in rankings for s in shares):
             if key not in results:
                 results[key] = study.run(*key.split(" | "))
@@ -84,7 +91,8 @@ class Study:
         import tfrcp
 
         scores, seconds = self.scores(criterion)
-        allocation = tfrcp.allocation.GlobalRanking(**RANKINGS[ranking])
+        kind = tfrcp.allocation.GlobalRanking if ranking != "uniform" else tfrcp.allocation.Uniform
+        allocation = kind(**RANKINGS[ranking])
         budget = tfrcp.Budget(float(share))
         channels = allocation(self.graph, scores, self.space, self.cost, budget)
         masks = tfrcp.select(self.graph, scores, channels)
