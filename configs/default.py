@@ -38,7 +38,8 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.name = "resnet20"  # a builder in tfrcp.models
-    config.model.options = ConfigDict()  # further arguments of the builder
+    # Further arguments of the builder. --config.model.options=none removes those of a file.
+    config.model.options = ConfigDict()
     # A function of your own instead, named as config.data.factory: it returns a built, compiled
     # keras.Model. Its loss and metrics are what is trained, searched for and reported.
     config.model.factory = ""
@@ -50,7 +51,7 @@ def get_config() -> ConfigDict:
     config.train = recipe(epochs=200, learning_rate=0.1)
 
     config.search = ConfigDict()
-    config.search.flops = 0.5  # share of the unpruned multiply-adds, or an absolute number
+    config.search.flops = 0.5  # share of the unpruned MACs, or an absolute number
     # Upper bounds of the weights and of the activations, likewise; with flops = 0 targets.
     config.search.params = config_dict.placeholder(float)
     config.search.activations = config_dict.placeholder(float)

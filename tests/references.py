@@ -198,7 +198,7 @@ def assert_close(outputs, expected, tolerance=1e-4):
 
 
 def count_cost(model):
-    """Multiply-adds, weights and activations of a model, layer by layer in closed form.
+    """MACs, weights and activations of a model, layer by layer in closed form.
 
     Nested models are looked into; unknown layers count nothing but weights. Activations are the
     outputs of convolutions and dense layers alone.
@@ -208,7 +208,7 @@ def count_cost(model):
 
 
 def _count(model, known):
-    """Multiply-adds and activations; `known` maps the inputs of nested models to their shapes."""
+    """MACs and activations; `known` maps the inputs of nested models to their shapes."""
     flops = activations = 0
     functional = getattr(model, "_functional", None) or model
     shape_of = lambda x: known.get(id(x), x.shape)  # noqa: E731
@@ -269,7 +269,7 @@ def _channels_last(layer, shape):
 
 
 def _work(layer, source, target):
-    """Multiply-adds of one call, `None` if the layer is not of those that are counted."""
+    """MACs of one call, `None` if the layer is not of those that are counted."""
     inputs, outputs, positions = source[-1], target[-1], np.prod(target[1:-1], dtype=int)
     window = np.prod(getattr(layer, "kernel_size", 1))
     match type(layer).__name__:

@@ -37,7 +37,7 @@ class Supernet(keras.Model):
     step, so that the widths of a step follow from the seed and the number of the step alone.
 
     The widths are tensors in one compiled graph, in which a narrow network costs what its own
-    multiply-adds cost. The gradients of all widths are averaged (not added, as in that paper), so
+    MACs cost. The gradients of all widths are averaged (not added, as in that paper), so
     that learning rate and regularization mean what they mean for the model alone.
 
     Batch norm normalizes by the statistics of the batch at each width. Moving statistics are kept
