@@ -1,7 +1,7 @@
 """Scores candidates: inherits, reconstructs and evaluates a pruned network for a channel vector.
 
 `ProgramEvaluator` runs the traced graph as one program, compiled once, on sliced weights, so that a
-candidate costs what its own multiply-adds cost. `SlicedEvaluator` builds the pruned Keras model for
+candidate costs what its own MACs cost. `SlicedEvaluator` builds the pruned Keras model for
 each candidate: slower, and just as right. Both score by the objective as Keras would evaluate the
 candidate; what a program cannot tell, as losses that depend on the candidate's weights or masks
 that its layers hand on, is evaluated on the pruned Keras model itself.

@@ -106,7 +106,7 @@ def prune(
         validation_data: Holdout data, likewise, with labels where the objective needs them;
             disjoint from the training data. Defaults to a fifth of `x`, chosen at random by the
             seed, which is said.
-        flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
+        flops: Target of the MACs: a float in (0, 1] is a share of the unpruned network's,
             an int is absolute. Defaults to 0.5 where no other cost is given.
         params: Upper bound of the number of weights, in the units of `flops`; the target where it
             is given alone.
@@ -230,7 +230,7 @@ def tradeoff(
         x: See `prune`.
         y: See `prune`.
         validation_data: See `prune`.
-        flops: Shares of the multiply-adds, floats in (0, 1).
+        flops: Shares of the MACs, floats in (0, 1).
         search: See `prune`.
         directory: See `prune`.
         verbose: See `prune`.

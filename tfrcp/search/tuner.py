@@ -45,7 +45,7 @@ class ChannelSearch(ScoringTuner):
 
     Args:
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
-        flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
+        flops: Target of the MACs: a float in (0, 1] is a share of the unpruned network's,
             an int is absolute. Defaults to 0.5 where no other cost is given.
         criterion: Name, config or instance, see `tfrcp.criteria.get`; or "auto": `taylor` where
             labels and a loss allow it, else `l1`.
@@ -64,7 +64,7 @@ class ChannelSearch(ScoringTuner):
         latency_model: `tfrcp.LatencyModel` of the model, needed for that; ten networks near the
             budget are timed to set it right there.
         tolerance: How far from the target a candidate may be, as a share of the unpruned network's
-            multiply-adds.
+            MACs.
         min_ratio: Least share of its channels that a group keeps.
         max_ratio: Largest share.
         divisor: Channel counts are multiples of it.
