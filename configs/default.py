@@ -116,6 +116,9 @@ def recipe(**changes) -> ConfigDict:
         "accumulate": 1,
         "patience": 0,
         "keep_best": False,
+        # What is punished so that channels become zero: "batch_norm_scale", or "group_lasso".
+        "sparsity": "",
+        "sparsity_strength": 1e-4,
         "batch_norm_images": 1000,  # re-estimate batch norms' statistics; see tfrcp.training.Recipe
         "precision": "float32",
         "jit_compile": False,

@@ -36,6 +36,7 @@ pre { background: #f5f5f5; padding: .8rem 1rem; overflow-x: auto; font-size: .81
 @media (max-width: 36rem) {
   body { font-size: 15px; margin-top: 1.2rem; padding: 0 .8rem; }
   th, td { padding-left: .5rem; font-size: .875rem; }
+  td:last-child { white-space: normal; }
 }
 """
 

@@ -96,6 +96,8 @@ def method(metrics: Metrics) -> list[str]:
     search = section(metrics, "search")
     trials = len(search.get("trials") or [])
     criterion = f" {search['criterion']}" if search.get("criterion") else ""
+    if search.get("criterion") == "auto":
+        criterion = " (taylor where labels and a loss allow it, else l1)"
     holdout = f"{search['images_holdout']:,} " if search.get("images_holdout") else ""
     window = budget_window(metrics)
     network = "original" if section(metrics, "scratch") else "unpruned"
