@@ -22,7 +22,8 @@ from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, moments
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
 from tfrcp.reconstruction.segments import Segments, live_bytes
 
-_BLOCK = 32  # images that run through both networks at a time
+_BLOCK = (32, 128)  # images that run through both networks at a time: the least, and the most
+_BLOCK_BYTES = 2**26  # of the tensors between two calls, for more than the least
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,6 +114,7 @@ class SequentialLeastSquares:
         calls, self._total = program.graph.calls.calls, len(arrays[0])
         walks = (live_bytes(program, w, images) for w in (self._original, self._inherited))
         widths = [sum(pair) for pair in zip(*walks, strict=True)]
+        least, most = _BLOCK
         self._segments = Segments(
             program,
             dict(zip(keras.tree.flatten(program.graph.calls.inputs), arrays, strict=True)),
@@ -121,7 +123,7 @@ class SequentialLeastSquares:
             widths,
             limit=sys.maxsize if limit is None else limit,
             count=self._total,
-            block=_BLOCK,
+            block=max(least, min(most, _BLOCK_BYTES // max(1, *widths))),
         )
         progress = keras.utils.Progbar(len(calls), verbose=int(verbose), unit_name="layer")
         with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
