@@ -10,6 +10,7 @@ from tfrcp.criteria.base import CoupledCriterion, Criterion, WeightCriterion
 from tfrcp.criteria.batch_norm_scale import BatchNormScale
 from tfrcp.criteria.empirical_sensitivity import EmpiricalSensitivity
 from tfrcp.criteria.geometric_median import GeometricMedian
+from tfrcp.criteria.group_lasso import GroupLasso
 from tfrcp.criteria.index import Index
 from tfrcp.criteria.kl_divergence import KLDivergence
 from tfrcp.criteria.norm import L1, L2
@@ -27,6 +28,7 @@ __all__ = [
     "Criterion",
     "EmpiricalSensitivity",
     "GeometricMedian",
+    "GroupLasso",
     "Index",
     "KLDivergence",
     "OptimalBrainSurgeon",
@@ -43,6 +45,7 @@ CRITERIA: dict[str, type[Criterion]] = {
     "batch_norm_scale": BatchNormScale,
     "empirical_sensitivity": EmpiricalSensitivity,
     "geometric_median": GeometricMedian,
+    "group_lasso": GroupLasso,
     "index": Index,
     "kl_divergence": KLDivergence,
     "l1": L1,
@@ -59,9 +62,9 @@ def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
 
     Args:
         identifier: A name ("auto", "batch_norm_scale", "empirical_sensitivity", "geometric_median",
-            "index", "kl_divergence", "l1", "l2", "optimal_brain_surgeon", "random", "taylor"),
-            perhaps with arguments, as in "l2:scope=group:normalize=false"; a dict as `serialize`
-            returns it; or a callable with the signature of `Criterion`.
+            "group_lasso", "index", "kl_divergence", "l1", "l2", "optimal_brain_surgeon", "random",
+            "taylor"), perhaps with arguments, as in "l2:scope=group:normalize=false"; a dict as
+            `serialize` returns it; or a callable with the signature of `Criterion`.
 
     Returns:
         The criterion.
