@@ -3,11 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tfrcp
 from tests.criteria.small_criteria import labelled, network
-from tfrcp.criteria import OptimalBrainSurgeon
+from tfrcp.criteria import L1, Automatic, OptimalBrainSurgeon, Taylor
 from tfrcp.criteria.elimination import Elimination, Fixed, eliminate
 
 
@@ -128,14 +127,18 @@ def test_wide_layers_are_scored_without_compensation(monkeypatch):
     assert scores.shape == (6,) and scores.min() > 0
 
 
-def test_what_no_layer_mixes_is_refused():
+def test_what_no_layer_mixes_is_refused_and_auto_takes_another():
     inputs = keras.Input((8, 4))
     x = keras.layers.MultiHeadAttention(2, 4, name="attention")(inputs, inputs)
     x = keras.layers.GlobalAveragePooling1D()(x)
     model = keras.Model(inputs, keras.layers.Dense(3)(x))
     graph = tfrcp.trace(model)
-    images = np.random.default_rng(0).normal(size=(8, 8, 4)).astype("float32")
-    if not graph.prunable:
-        pytest.skip("nothing is prunable")
+    assert graph.prunable
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(8, 8, 4)).astype("float32"), random.integers(0, 3, 8)
     with pytest.raises(ValueError, match="mixes its channels"):
-        OptimalBrainSurgeon(verbose=False)(model, graph, tf.constant(images).numpy())
+        OptimalBrainSurgeon(verbose=False)(model, graph, x)
+    auto = Automatic()
+    assert isinstance(auto.choose(model, graph, (x, y)), Taylor)
+    assert isinstance(auto.choose(model, graph, x), L1)
+    assert isinstance(auto.choose(model, graph), L1)

@@ -47,9 +47,9 @@ class OptimalBrainSurgeon(Criterion):
     the second moments of the layer's inputs that are left. \(s_o\) is the sum over output positions
     of the mean squared slope of the loss in output o: the diagonal of the Fisher information (Wang
     et al., "EigenDamage: Structured Pruning in the Kronecker-Factored Eigenbasis", ICML 2019, keep
-    all of it). Scores are in units of the loss, but rankings of all groups by them were behind those
-    by Taylor scores (docs/method.md): each tells what a group's channels lose alone, while others
-    stay whole.
+    all of it). Scores are in units of the loss, but rankings of all groups by them were behind
+    those by Taylor scores (docs/method.md): each tells what a group's channels lose alone, while
+    others stay whole.
 
     Needs images, and the TensorFlow backend for the gradients. The loss of a classifier is the
     cross-entropy for labels that are drawn from its own predictions, as the Fisher information has

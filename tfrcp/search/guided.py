@@ -29,9 +29,10 @@ class GuidedChannelSearch(ChannelSearch):
 
     Its first trials are the allocations that cost nothing: uniform widths, and global rankings by
     Taylor scores (or else by the L1 norm) and by the criterion, of all groups and of the inner
-    ones. The others are moves around the best so far. It ends when `patience` moves in a row have gained nothing. The best
-    few that differ are reconstructed layer by layer, and the best of these wins: it comes first in
-    `get_best_models` and `get_best_channels`. So what is found is never worse than any start.
+    ones. The others are moves around the best so far. It ends when `patience` moves in a row have
+    gained nothing. The best few that differ are reconstructed layer by layer, and the best of these
+    wins: it comes first in `get_best_models` and `get_best_channels`. So what is found is never
+    worse than any start.
 
     Arguments as for `ChannelSearch`, but for these defaults; and further ones:
 
