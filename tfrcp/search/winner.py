@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
+from tfrcp.allocation.global_ranking import made_alone
+
 if TYPE_CHECKING:
     from tfrcp.search.tuner import ChannelSearch
 
@@ -88,29 +90,38 @@ class _Found(NamedTuple):
 
 
 def finalists(tuner: ChannelSearch, count: int) -> list[Any]:
-    """The best trials that differ from each other, best first.
+    """The best trials that differ from each other, best first but for the second.
+
+    The second is the best of the other kind: reconstruction layer by layer gains most where the
+    channels that several layers make, such as those of residual additions, all stay (11 instead of
+    6 points at 0.3 of the MACs: docs/method.md).
 
     Args:
         tuner: A search.
         count: How many at most.
 
     Returns:
-        List of trials: the best one, and of the better half those best ones whose widths are not
-        nearly those of one before.
+        List of trials: the best one, the best of the other kind, and of the better half those best
+        ones whose widths are not nearly those of one before.
     """
     full = tuner.graph.full
     trials = tuner.store.get_best_trials(tuner.store.max_trials)
     ended = [t for t in trials if t.status == "COMPLETED" and np.isfinite(t.score)]
     if not ended:
         raise ValueError("No candidate has a score that is a number.")
-    found, ratios = [], []
-    for trial in ended[: max(1, -(-len(ended) // 2))]:
+    coupled = ~made_alone(tuner.graph)
+    widest = tuner.space.largest[coupled]
+    kinds = [bool((tuner.channels_of(t)[coupled] == widest).all()) for t in ended]
+    others = [t for t, kind in zip(ended, kinds, strict=True) if kind != kinds[0]]
+    found = [ended[0], *others[:1]][:count]
+    ratios = [tuner.channels_of(trial) / full for trial in found]
+    for trial in ended[: -(-len(ended) // 2)]:
+        if len(found) == count:
+            break
         ratio = tuner.channels_of(trial) / full
         if all(np.abs(ratio - other).mean() > _APART for other in ratios):
             found.append(trial)
             ratios.append(ratio)
-        if len(found) == count:
-            break
     return found
 
 
