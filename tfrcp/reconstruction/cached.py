@@ -14,6 +14,7 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
+from tfrcp.reconstruction.blocked_statistics import images_at_once
 from tfrcp.reconstruction.calibration import calibration_images
 from tfrcp.reconstruction.equations import (
     Equations,
@@ -24,12 +25,11 @@ from tfrcp.reconstruction.equations import (
     warn_of_ignored,
 )
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
-
-_BATCH = 32  # images that run through the network at a time
+from tfrcp.reconstruction.segments import inputs_of
 
 
 @dataclasses.dataclass(eq=False)
-class _Layer:
+class Layer:
     """A layer that can lose inputs.
 
     Attributes:
@@ -129,7 +129,7 @@ class CachedLeastSquares:
         images = calibration_images(graph, data, count)
         self._graph, self._ridge = graph, ridge
         program, weights = Program(graph), read_weights(graph, model)
-        layers = {layer.call.path: layer for layer in _layers_losing_inputs(program, weights)}
+        layers = {layer.call.path: layer for layer in layers_losing_inputs(program, weights)}
         self.left_out = LeftOut()
         limits = _limits(layers, memory_limit)
         for path, layer in layers.items():
@@ -142,7 +142,8 @@ class CachedLeastSquares:
                 )
         self._layers = {p: layer for p, layer in layers.items() if p not in self.left_out}
         self._moments = {path: moments(limits[path], ridge) for path in self._layers}
-        self._gather(program, slice_weights(graph, weights, {}), images, samples, verbose)
+        full = slice_weights(graph, weights, {})
+        self._gather(program, full, images, samples, verbose)
 
     def __call__(self, arrays: Weights, masks: Mapping[str, np.ndarray]) -> Weights:
         """Fits the kernels of one pruned network.
@@ -185,12 +186,14 @@ class CachedLeastSquares:
                     sums[call.path].add(chunk)
             return program.step(call, entry, args, kwargs)
 
+        # Batch norms folded into the layers before do not change what layers are given.
+        folded, batch = program.fold(arrays), images_at_once(program, arrays, images)
         progress = keras.utils.Progbar(total, verbose=int(verbose), unit_name="image")
         with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
-            for start in range(0, total, _BATCH):
-                batch = keras.tree.map_structure(lambda x, s=start: x[s : s + _BATCH], images)
-                program.walk(arrays, batch, step)
-                progress.update(min(start + _BATCH, total))
+            for start in range(0, total, batch):
+                part = inputs_of(program, images, slice(start, start + batch)).values()
+                program.walk(folded, program.pack(list(part)), step)
+                progress.update(min(start + batch, total))
             for path, layer in self._layers.items():
                 intercept = layer.norm is not None or "bias" in arrays[path]
                 found = sums.pop(path)
@@ -200,7 +203,7 @@ class CachedLeastSquares:
                 layer.variances = layer.equations.variances(matrix)
 
 
-def _limits(layers: Mapping[str, _Layer], limit: int) -> dict[str, float]:
+def _limits(layers: Mapping[str, Layer], limit: int) -> dict[str, float]:
     """Bytes that each layer may take: the smallest what they need, the others what is left."""
     limits: dict[str, float] = {}
     left = limit
@@ -211,7 +214,7 @@ def _limits(layers: Mapping[str, _Layer], limit: int) -> dict[str, float]:
     return limits
 
 
-def _layers_losing_inputs(program: Program, weights: Weights) -> Iterator[_Layer]:
+def layers_losing_inputs(program: Program, weights: Weights) -> Iterator[Layer]:
     """The layers that some candidate may take inputs from."""
     graph = program.graph
     norms = {layer.path: norm.path for norm, layer in program.folds.items()}
@@ -224,11 +227,11 @@ def _layers_losing_inputs(program: Program, weights: Weights) -> Iterator[_Layer
         target = places[call.path, rule.kernel, "output"]
         kernel = weights[call.path][rule.kernel]
         norm = norms.get(call.path)
-        yield _Layer(call, rule, kernel, source.labels, target.labels, target.axis, norm)
+        yield Layer(call, rule, kernel, source.labels, target.labels, target.axis, norm)
 
 
 def _fit(
-    layer: _Layer, arrays: Weights, kept: np.ndarray, kept_outputs: np.ndarray, ridge: float
+    layer: Layer, arrays: Weights, kept: np.ndarray, kept_outputs: np.ndarray, ridge: float
 ) -> None:
     """Fits one layer, in place.
 
@@ -246,15 +249,14 @@ def _fit(
     kept = np.tile(kept, equations.means.shape[1] // len(kept))
     kernel = layer.kernel.compress(kept_outputs, axis=layer.axis).astype("float64")
     old = layer.rule.matrix(layer.call, kernel)
-    lost = old[:, ~kept]
-    change = equations.regain(kept, lost, ridge)
-    new = old[:, kept] + change
+    change, after = equations.regain(kept, old, ridge)
     means = equations.means[:, None]
-    intercept = (means[..., ~kept] @ lost - means[..., kept] @ change)[:, 0]
+    intercept = (means[..., ~kept] @ old[:, ~kept] - means[..., kept] @ change)[:, 0]
     norm = arrays.get(layer.norm)
-    write_fit(layer.call, arrays[layer.call.path], norm, new, intercept)
+    write_fit(layer.call, arrays[layer.call.path], norm, old[:, kept] + change, intercept)
     if norm is not None and "gamma" in norm:
-        before, after = layer.variances[kept_outputs], equations.variances(new, kept)
-        share = np.divide(after, before, out=np.ones_like(after), where=before > 0)
+        before = layer.variances[kept_outputs]
+        known = (before > 0) & (after > 0)  # not so where rounding is all there is
+        share = np.divide(after, before, out=np.ones_like(after), where=known)
         norm["moving_variance"] = norm["moving_variance"] * share.astype("float32")
         norm["gamma"] = norm["gamma"] * np.sqrt(share).astype("float32")
