@@ -69,6 +69,8 @@ class Atoms:
         self._places: dict[tuple[str, str, int], Place] = {}
         self._given_up: dict[str, str] = {}
         self.unknown: dict[str, str] = {}
+        self.proven: dict[str, str] = {}
+        self.held: dict[Value, Call] = {}
         self.normalized: list[tuple[str, np.ndarray]] = []
         self.parts: list[np.ndarray] = []
 
@@ -190,7 +192,10 @@ class Atoms:
                 self.freeze(labels, self._given_up[call.path])
             key = (call.path, name, axis)
             if key in self._places:
-                self.unite(self._places[key].labels, labels)
+                place = self._places[key]
+                self.unite(place.labels, labels)
+                if role == "output" != place.role:  # a weight that turns out to be a kernel
+                    self._places[key] = dataclasses.replace(place, role=role)
             else:
                 self._places[key] = Place(call.path, name, axis, role, labels)
 
