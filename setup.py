@@ -84,6 +84,8 @@ setup(
             *LITERT,
             *ONNX,
             "hypothesis>=6.170",
+            "ipykernel>=7.0",
+            "nbclient>=0.10",
             "pytest>=9.2",
             "pytest-xdist>=3.8",
             "ruff==0.17.6",

@@ -1,7 +1,7 @@
 """What tfrcp finds in every network of `keras.applications`: a table in Markdown, figures in JSON.
 
 Each network is built without weights at its smallest legal input with ten classes, traced, pruned
-at random to about half its multiply-adds, and checked: the compiled program and the sliced model
+at random to about half its MACs, and checked: the compiled program and the sliced model
 agree, the predicted costs are those of the sliced model, and the sliced model equals the original
 with the removed channels taken out by hand: masked where they are consumed, and left out wherever a
 layer normalizes over channels. Dead channels planted at random are removed, and the outputs stay.
@@ -156,14 +156,14 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 INTRODUCTION = (
     "Every network of `keras.applications`, at its smallest legal input with ten classes, as "
-    "`benchmarks/architectures.py` found it. Multiply-adds are per image; one multiply-add is "
+    "`benchmarks/architectures.py` found it. MACs are per image; one MAC is "
     "one FLOP. *Prunable* is the share of the convolutions' output channels that can be "
     "removed. The next three columns are the largest differences of the outputs, relative to "
-    "the largest output, between the model sliced to about half its multiply-adds and, first, "
+    "the largest output, between the model sliced to about half its MACs and, first, "
     "the compiled *program*; second, the original with the removed channels taken out *by "
     "hand*: masked where they are consumed, and left out of every mean where a layer "
     "normalizes over channels (*); third, with *dead* channels planted, the original itself. "
-    "*Cost* says whether the predicted multiply-adds and weights are those of the sliced "
+    "*Cost* says whether the predicted MACs and weights are those of the sliced "
     "model. What is marked (double) was checked in double precision: the random weights drawn "
     "in single precision made so much of rounding that nothing could be told. In all networks "
     "the classifier's outputs are frozen: they are the model's."
@@ -177,7 +177,7 @@ def page(rows: dict) -> str:
         "",
         *textwrap.wrap(INTRODUCTION, 100, break_on_hyphens=False),
         "",
-        "| network | input | multiply-adds | weights | groups | prunable | trace | program | "
+        "| network | input | MACs | weights | groups | prunable | trace | program | "
         "by hand | dead | cost |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]

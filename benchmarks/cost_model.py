@@ -1,6 +1,6 @@
 """Channel vectors whose costs are counted in a second, on one core.
 
-All three costs are counted: multiply-adds, weights and activations. Some of the vectors are counted
+All three costs are counted: MACs, weights and activations. Some of the vectors are counted
 a second time in whole numbers of 64 bits, and must agree to the last digit.
 
 Measured on one core of an x86_64 machine that others used too, vectors per CPU second: ResNet-50

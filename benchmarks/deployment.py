@@ -1,7 +1,7 @@
 """Did it really get faster? Two networks pruned at random to half, in every runtime.
 
 ResNet-56 in its CIFAR form and MobileNetV2 at a small input are pruned at random to a share of
-their multiply-adds, with free channel counts and with multiples of 8. Unpruned and pruned they are
+their MACs, with free channel counts and with multiples of 8. Unpruned and pruned they are
 written as SavedModel, LiteRT (float32 and int8) and ONNX; every file is loaded by plain TensorFlow,
 ai-edge-litert or onnxruntime in a process without tfrcp; sizes and times are compared.
 
@@ -195,8 +195,8 @@ def _time(kind: str, files, images: np.ndarray, arguments: argparse.Namespace) -
 def _table(name: str, shares: dict[str, float], files) -> dict:
     """Prints the figures side by side; returns them."""
     print(
-        f"\n{name}\n{'file':<16}{'network':<12}{'multiply-adds':>14}{'kB':>8}{'ratio':>7}"
-        f"{'ms/image':>10}{'time':>7}{'95 % interval':>16}{'arrives':>9}{'MB':>6}"
+        f"\n{name}\n{'file':<16}{'network':<12}{'MACs':>14}{'kB':>8}{'ratio':>7}"
+        f"{'ms/image':>10}{'time':>7}{'95 % interval':>16}{'realised':>9}{'MB':>6}"
         f"{'difference':>12}{'accuracy':>10}{'Keras':>8}"
     )
     verdicts = []
@@ -205,11 +205,11 @@ def _table(name: str, shares: dict[str, float], files) -> dict:
             file, whole = files[variant][kind], files["unpruned"][kind]
             ratio, low, high = file["ratio"]
             file["arrives"] = (1 - ratio) / (1 - share) if share < 1 else None
-            arrives = "" if share == 1 else f"{100 * file['arrives']:.0f} %"
+            realised = "" if share == 1 else f"{100 * file['arrives']:.0f} %"
             print(
                 f"{kind:<16}{variant:<12}{share:>14.3f}{file['bytes'] / 1000:>8.0f}"
                 f"{file['bytes'] / whole['bytes']:>7.2f}{file['latency_ms']:>10.3f}{ratio:>7.2f}"
-                f"{f'{low:.2f} to {high:.2f}':>16}{arrives:>9}{file['peak_memory'] / 1e6:>6.0f}"
+                f"{f'{low:.2f} to {high:.2f}':>16}{realised:>9}{file['peak_memory'] / 1e6:>6.0f}"
                 f"{file['difference']:>12.1e}{100 * file['accuracy']:>8.1f} %"
                 f"{100 * file['model_accuracy']:>6.1f} %",
                 flush=True,
@@ -219,7 +219,7 @@ def _table(name: str, shares: dict[str, float], files) -> dict:
     best, where = max(verdicts)
     saved = "at least" if best >= 0.8 else "less than"
     print(
-        f"At best, in {where}, {100 * best:.0f} % of the saved multiply-adds arrive as saved time: "
+        f"At best, in {where}, {100 * best:.0f} % of the saving in MACs are realised as speed-up: "
         f"{saved} four fifths."
     )
     return {"flops": shares, "files": files, "best": {"arrives": best, "where": where}}

@@ -4,7 +4,7 @@ Both score the same candidates on the same images in one process, taking turns. 
 the pruned model, recalibrates its batch norms, compiles it and evaluates it. Then a whole pool is
 scored on all images and in a race, with and without least squares.
 
-For comparison, how long the multiply-adds of a candidate would take in one large matrix product.
+For comparison, how long the MACs of a candidate would take in one large matrix product.
 
 python benchmarks/evaluation_throughput.py [--weights=FILE.npz --data=cifar10 --data_dir=DIR]
 """
@@ -74,7 +74,7 @@ def main() -> None:
     print(
         f"median seconds a candidate: {medians['naive']:.2f} naive, {medians['program']:.2f} by "
         f"the program ({medians['repair']:.2f} for slicing and batch norms): {ratio:.1f} times as "
-        f"fast. Its multiply-adds as one matrix product: {floor:.2f}"
+        f"fast. Its MACs as one matrix product: {floor:.2f}"
     )
 
     least_squares = CachedLeastSquares(model, graph, calibration, verbose=False)
@@ -110,7 +110,7 @@ def main() -> None:
     results = {"seconds": seconds, "median": medians, "ratio": ratio, "race": race, "floor": floor}
     file = write(arguments, f"evaluation_throughput_{arguments.network}", results)
     bars = {"naive": medians["naive"]} | {name: row["seconds"] for name, row in race.items()}
-    title = f"{arguments.network} at {arguments.flops:.0%} of its multiply-adds"
+    title = f"{arguments.network} at {arguments.flops:.0%} of its MACs"
     plot(bars, f"{title}, {arguments.images:,} images", file.with_suffix(".png"))
 
 
@@ -121,7 +121,7 @@ def _timed(function: Callable[[Any], Any], argument: Any) -> tuple[Any, float]:
 
 
 def _rate() -> float:
-    """Multiply-adds a second of a product of large float32 matrices, the best of ten."""
+    """MACs a second of a product of large float32 matrices, the best of ten."""
     import tensorflow as tf
 
     size = 2000

@@ -110,7 +110,7 @@ def enumerate_small(target: float, seeds: int) -> tuple[int, float]:
     graph = tfrcp.trace(tfrcp.models.vgg16(input_shape=(8, 8, 3), classes=10))
     names = [group.name for group in graph.prunable]
     cost = tfrcp.CostModel(graph)
-    # Four groups in the middle, in which most multiply-adds lie, take a dozen counts each.
+    # Four groups in the middle, in which most MACs lie, take a dozen counts each.
     space = tfrcp.SearchSpace(graph, divisor=16, fixed=[*names[:3], *names[7:]])
     costs = cost(np.stack([space.smallest, space.largest])).flops
     flops = int(costs[0] + target * (costs[1] - costs[0]))

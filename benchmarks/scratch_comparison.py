@@ -4,18 +4,18 @@ For every seed a supernet of the network is trained at all widths, and a pool of
 under the budget is scored on its weights (first channels kept, batch norms re-estimated). All by
 the same recipe and from random weights are then trained: the best, the median and the worst of the
 pool, and the network scaled uniformly to the budget. Beside them stands random pruning of a trained
-network: the best of as many candidates, repaired by least squares and fine-tuned for half as many
-epochs. Shown is the accuracy on test images that chose nothing.
+network: the best of as many candidates, reconstructed by least squares and fine-tuned for half as
+many epochs. Shown is the accuracy on test images that chose nothing.
 
 With the first seed further widths are trained alone, for the rank correlation (Spearman) between
 the score on the supernet's weights and the accuracy alone: widths of the whole space at costs from
 small to large, and candidates of the pool in equal steps from worst to best. Alone they are scored
 on holdout and test images together, of which they have seen none.
 
-Measured (ResNet-20, half the multiply-adds, 15 epochs, 40 candidates, 3 seeds): the winner is right
-on 99.2 % of the 359 test images, uniform scaling, the median and the worst of the pool on 98.2 %,
-the pre-trained network, pruned and fine-tuned, on 98.1 %. Rank correlation of 12 widths of the
-whole space 0.51 (95 % interval -0.13 to 0.89).
+Measured (ResNet-20, half the MACs, 15 epochs, 40 candidates, 3 seeds): the winner has an
+accuracy of 99.2 % on the 359 test images, uniform scaling, the median and the worst of the pool of
+98.2 %, the pre-trained network, pruned and fine-tuned, of 98.1 %. Rank correlation of 12 widths of
+the whole space 0.51 (95 % interval -0.13 to 0.89).
 
 python benchmarks/scratch_comparison.py [--seeds=3] [--epochs=20] [--trials=40] [--widths=12]
 """
@@ -36,7 +36,7 @@ ROWS = ("winner", "uniform scaling", "median of the pool", "worst of the pool", 
 def main() -> None:
     arguments = plain_parser(__doc__)
     arguments.add_argument("--network", default="resnet20", help="a CIFAR network in tfrcp.models")
-    arguments.add_argument("--flops", type=float, default=0.5, help="share of the multiply-adds")
+    arguments.add_argument("--flops", type=float, default=0.5, help="share of the MACs")
     arguments.add_argument("--epochs", type=int, default=20)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--trials", type=int, default=40)
@@ -68,7 +68,7 @@ def main() -> None:
     correlations["candidates of the pool"] = task.correlation([pool[i][1] for i in steps])
     file = write(arguments, "scratch_comparison", results)
 
-    share = f"{arguments.flops:.0%} of the multiply-adds"
+    share = f"{arguments.flops:.0%} of the MACs"
     print(f"\n{arguments.network} on digits, {share}, accuracy on the test images")
     print(f"{'':22}{'mean':>8}{'least':>8}{'most':>8}")
     for name, values in accuracies.items():

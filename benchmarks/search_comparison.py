@@ -29,7 +29,7 @@ from common import MEAN, STD, network, parser, write
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--flops", type=float, default=0.5, help="share of the multiply-adds")
+    arguments.add_argument("--flops", type=float, default=0.5, help="share of the MACs")
     arguments.add_argument("--seeds", type=int, default=1)
     arguments.add_argument("--rows", default="", help="names joined by commas; all without")
     arguments.add_argument("--trials", type=int, default=100)

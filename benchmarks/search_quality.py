@@ -1,15 +1,15 @@
 """How good the best candidate is after so many trials: random, evolution and surrogate.
 
 A small network is trained on scikit-learn's digits. Each sampler then searches it once for every
-seed, under the same budget: candidates inherit their weights by the L1 norm, are repaired by least
-squares, and are scored on the same holdout images. Nothing is raced or trained further. Shown is
-the best score so far, its mean over the seeds and the standard deviation; and the mean accuracy of
-the winners on test images, which chose nothing.
+seed, under the same budget: candidates inherit their weights by the L1 norm, are reconstructed by
+least squares, and are scored on the same holdout images. Nothing is raced or trained further. Shown
+is the best score so far, its mean over the seeds and the standard deviation; and the mean accuracy
+of the winners on test images, which chose nothing.
 
-Measured (ResNet-20, 12 epochs of training, 30 % of the multiply-adds, 60 trials, 5 seeds;
+Measured (ResNet-20, 12 epochs of training, 30 % of the MACs, 60 trials, 5 seeds;
 cross-entropy of the unpruned network 0.0965): the best is 0.381 ± 0.029 of random candidates,
-0.366 ± 0.019 of evolution and 0.301 ± 0.008 of the surrogate; the winners are right on 85.5, 86.4
-and 88.8 % of the test images. The first 20 trials are the same random ones.
+0.366 ± 0.019 of evolution and 0.301 ± 0.008 of the surrogate; the winners classify 85.5,
+86.4 and 88.8 % of the test images correctly. The first 20 trials are the same random ones.
 
 python benchmarks/search_quality.py [--trials=60] [--seeds=5] [--flops=0.3]
 """
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = plain_parser(__doc__)
     arguments.add_argument("--trials", type=int, default=60)
     arguments.add_argument("--seeds", type=int, default=5)
-    arguments.add_argument("--flops", type=float, default=0.3, help="share of the multiply-adds")
+    arguments.add_argument("--flops", type=float, default=0.3, help="share of the MACs")
     arguments.add_argument("--epochs", type=int, default=12)
     arguments.add_argument("--network", default="resnet20", help="a CIFAR network in tfrcp.models")
     arguments.add_argument(
@@ -67,7 +67,7 @@ def main() -> None:
         print(f"{name:11}" + "".join(f"{c:>16}" for c in cells) + f"{np.mean(tests[name]):16.1%}")
     results = {name: runs.tolist() for name, runs in curves.items()}
     file = write(arguments, "search_quality", {"best_so_far": results, "test_accuracy": tests})
-    title = f"{arguments.network} on digits at {arguments.flops:.0%} of the multiply-adds"
+    title = f"{arguments.network} on digits at {arguments.flops:.0%} of the MACs"
     plot(curves, f"best {arguments.objective} so far", title, file.with_suffix(".png"))
 
 

@@ -1,4 +1,4 @@
-"""What each repair of the weights is worth: accuracy of random candidates before any training.
+"""What each reconstruction is worth: accuracy of random candidates before any training.
 
 Random configurations of one cost are scored on the holdout images after slicing alone, after
 re-estimating the batch norms, after cached and after sequential least squares, each without and
@@ -32,7 +32,7 @@ TUNED = "after fine-tuning"
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--candidates", type=int, default=20)
-    arguments.add_argument("--flops", type=float, default=0.5, help="share of the multiply-adds")
+    arguments.add_argument("--flops", type=float, default=0.5, help="share of the MACs")
     arguments.add_argument("--criterion", default="l1")
     arguments.add_argument("--calibration", type=int, default=512, help="images, never scored")
     arguments.add_argument("--images", type=int, default=1000, help="holdout images that score")
@@ -72,11 +72,11 @@ def main() -> None:
     }
     file = write(arguments, f"update_quality_{arguments.network}", results)
     title = f"{arguments.network}, {len(rows)} random candidates at {arguments.flops:.0%} of the"
-    plot(rows, f"{title} multiply-adds", study.unpruned, file.with_suffix(".png"))
+    plot(rows, f"{title} MACs", study.unpruned, file.with_suffix(".png"))
 
 
 class Study:
-    """Repairs and scores one candidate after the other, in one process on the same images."""
+    """Reconstructs and scores one candidate after the other, in one process on the same images."""
 
     def __init__(self, model: Any, graph: Any, arguments: Any) -> None:
         from tfrcp.graph.program import Program
@@ -99,7 +99,7 @@ class Study:
         self.gather_seconds = time.perf_counter() - start
 
     def run(self, masks: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Accuracy at every stage, and the seconds that its repair took."""
+        """Accuracy at every stage, and the seconds that its reconstruction took."""
         import tfrcp
         from tfrcp.graph.weights import slice_weights
 
@@ -204,7 +204,9 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def print_table(summary: dict[str, dict[str, float]]) -> None:
     columns = ("lower quartile", "median", "upper quartile", "median over batch norm")
     print("\nholdout accuracy in %; gain: of the median over batch norm alone, in points;")
-    print("s: seconds of the repair alone, median; rank: correlation with fine-tuned accuracy")
+    print(
+        "s: seconds of the reconstruction alone, median; rank: correlation with fine-tuned accuracy"
+    )
     print(f"{'':24}{'25 %':>7}{'median':>8}{'75 %':>7}{'gain':>7}{'s':>8}{'CPU s':>8}{'rank':>7}")
     for name, entry in summary.items():
         cells = [f"{100 * entry[c]:{w}.1f}" for c, w in zip(columns, (7, 8, 7, 7), strict=True)]

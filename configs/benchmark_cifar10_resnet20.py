@@ -7,7 +7,7 @@ FILE.npz holds published PyTorch weights. They saw lossless images, so the base 
 two epochs on the images as they are stored (JPEG); all rows start from that one checkpoint.
 
 Measured on two CPU cores that other work kept busy: 70 cells in at most 90 minutes by up to three
-processes in one folder. At half the multiply-adds random pruning reached 76 % of 5,000 test
+processes in one folder. At half the MACs random pruning reached 76 % of 5,000 test
 images after two short epochs (the base 87.5 %); docs/benchmark.md has the tables and the limits.
 """
 

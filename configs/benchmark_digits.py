@@ -3,7 +3,7 @@
 python bin/benchmark.py --config=configs/benchmark_digits.py
 
 Measured on two CPU cores: all 282 cells took one process 21 minutes. At a tenth of the
-multiply-adds random pruning reached 93.8 % of the test images, in an earlier run with another base
+MACs random pruning reached 93.8 % of the test images, in an earlier run with another base
 94.3 % (that base 97.8 %); docs/benchmark.md has the tables.
 """
 

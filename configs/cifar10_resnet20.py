@@ -6,9 +6,9 @@ Measured on two CPU cores that other programs kept busy, with CIFAR-10 stored as
 the published PyTorch weights ten points: 81.0 % on the 10,000 test images. Trained on JPEG images
 for 8 epochs (--config.model.base=FILE.npz --config.train.epochs=8
 --config.train.learning_rate=0.01, 39 minutes) the base reaches 88.2 %. Pruned to half its
-multiply-adds, the best of 50 candidates scores 71.0 % on 5,000 holdout images and 74.7 % after the
-last repair (226 s); after two epochs of fine-tuning the network is right on 83.5 % of the test
-images (539 s), and on 84.8 % (624 s) if the base teaches with --config.finetune.distillation=0.5:
+MACs, the best of 50 candidates scores 71.0 % on 5,000 holdout images and 74.7 % after the
+last reconstruction (226 s); after two epochs of fine-tuning the network has 83.5 % accuracy on the
+test images (539 s), and 84.8 % (624 s) if the base teaches with --config.finetune.distillation=0.5:
 one seed, `benchmarks/distillation.py`.
 
 On idle cores the search took 75 s and an epoch of fine-tuning 118 s, and an image took 0.82 of the

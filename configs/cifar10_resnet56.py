@@ -3,9 +3,9 @@
 python bin/prune.py --config=configs/cifar10_resnet56.py --config.data.data_dir=DIR
 
 The published PyTorch weights give 83.20 % on the 10,000 test images stored as JPEG. Of 20 random
-candidates at half the multiply-adds the median scored 10.9 % after slicing, 45.6 % with batch norms
+candidates at half the MACs the median scored 10.9 % after slicing, 45.6 % with batch norms
 re-estimated, 66.0 % with cached and 75.6 % with sequential least squares besides (1,000 holdout
-images, of which the base is right on 88.0 %; docs/method.md). Least squares took 0.12 s of CPU for
+images, on which the base has 88.0 % accuracy; docs/method.md). Least squares took 0.12 s of CPU for
 a candidate, 15 s for the winner.
 """
 

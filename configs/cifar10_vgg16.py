@@ -3,7 +3,7 @@
 python bin/prune.py --config=configs/cifar10_vgg16.py --config.data.data_dir=DIR
 
 Not run as a whole. Measured on two CPU cores: a training step of 128 images takes 1.5 s, so that
-the 200 epochs would take 29 h before the search for 50 % of its 313 M multiply-adds begins.
+the 200 epochs would take 29 h before the search for 50 % of its 313 M MACs begins.
 """
 
 from tfrcp.configs import cifar10_resnet20

@@ -38,7 +38,8 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.name = "resnet20"  # a builder in tfrcp.models
-    config.model.options = ConfigDict()  # further arguments of the builder
+    # Further arguments of the builder. --config.model.options=none removes those of a file.
+    config.model.options = ConfigDict()
     # A function of your own instead, named as config.data.factory: it returns a built, compiled
     # keras.Model. Its loss and metrics are what is trained, searched for and reported.
     config.model.factory = ""
@@ -50,7 +51,7 @@ def get_config() -> ConfigDict:
     config.train = recipe(epochs=200, learning_rate=0.1)
 
     config.search = ConfigDict()
-    config.search.flops = 0.5  # share of the unpruned multiply-adds, or an absolute number
+    config.search.flops = 0.5  # share of the unpruned MACs, or an absolute number
     # Upper bounds of the weights and of the activations, likewise; with flops = 0 targets.
     config.search.params = config_dict.placeholder(float)
     config.search.activations = config_dict.placeholder(float)
@@ -65,7 +66,9 @@ def get_config() -> ConfigDict:
     config.search.fixed = ()  # names or patterns of groups or layers to leave alone
     config.search.tied = ()  # patterns of groups that keep the same share of their channels
     config.search.sampler = "guided"  # or "random", "evolutionary", "surrogate"
-    config.search.criterion = "auto"  # "taylor" where labels allow it, else "l1"; or a name
+    # "auto": "taylor" where labels allow it, else "l1". Or a name, perhaps with arguments, such as
+    # "l2:scope=group"; see tfrcp.criteria.get.
+    config.search.criterion = "auto"
     # "auto": the accuracy of a classifier, else the compiled loss. Or "val_loss", "val_NAME" for a
     # compiled metric, "agreement" with the unpruned network.
     config.search.objective = "auto"
@@ -113,6 +116,9 @@ def recipe(**changes) -> ConfigDict:
         "accumulate": 1,
         "patience": 0,
         "keep_best": False,
+        # What is punished so that channels become zero: "batch_norm_scale", or "group_lasso".
+        "sparsity": "",
+        "sparsity_strength": 1e-4,
         "batch_norm_images": 1000,  # re-estimate batch norms' statistics; see tfrcp.training.Recipe
         "precision": "float32",
         "jit_compile": False,

@@ -5,7 +5,7 @@ python bin/prune.py --config=configs/digits_resnet20.py
 The original widths, 16 to 64 channels, are so few on 8 x 8 pixels that fewer save no time; twice as
 many in multiples of 8 do. Measured with seeds 0 and 1 on a busy machine (a test image is 0.28
 points): test accuracy 99.4 % before and after, and 99.2 % before and 99.7 % after, at 0.45 of the
-multiply-adds; in LiteRT 0.47 (95 % interval 0.43 to 0.51) and 0.52 (0.48 to 0.64) of the time per
+MACs; in LiteRT 0.47 (95 % interval 0.43 to 0.51) and 0.52 (0.48 to 0.64) of the time per
 image. Seed 0 took 287 s of CPU time, and 100 s more of the system.
 """
 

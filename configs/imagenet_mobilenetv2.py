@@ -1,4 +1,4 @@
-"""MobileNetV2 on ImageNet, from the weights of keras.applications, to 0.7 of its multiply-adds.
+"""MobileNetV2 on ImageNet, from the weights of keras.applications, to 0.7 of its MACs.
 
 python bin/prepare_data.py --name=imagenet2012 --manual_dir=DIR [--data_dir=DATA]
 python bin/prune.py --config=configs/imagenet_mobilenetv2.py [--config.data.data_dir=DATA]
@@ -9,7 +9,7 @@ that of Sandler et al. (2018, arXiv 1801.04381); SGD with a cosine, 150 epochs f
 fine-tuning, is ours. To train the base as well, add --config.model.base=
 --config.train.epochs=150. Widths are multiples of 8, which phones and LiteRT like; odd ones were
 up to 3.5 times slower in ONNX Runtime. Published figures for orientation: 70.9 % top-1 at 223 M
-multiply-adds (Li et al., CVPR 2022, read second-hand).
+MACs (Li et al., CVPR 2022, read second-hand).
 """
 
 from tfrcp.configs.default import recipe

@@ -1,4 +1,4 @@
-"""ResNet-50 on ImageNet, from the weights of keras.applications, to half its 3.86 G multiply-adds.
+"""ResNet-50 on ImageNet, from the weights of keras.applications, to half its 3.86 G MACs.
 
 python bin/prepare_data.py --name=imagenet2012 --manual_dir=DIR [--data_dir=DATA]
 python bin/prune.py --config=configs/imagenet_resnet50.py [--config.data.data_dir=DATA]

@@ -5,7 +5,7 @@ python bin/scratch.py --config=configs/scratch_digits.py
 Measured on two CPU cores that other programs kept busy (load 10): 8 min in all, of which 2 min 49 s
 of CPU. The supernet reached 99.8 % of the training images at its largest, 94.3 % at its smallest
 width; 40 candidates scored from 95.7 to 99.0 % on the holdout images; the winner, at 0.500 of the
-multiply-adds and 0.402 of the weights, trained from random weights, 98.9 % on the test images.
+MACs and 0.402 of the weights, trained from random weights, 98.9 % on the test images.
 """
 
 from tfrcp.configs import default, scratch

@@ -1,11 +1,11 @@
-"""MobileNetV2 on ImageNet, from random weights, to 0.7 of its multiply-adds.
+"""MobileNetV2 on ImageNet, from random weights, to 0.7 of its MACs.
 
 python bin/prepare_data.py --name=imagenet2012 --manual_dir=DIR [--data_dir=DATA]
 python bin/scratch.py --config=configs/scratch_imagenet_mobilenetv2.py [--config.data.data_dir=DATA]
 
 Made for one or more GPUs of a machine. Not run: no time and no accuracy was measured here. Recipe
 and channel counts are those of configs/imagenet_mobilenetv2.py; widths go up to 1.5 times the
-original ones. Published figures for orientation: 70.9 % top-1 at 223 M multiply-adds (Li et al.,
+original ones. Published figures for orientation: 70.9 % top-1 at 223 M MACs (Li et al.,
 CVPR 2022, read second-hand).
 """
 

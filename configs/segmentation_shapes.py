@@ -8,7 +8,7 @@ searched for and reported. docs/jobs.md has recipes for other jobs.
 
 Measured on two CPU cores with --config.train.epochs=3 --config.search.max_trials=8
 --config.finetune.epochs=1, in 3 min 20 s: a mean IoU of 0.922 before and 0.920 after on the test
-images, at 49.7 % of the multiply-adds; the LiteRT file takes 0.81 times as long (95 % interval 0.80
+images, at 49.7 % of the MACs; the LiteRT file takes 0.81 times as long (95 % interval 0.80
 to 0.82).
 """
 

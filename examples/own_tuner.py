@@ -22,7 +22,7 @@ class Train(DistributedTuner):
 
 
 def main(directory: str = "runs/own_tuner", max_trials: int = 5, images: int | None = None) -> None:
-    """Searches ResNet-20 at half its multiply-adds on scikit-learn's digits."""
+    """Searches ResNet-20 at half its MACs on scikit-learn's digits."""
     data = tfrcp.data.load("digits", holdout=0.2)
     options = {"input_shape": data.input_shape, "classes": data.classes}
     graph = tfrcp.trace(tfrcp.models.resnet20(**options))
@@ -54,7 +54,7 @@ def main(directory: str = "runs/own_tuner", max_trials: int = 5, images: int | N
     tuner.results_summary(1)
     best = tuner.get_best_hyperparameters()[0]
     flops = cost([best.get(group.name) for group in graph.prunable]).flops[0]
-    print(f"{flops:,} of {cost.full.flops:,} multiply-adds")
+    print(f"{flops:,} of {cost.full.flops:,} MACs")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import keras
 import numpy as np
 
@@ -241,7 +244,7 @@ def assert_close(outputs, expected, tolerance=1e-4):
 
 
 def count_cost(model):
-    """Multiply-adds, weights and activations of a model, layer by layer in closed form.
+    """MACs, weights and activations of a model, layer by layer in closed form.
 
     Nested models are looked into; unknown layers count nothing but weights. Activations are the
     outputs of convolutions and dense layers alone.
@@ -251,7 +254,7 @@ def count_cost(model):
 
 
 def _count(model, known):
-    """Multiply-adds and activations; `known` maps the inputs of nested models to their shapes."""
+    """MACs and activations; `known` maps the inputs of nested models to their shapes."""
     flops = activations = 0
     functional = getattr(model, "_functional", None) or model
     shape_of = lambda x: known.get(id(x), x.shape)  # noqa: E731
@@ -276,12 +279,24 @@ def _count(model, known):
                 pairs = zip(node.outputs, keras.tree.flatten(out), strict=True)
                 known.update((id(y), z.shape) for y, z in pairs)
             target = shape_of(node.outputs[0])
+            if type(layer).__name__ in ("Einsum", "Matmul"):
+                flops += _product(layer, shapes, target)
+                continue
             work = _work(layer, _channels_last(layer, shapes[0]), _channels_last(layer, target))
             if work is not None:
                 flops += int(work)
                 if not isinstance(layer, _WHOLE):
                     activations += int(np.prod(target[1:]))
     return flops, activations
+
+
+def _product(operation, shapes, target):
+    """Multiply-adds of a product of two tensors, neither of which is a weight."""
+    if type(operation).__name__ == "Matmul":
+        return int(np.prod(target[1:])) * shapes[0][-1]
+    terms = operation.subscripts.split("->")[0].split(",")
+    sizes = dict(zip("".join(terms), itertools.chain(*shapes), strict=True))
+    return math.prod(n for letter, n in sizes.items() if letter != terms[0][0])
 
 
 #: Layers of which the outputs are not counted as activations.
@@ -300,7 +315,7 @@ def _channels_last(layer, shape):
 
 
 def _work(layer, source, target):
-    """Multiply-adds of one call, `None` if the layer is not of those that are counted."""
+    """MACs of one call, `None` if the layer is not of those that are counted."""
     inputs, outputs, positions = source[-1], target[-1], np.prod(target[1:-1], dtype=int)
     window = np.prod(getattr(layer, "kernel_size", 1))
     match type(layer).__name__:
@@ -312,8 +327,13 @@ def _work(layer, source, target):
             return (window + outputs) * inputs * layer.depth_multiplier * positions
         case "Conv1DTranspose" | "Conv2DTranspose" | "Conv3DTranspose":
             return window * inputs * outputs * np.prod(source[1:-1])
-        case "Dense" | "EinsumDense" | "TimeDistributed":
+        case "Dense" | "TimeDistributed":
             return inputs * outputs * positions
+        case "EinsumDense":
+            terms = layer.equation.split("->")[0].split(",")
+            sizes = dict(zip(terms[0], source, strict=True))
+            sizes |= dict(zip(terms[1], layer.kernel.shape, strict=True))
+            return math.prod(n for letter, n in sizes.items() if letter != terms[0][0])
         case "LSTM":
             return positions * 4 * outputs * (inputs + outputs)
         case "MultiHeadAttention":

@@ -33,7 +33,7 @@ def test_own_tuner(tmp_path, capsys, monkeypatch):
     values = [state["hyperparameters"]["values"] for state in states]
     assert values[0] != values[1] and values[0]["learning_rate"] == 2e-3
     printed = capsys.readouterr().out
-    assert "multiply-adds" in printed.splitlines()[1] and "learning_rate: 0.002" in printed
+    assert "MACs" in printed.splitlines()[1] and "learning_rate: 0.002" in printed
     used, full = (int(word.replace(",", "")) for word in printed.splitlines()[-1].split()[:3:2])
     assert abs(used / full - 0.5) <= 0.02
 

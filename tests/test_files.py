@@ -1,7 +1,9 @@
 import errno
+import os
 import pathlib
 import re
 import threading
+import time
 
 import pytest
 
@@ -101,6 +103,57 @@ def test_writers_that_look_alike_do_not_meet(tmp_path, monkeypatch, write):
     assert errors == [] and len(set(taken)) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["file.keras"]
     assert (tmp_path / "file.keras").read_text() == "new"
+
+
+LEFT = ".tmp.{machine}.77.0123456789abcdef.file.txt"
+
+
+def leave(folder, machine=None, age=0.0):
+    """What a killed process leaves: a file that nobody has locked."""
+    path = folder / LEFT.format(machine=machine or files._machine())
+    path.write_text("half")
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_what_killed_processes_left_is_cleared_by_the_next_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_cleared", set())
+    left, folder = leave(tmp_path), tmp_path / ".tmp.a.b.1.0123456789abcdef.saved_model"
+    old, young = leave(tmp_path, "pod-1", 1e6), leave(tmp_path, "pod-2")
+    os.utime(folder.mkdir() or folder, (0, 0))
+    mine = [tmp_path / name for name in (".tmp.mine", "tmp.txt", ".tmp.x.1.0123456789abcdef.")]
+    for path in mine:
+        path.write_text("the user's")
+    (tmp_path / ".tmp.c.1.0123456789abcdef.link").symlink_to(mine[0])
+    files.write_text(tmp_path / "file.txt", "new")
+    assert not left.exists() and not old.exists() and not folder.exists()
+    assert young.exists() and all(path.exists() for path in mine)
+    assert (tmp_path / "file.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("begin", [files.replacing, files.beside])
+def test_what_a_living_process_writes_is_not_cleared(tmp_path, begin):
+    with begin(tmp_path / "file.keras") as unfinished:
+        files.clear(tmp_path)
+        assert unfinished.exists()
+        if begin is files.replacing:
+            unfinished.write_text("new")
+    files.clear(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file.keras"] * (begin is files.replacing)
+
+
+def test_a_file_that_is_cleared_before_it_is_locked_is_begun_again(tmp_path, monkeypatch):
+    locks, met = files._locks, []
+
+    def slow(handle):
+        if not met:
+            met.append(handle)
+            files.clear(tmp_path)
+        return locks(handle)
+
+    monkeypatch.setattr(files, "_locks", slow)
+    files.write_text(tmp_path / "file.txt", "new")
+    assert met and [path.read_text() for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_files_are_replaced_in_one_place():

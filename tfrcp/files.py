@@ -1,21 +1,27 @@
 """Files that are written in one step, how what they hold differs from what is now, and .npz files.
 
 A file is made under a hidden name in its folder, and renamed when it is whole: whatever goes wrong,
-the one before stands, and nothing else is left behind but, by a kill, the hidden file. File and
-folder are synchronised with the disk, so that this also holds where the power fails.
+the one before stands, and nothing else is left behind but, by a kill, the hidden file, which the
+next process that writes there removes. File and folder are synchronised with the disk, so that this
+also holds where the power fails.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
+import json
 import math
 import os
+import re
 import secrets
 import shutil
 import socket
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +73,17 @@ def _own_name(path: Path) -> str:
     Process ids and host names repeat, as in containers; the random part does not. The file's own
     name stands last, because Keras goes by it.
     """
-    machine = socket.gethostname()[:40]
-    return f".tmp.{machine}.{os.getpid()}.{secrets.token_hex(8)}.{path.name}"
+    return f".tmp.{_machine()}.{os.getpid()}.{secrets.token_hex(8)}.{path.name}"
+
+
+def _machine() -> str:
+    return socket.gethostname()[:40]
+
+
+_UNFINISHED = re.compile(r"\.tmp\.(?P<machine>.+)\.\d+\.[0-9a-f]{16}\..+")
+_DAY = 86400.0  # seconds after which what another machine left is held to be abandoned
+#: Folders in which this process has looked for what others left.
+_cleared: set[str] = set()
 
 
 @contextmanager
@@ -79,7 +94,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         path: The file.
         durable: Whether it is synchronised with the disk.
     """
-    unfinished = path.with_name(_own_name(path))
+    unfinished, lock = _begin(path, lambda new: os.open(new, os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield unfinished
         if durable:
@@ -89,6 +104,80 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             synchronise(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+        os.close(lock)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Yields a hidden folder beside a path, which is removed in the end with all that it holds."""
+
+    def make(new: Path) -> int:
+        new.mkdir()
+        return os.open(new, os.O_RDONLY)
+
+    folder, lock = _begin(path, make)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _begin(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """Makes something unfinished, locked as long as this process lives.
+
+    Args:
+        path: What it is to become.
+        make: Makes the file or folder of a path and opens it.
+
+    Returns:
+        Its path, and its file descriptor.
+    """
+    folder = os.path.abspath(path.parent)
+    if folder not in _cleared:
+        _cleared.add(folder)
+        clear(Path(folder))
+    while True:
+        unfinished = path.with_name(_own_name(path))
+        lock = make(unfinished)
+        _locks(lock)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(unfinished), os.fstat(lock)):
+                return unfinished, lock
+        os.close(lock)  # another process cleared it before it was locked
+
+
+def clear(folder: Path) -> None:
+    """Removes what killed processes left unfinished in a folder.
+
+    What a living process writes is locked, and stays. Locks do not reach all machines on all file
+    systems: what another machine left goes after a day.
+    """
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            found = _UNFINISHED.fullmatch(name)
+            if found:
+                with contextlib.suppress(OSError):
+                    _clear(folder / name, own=found["machine"] == _machine())
+
+
+def _clear(path: Path, own: bool) -> None:
+    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        old = time.time() - os.fstat(lock).st_mtime > _DAY
+        if (own or old) and _locks(lock):
+            remove(path)
+    finally:
+        os.close(lock)
+
+
+def _locks(handle: int) -> bool:
+    """Locks an open file, where it is not locked and the file system can."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def synchronise(path: Path) -> None:
@@ -124,6 +213,17 @@ def fingerprint(path: Path) -> dict[str, Any]:
             whole = digest
         size += part.stat().st_size
     return {"bytes": size, "sha256": whole.hexdigest()}
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the entries of a JSON object, its own entry `checksum` left out."""
+    counted = {name: value for name, value in content.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
+def is_as_written(content: Mapping[str, Any]) -> bool:
+    """Whether a JSON object has the checksum of its entries; one of an earlier version has none."""
+    return content.get("checksum") in (None, checksum(content))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

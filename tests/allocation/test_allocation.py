@@ -110,7 +110,7 @@ def test_scores_by_cost_spare_cheap_channels():
     made = inputs(GRAPHS["resnet8"], tfrcp.Budget(0.5))
     graph, _, _, cost, _ = made
     plain, cheap = (allocation.GlobalRanking(cost_power=p)(*made) for p in (0.0, 1.0))
-    assert cheap.sum() > plain.sum()  # more channels for the same multiply-adds
+    assert cheap.sum() > plain.sum()  # more channels for the same MACs
 
 
 def test_greedy_goes_by_the_scores_where_nothing_is_measured():

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 
 from tests.attacks.damages import DAMAGES, generator
-from tests.attacks.tally import Tally, require
+from tests.attacks.tally import require
 from tests.data.small_images import write_folder
 from tests.data.test_bad_images import GIF, png_of
 from tfrcp import data
@@ -39,12 +39,11 @@ BREAKS = (
 )
 
 
-def folders(count, seed, seconds, folder):
+def folders(tally, seed, folder):
     """Some files of a folder are broken; it is read whole and streamed, refused and skipped."""
     sound = folder / "sound"
     write_folder(sound / "train", {"ants": 6, "bees": 6}, seed=0)
     write_folder(sound / "test", {"ants": 3, "bees": 3}, seed=1)
-    tally = Tally("folder of bad images", count, seconds)
     for number in tally:
         random, place = generator(seed, number), folder / f"images{number}"
         shutil.copytree(sound, place)
@@ -63,4 +62,3 @@ def folders(count, seed, seconds, folder):
 
         tally.count(f"seed {seed}, folder {number}, {options}", read)
         shutil.rmtree(place)
-    return tally

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tests.attacks.damages import DAMAGES, generator
-from tests.attacks.tally import Tally, require
+from tests.attacks.tally import require
 from tests.search.small_search import network
 from tfrcp import files, models
 from tfrcp.models.saved import load_keras
@@ -113,7 +113,7 @@ def _channels_files():
         yield json.dumps(sound | change)
 
 
-def made_to_harm(count, seed, seconds, folder):
+def made_to_harm(tally, seed, folder):
     """All of them, then sound files with random damage."""
     canary = folder / "canary"
     cases = []
@@ -138,7 +138,6 @@ def made_to_harm(count, seed, seconds, folder):
     arrays = io.BytesIO()
     np.savez_compressed(arrays, x=np.arange(1000.0), y=np.arange(9))
     (folder / "sound.npz").write_bytes(arrays.getvalue())
-    tally = Tally("malicious or damaged .keras, .npz, .h5, channels.json", count, seconds)
     for number in tally:
         if number < len(cases):
             what, path, read = cases[number]
@@ -157,7 +156,6 @@ def made_to_harm(count, seed, seconds, folder):
                 require(not list(folder.parent.glob("escaped")), "it wrote elsewhere")
 
         tally.count(what, attempt)
-    return tally
 
 
 def _build(path):

@@ -13,7 +13,7 @@ from keras_tuner.src import protos
 
 import tfrcp
 from tests.attacks.damages import generator
-from tests.attacks.tally import Tally, require
+from tests.attacks.tally import require
 from tests.search.kill_search import disturbed, fork, free_port, search, stored
 from tests.search.small_search import network
 
@@ -27,15 +27,14 @@ _NOISE = (
 )
 
 
-def kills(count, seed, seconds, folder):
+def kills(tally, seed, folder):
     """Chief and workers are killed; the search ends as an undisturbed one. 25 kills a search."""
     graph = tfrcp.trace(network())
     traced = graph, tfrcp.CostModel(graph)
     search(folder / "quiet", traced, 150)
     expected = stored(folder / "quiet")
-    tally = Tally("kill of a chief or worker of a search", count, seconds)
     for number in tally:
-        place, wanted = folder / f"search{number}", min(25, count - tally.tries)
+        place, wanted = folder / f"search{number}", min(25, tally.most - tally.tries)
         try:
             killed, _ = disturbed(
                 place, traced, kills=wanted, workers=2, trials=150, seed=seed + number
@@ -49,21 +48,20 @@ def kills(count, seed, seconds, folder):
         tally.survived += killed
         if not killed:
             break
-    return tally
 
 
-def strangers(count, seed, seconds, folder):
+def strangers(tally, seed, folder):
     """Noise, forged requests and random messages while a search is running."""
     graph = tfrcp.trace(network())
     traced, port = (graph, tfrcp.CostModel(graph)), free_port()
-    trials = max(30, 4 * count)
+    trials = max(30, 4 * tally.most)
     search(folder / "quiet", traced, trials)
     place = folder / "attacked"
     processes = {
         name: fork(name, port, lambda: search(place, traced, trials, seconds=0.02))
         for name in ("chief", "worker")
     }
-    address, tally = f"127.0.0.1:{port}", Tally("stranger on the chief's port", count, seconds)
+    address = f"127.0.0.1:{port}"
     methods = protos.get_service_grpc().OracleStub(grpc.insecure_channel(address))
     paths = {name: getattr(methods, name)._method for name in _METHODS}
     channel = grpc.insecure_channel(address)
@@ -91,7 +89,6 @@ def strangers(count, seed, seconds, folder):
         tally.wrong.append("the search ended otherwise than an undisturbed one")
     if tally.wrong:
         tally.survived = min(tally.survived, tally.tries - 1)
-    return tally
 
 
 def _attack(random, channel, paths, port):

@@ -11,11 +11,19 @@ _LONGEST = 1200  # characters of a message
 
 @dataclasses.dataclass
 class Tally:
-    """Tries of one kind, until their number or the time is used up."""
+    """Tries of one kind, until their number or the time is used up.
+
+    Attributes:
+        kind: What is tried.
+        most: The number of tries.
+        seconds: Their time.
+        first: Number of the first: those before were tried by another process.
+    """
 
     kind: str
-    most: int
-    seconds: float
+    most: int = 0
+    seconds: float = 0.0
+    first: int = 0
     tries: int = 0
     survived: int = 0
     wrong: list[str] = dataclasses.field(default_factory=list)
@@ -25,7 +33,12 @@ class Tally:
 
     def __iter__(self):
         while self.tries < self.most and time.monotonic() - self.start < self.seconds:
-            yield self.tries
+            yield self.first + self.tries
+
+    def add(self, later):
+        """Adds the tries of another tally."""
+        self.tries, self.survived = self.tries + later.tries, self.survived + later.survived
+        self.wrong += later.wrong
 
     def count(self, what, examine):
         """Counts a try: survived if `examine` raises nothing, or refuses in a line."""

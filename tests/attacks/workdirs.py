@@ -1,4 +1,4 @@
-"""Stages that are killed, run out of disk, or find their files damaged."""
+"""Stages that are killed or run out of disk; they are none of a real job, but write like those."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from unittest import mock
 
 import numpy as np
 
-from tests.attacks.damages import DAMAGES, generator
-from tests.attacks.tally import Tally, require
-from tests.run.results import MODELS, assert_same_weights, load, metrics
-from tests.small_run import config
+from tests.attacks.damages import generator
+from tests.attacks.tally import require
 from tfrcp import files
-from tfrcp.run import Pipeline
 from tfrcp.run.workdir import Workdir
 
 _STAGES = {"one": ("a.json",), "two": ("b.keras", "c.json"), "three": ("d.keras",)}
@@ -64,11 +61,9 @@ def check_finished(folder):
     require(left == {"metrics.json", ".metrics.copy.json", ".lock"}, f"left behind: {left}")
 
 
-def kills(count, seed, seconds, folder):
-    """SIGKILL at random moments of a process that runs stages, until one comes to an end."""
-    tally, number = Tally("kill of a process between and in its stages", count, seconds), 0
-    for _ in tally:
-        number += 1
+def kills(tally, seed, folder):
+    """SIGKILL at four random moments of a process that runs stages; then they run to their end."""
+    for number in tally:
         random, place = generator(seed, number), folder / f"kill{number}"
 
         def rounds(random=random, place=place):
@@ -88,13 +83,10 @@ def kills(count, seed, seconds, folder):
 
         tally.count(f"seed {seed}, kill {number}", rounds)
         shutil.rmtree(place, ignore_errors=True)
-    tally.kind += " (4 kills a try)"
-    return tally
 
 
-def full_disk(count, seed, seconds, folder):
+def full_disk(tally, seed, folder):
     """A disk that is full at a random moment, and has room again."""
-    tally = Tally("full disk at a random moment", count, seconds)
     for number in tally:
         random, place = generator(seed, number), folder / f"full{number}"
 
@@ -113,7 +105,6 @@ def full_disk(count, seed, seconds, folder):
 
         tally.count(f"seed {seed}, disk {number}", full)
         shutil.rmtree(place, ignore_errors=True)
-    return tally
 
 
 @contextlib.contextmanager
@@ -143,38 +134,3 @@ def failing(moment):
         mock.patch.object(files.os, "replace", wrap(os.replace)),
     ):
         yield state
-
-
-def damaged(count, seed, seconds, folder, inputs):
-    """Every file of a finished run, damaged in three ways; then the same command again."""
-    finished = folder / "finished"
-    Pipeline(config(inputs), finished).prune()
-    names = sorted(
-        p.relative_to(finished) for p in finished.rglob("*") if p.is_file() and p.name != ".lock"
-    )
-    cases = [(name, damage) for name in names for damage in DAMAGES]
-    np.random.default_rng(seed).shuffle(cases)
-    tally = Tally("damaged file of a finished run", count, seconds)
-    for number in tally:
-        name, damage = cases[number % len(cases)]
-        place = folder / f"damaged{number}"
-        shutil.copytree(finished, place)
-        damage(place / name, generator(seed, number))
-
-        def again(place=place, name=name):
-            Pipeline(config(inputs), place).prune()
-            for model in MODELS:
-                assert_same_weights(load(place, model), load(finished, model))
-            ours, theirs = (p / "channels.json" for p in (place, finished))
-            require(ours.read_bytes() == theirs.read_bytes(), "other channels")
-            # What was edited by one bit is taken as it is, and a line says so.
-            if name.name != "metrics.json":
-                require(
-                    metrics(place)["results"]["after"]["test_accuracy"]
-                    == metrics(finished)["results"]["after"]["test_accuracy"],
-                    "another score",
-                )
-
-        tally.count(f"{name}, {damage.__name__}, seed {seed}, number {number}", again)
-        shutil.rmtree(place, ignore_errors=True)
-    return tally

@@ -67,6 +67,22 @@ def test_lists_of_names_and_options_of_functions():
     assert config["data"]["options"] == {"flip": True, "sizes": (1, 2), "name": "a=b"}
 
 
+def test_options_of_the_file_can_be_removed():
+    config = load(REPOSITORY / "configs" / "digits_resnet20.py").get_config()
+    config.data.options = {"size": 3}
+    overrides.apply(
+        config,
+        overrides.split(
+            [
+                "--config.model.options=none",
+                "--config.model.options.a=1",
+                "--config.data.options=None",
+            ]
+        )[1],
+    )
+    assert config.model.options.to_dict() == {"a": 1} and config.data.options.to_dict() == {}
+
+
 def test_what_ml_collections_can_set_is_left_to_it(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     given = [

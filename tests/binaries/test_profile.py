@@ -19,7 +19,7 @@ def test_profile_explains_and_counts(run, inputs):
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
     assert rows["unpruned"] == ["20,484", "1.000", "2,031", "723"]
     assert rows["smallest"][1] == "0.039" and rows["largest"][1] == "1.000"
-    assert "one multiply-add is one FLOP" in out
+    assert "one multiply-add (MAC) is one FLOP" in out
 
 
 def test_profile_takes_the_bounds_of_the_space(run, inputs):

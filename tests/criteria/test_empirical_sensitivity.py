@@ -44,16 +44,28 @@ def _patches(layer, a):
     return np.concatenate(windows).reshape(-1, size * size, a.shape[-1])
 
 
-def _shares(w, patches, channels):
+def _shares(w, patches, channels, singly=False):
     """The largest share of every channel, which takes some of a layer's inputs.
 
     Args:
         w: [window, inputs, outputs].
         patches: [positions, window, inputs].
         channels: List of lists of inputs.
+        singly: Whether each product of the window counts alone, as the authors' code has it, and
+            sums below the precision of float32 do not.
     """
     largest = np.zeros(len(channels))
     for sign_w, sign_a in itertools.product((1, -1), (1, -1)):
+        if singly:
+            products = np.einsum(
+                "pki,kio->pkio", np.maximum(sign_a * patches, 0), np.maximum(sign_w * w, 0)
+            )
+            total = products.sum(axis=(1, 2), keepdims=True)
+            found = (products / np.where(total > np.finfo("float32").eps, total, np.inf)).max(
+                axis=(0, 1, 3)
+            )
+            largest = np.maximum(largest, [found[inputs].max() for inputs in channels])
+            continue
         products = np.einsum(
             "pki,kio->pio", np.maximum(sign_a * patches, 0), np.maximum(sign_w * w, 0)
         )
@@ -65,7 +77,7 @@ def _shares(w, patches, channels):
     return largest
 
 
-def _expected(model, graph, where, x):
+def _expected(model, graph, where, x, singly=False):
     """The shares of every group's channels in every layer that reads them."""
     return {
         group.name: [
@@ -73,6 +85,7 @@ def _expected(model, graph, where, x):
                 kernel(model, layer).reshape(-1, *kernel(model, layer).shape[-2:]),
                 _patches(model.get_layer(layer), _input(model, layer, x)),
                 [positions(j) for j in range(group.size)],
+                singly,
             )
             for layer, positions in where[group.name].items()
         ]
@@ -87,6 +100,40 @@ def test_empirical_sensitivity_is_the_formula(name):
     expected = _expected(model, graph, READERS[name], x)
     scores = EmpiricalSensitivity(**PLAINLY)(model, graph, x)
     assert_scores(scores, {group: np.max(each, axis=0) for group, each in expected.items()})
+
+
+@pytest.mark.parametrize("name", [*KINDS, "vgg", "concatenated_and_added", "sequential"])
+def test_the_largest_product_is_that_of_the_authors_code(name):
+    model, graph = network(name)
+    x, _ = labelled(model, 2)
+    expected = _expected(model, graph, READERS[name], x, singly=True)
+    scores = EmpiricalSensitivity(products="largest", **PLAINLY)(model, graph, x)
+    assert_scores(scores, {group: np.max(each, axis=0) for group, each in expected.items()})
+
+
+@pytest.mark.parametrize("name", ["grouped", "other_convolutions", "attention"])
+def test_no_product_is_larger_than_their_sum(name):
+    model, graph = network(name)
+    x, _ = labelled(model, 2)
+    sums, largest = (
+        EmpiricalSensitivity(products=each, **PLAINLY)(model, graph, x)
+        for each in ("sum", "largest")
+    )
+    for group, score in largest.items():
+        assert (score <= sums[group] * (1 + 1e-5)).all() and (score > 0).all()
+
+
+def test_sums_below_the_precision_of_numbers_are_ignored():
+    model, x, _ = _sparse()
+    one = model.get_layer("one")
+    kernel, bias = one.get_weights()
+    kernel[0, 0, 3, 3] = 1e-9
+    one.set_weights([kernel, bias])
+    scores = [
+        EmpiricalSensitivity(products=products, **PLAINLY)(model, trace(model), x)["one"][3]
+        for products in ("sum", "largest")
+    ]
+    np.testing.assert_allclose(scores, [1, 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("reduction, reduce", [("mean", np.mean), ("sum", np.sum)])

@@ -27,6 +27,14 @@ def test_arguments_survive():
     assert criteria.get({"class_name": "random"}).seed == 0
 
 
+def test_arguments_in_a_name():
+    criterion = criteria.get("l2:scope=group:normalize=false:reduction=max")
+    assert type(criterion) is criteria.L2
+    assert criterion.get_config() == {"scope": "group", "normalize": False, "reduction": "max"}
+    assert criteria.get("random:seed=3").seed == 3
+    assert criteria.get("taylor:images=64:loss=none").get_config()["loss"] is None
+
+
 def test_instances_and_functions_are_taken_as_they_are():
     criterion = criteria.L1()
     assert criteria.get(criterion) is criterion
@@ -42,6 +50,10 @@ def test_instances_and_functions_are_taken_as_they_are():
     [
         ("l3", r"`criterion` must be one of \[.*'l1'.*Received: 'l3'"),
         ("", "`criterion` must be one of"),
+        ("l3:scope=group", "`criterion` must be one of"),
+        ("l1:scoop=group", "criterion 'l1' does not fit.*scoop"),
+        ("l1:scope", "`scope` must be one of"),
+        ("l1:", "criterion 'l1' does not fit"),
         (None, "`criterion` must be one of.*Received: None"),
         (3, "`criterion` must be one of.*Received: 3"),
         (criteria.L1, "`criterion` must be one of.*L1"),

@@ -74,6 +74,66 @@ def test_norms(networks, name, score):
     np.testing.assert_allclose(scores["a:2"], a[2:3])
 
 
+def folded(model, layer):
+    """The kernel of a layer times the scale of the batch norm behind it, where there is one."""
+    kernel = np.asarray(model.get_layer(layer).kernel, "float64")
+    for normal in model.layers:
+        if normal.name == f"{layer.removesuffix('_conv')}_bn":
+            kernel *= np.asarray(normal.gamma, "float64") / np.sqrt(
+                np.asarray(normal.moving_variance, "float64") + normal.epsilon
+            )
+    return kernel
+
+
+@pytest.mark.parametrize(("name", "score"), [("l1", l1), ("l2", l2)])
+def test_norms_with_the_batch_norm_folded_in(networks, name, score):
+    model, graph = networks["residual_a"]
+    scores = criteria.get(f"{name}:scope=folded")(model, graph)
+    stem, two, four = (score(folded(model, n)) for n in ("stem_conv", "two", "four"))
+    np.testing.assert_allclose(scores["stem_conv"], (stem + two[1:5] + four[1:5]) / 3, rtol=1e-5)
+
+    model, graph = networks["chain"]
+    plain, scores = (criteria.get(f"{name}{t}")(model, graph) for t in ("", ":scope=folded"))
+    np.testing.assert_allclose(scores["a_conv"], score(folded(model, "a_conv")), rtol=1e-5)
+    assert not np.allclose(scores["a_conv"], plain["a_conv"])
+
+
+@pytest.mark.parametrize(("name", "score"), [("l1", l1), ("l2", l2)])
+def test_norms_of_the_whole_group(networks, name, score):
+    model, graph = networks["chain"]
+    scores = criteria.get(name + ":scope=group:normalize=false:reduction=sum")(model, graph)
+    made, read = folded(model, "a_conv"), folded(model, "b")
+    size = {"l1": lambda w: np.abs(w).sum(), "l2": lambda w: np.sqrt((w**2).sum())}[name]
+    expected = [size(made[..., j]) + size(read[..., j, :]) for j in range(made.shape[-1])]
+    np.testing.assert_allclose(scores["a_conv"], expected, rtol=1e-5)
+    scores = criteria.get(name + ":scope=group")(model, graph)
+    expected = (score(made) + score(read, axis=-2)) / 2
+    np.testing.assert_allclose(scores["a_conv"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scope", ["folded", "group"])
+def test_a_batch_norm_that_stands_in_the_kernel_scores_the_same(scope):
+    inputs = image()
+    x = keras.layers.ReLU()(norm("a_bn")(conv(4, "a")(inputs)))
+    model = keras.Model(inputs, head(norm("b_bn")(conv(5, "b")(x))))
+    randomize(model)
+    before = criteria.L2(scope=scope)(model, tfrcp.trace(model))
+    for name in ("a", "b"):
+        layer, normal = model.get_layer(name), model.get_layer(f"{name}_bn")
+        scale = normal.gamma / np.sqrt(normal.moving_variance + normal.epsilon)
+        layer.kernel.assign(layer.kernel * scale)
+        normal.gamma.assign(np.ones(scale.shape))
+        normal.moving_variance.assign(np.full(scale.shape, 1 - normal.epsilon))
+    after = criteria.L2(scope=scope)(model, tfrcp.trace(model))
+    for group, score in before.items():
+        np.testing.assert_allclose(after[group], score, rtol=1e-5)
+
+
+def test_scopes_are_checked():
+    with pytest.raises(ValueError, match="`scope` must be one of .*Received: scope='all'"):
+        criteria.L1(scope="all")
+
+
 def test_batch_norm_scale(networks):
     criterion = criteria.BatchNormScale(normalize=True)
 

@@ -83,7 +83,9 @@ def test_every_page_is_in_the_navigation(site):
             assert f": {page.removeprefix('docs/')}" in stated
 
 
-@pytest.mark.parametrize("words", ["segmentation", "binary", "keep layer", "onnx", "latency"])
+@pytest.mark.parametrize(
+    "words", ["segmentation", "binary", "keep layer", "onnx", "latency", "compare", "custom layer"]
+)
 def test_a_search_finds_a_page(site, words):
     documents = json.loads((site / "search" / "search_index.json").read_text())["docs"]
     titles = [document["title"].lower() for document in documents]

@@ -18,18 +18,15 @@ import numpy as np
 
 def draw(number):
     """The recipe, network and seed of a number."""
-    from tests.graph.random_graphs import NETWORKS, PIECES
+    from tests.graph.random_graphs import NETWORKS, PIECES, RANGES
 
-    random = np.random.default_rng([2024, number])
+    random = np.random.default_rng([2025, number])
     names = sorted(PIECES)
     recipe = [
         (names[random.integers(len(names))], *(int(random.integers(*r)) for r in RANGES))
         for _ in range(random.integers(3, 10))
     ]
     return recipe, tuple(choices[random.integers(len(choices))] for choices in NETWORKS), number
-
-
-RANGES = ((0, 3), (0, 6), (2, 6))
 
 
 def main():

@@ -103,7 +103,7 @@ FOLLOWED = {
 if hasattr(ops, "depth_to_space"):
     FOLLOWED["ops.depth_to_space"] = 2, lambda x: ops.depth_to_space(layers.Conv2D(12, 1)(x), 2)
     FOLLOWED["ops.space_to_depth"] = 2, lambda x: ops.space_to_depth(x, 2)
-# Counted, but the convolution before is frozen: rank, layer, reason, multiply-adds of it alone.
+# Counted, but the convolution before is frozen: rank, layer, reason, MACs of it alone.
 FROZEN = {
     "AdditiveAttention": (1, joined("AdditiveAttention"), "without projections", 36 * 8 + 96),
     "Attention": (1, joined("Attention"), "without projections", 36 * 8 + 96),

@@ -8,6 +8,7 @@ from keras import layers, ops
 import tfrcp
 from tests.references import (
     assert_close,
+    count_cost,
     flat,
     full_masks,
     images_for,
@@ -146,6 +147,28 @@ def test_sliced_equals_masked_and_saved(build, tmp_path):
     assert_close(flat(keras.models.load_model(tmp_path / "pruned.keras")(images)), expected, 1e-6)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_what_a_layer_computes_and_nobody_reads_costs_nothing(calls):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, name="stem")(inputs)
+    two = Two(name="two")
+    y, rest = two(x, other=x)
+    if calls == 2:  # the sum of the first is not read
+        y, _ = two(rest["plain"], other=x)
+    z = y if calls == 2 else rest["plain"]
+    model = keras.Model(inputs, layers.Conv2D(2, 1)(layers.Conv2D(5, 1, name="last")(z)))
+    randomize(model)
+    graph, images = tfrcp.trace(model), images_for(model)
+    named = {call.path for call in graph.calls.calls}
+    assert ("two/same" in named or "two/a" in named) == (calls == 2)
+    masks = random_masks(graph, 1)
+    pruned = tfrcp.slice_model(model, graph, masks)
+    assert_close(flat(pruned(images)), removed_outputs(model, graph, masks, images))
+    cost, counts = tfrcp.CostModel(graph), np.array([masks[g.name].sum() for g in graph.prunable])
+    assert tuple(cost.full) == count_cost(tfrcp.slice_model(model, graph, full_masks(graph)))
+    assert tuple(int(n[0]) for n in cost(counts)) == count_cost(pruned)
 
 
 def test_multiply_adds_are_those_of_the_whole_layer():

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.graph.random_graphs import PIECES, examine, networks, recipes
+from tests.graph.pieces import PIECES
+from tests.graph.random_graphs import examine, networks, recipes
 
 
 @settings(max_examples=25, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
@@ -15,5 +16,5 @@ def test_random_graphs(recipe, network, seed):
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_every_piece(piece):
-    recipe = [("conv", 0, 0, 4), (piece, 0, 1, 3), ("conv", 0, 0, 4)]
-    assert examine(recipe, (2, False, 1, "pool", "float32"), 0, choices=1) >= 4
+    recipe = [("conv", 0, 0, 4, 0), (piece, 0, 1, 3, 0), ("conv", 0, 0, 4, 0)]
+    assert examine(recipe, (2, False, 1, "pool", "none", "float32"), 0, choices=1) >= 4

@@ -11,7 +11,7 @@ def convolutions(model):
 
 
 def flops(model):
-    """Multiply-adds of the convolutions and dense layers, written out."""
+    """MACs of the convolutions and dense layers, written out."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):

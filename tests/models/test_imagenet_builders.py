@@ -8,7 +8,7 @@ import tfrcp
 import tfrcp.models as models
 from tests.models.counting import convolutions, flops, images, trainable
 
-# Trainable parameters and multiply-adds at 224x224, as their papers or torchvision state them.
+# Trainable parameters and MACs at 224x224, as their papers or torchvision state them.
 PUBLISHED = {
     "resnet18": (11_689_512, 1.814e9),
     "resnet34": (21_797_672, 3.664e9),

@@ -113,7 +113,10 @@ BAD = {
     "criterion": ({"search__criterion": "nope"}, "criterion.*'l1'.*'nope'"),
     "model": ({"model__name": "nope"}, "'resnet20'.*'nope'"),
     "no builder": ({"model__name": "full_channels"}, "'resnet20'.*'full_channels'"),
-    "model options": ({"model__options": {"foo": 1}}, "model.options.*'shortcut'.*'foo'"),
+    "model options": (
+        {"model__options": {"foo": 1}},
+        "model.options.*'shortcut'.*--config.model.options=none.*'foo'",
+    ),
     "model options twice": (
         {"model__base": "", "model__options": {"seed": 1}},
         "model.options.*'seed'",
@@ -148,7 +151,7 @@ BAD = {
     "teacher of the base": ({"train__distillation": 0.5}, "there is no teacher yet"),
     "flops unreachable": (
         {"search__flops": 0.01, "search__tolerance": 0.005},
-        "cannot be met. The space reaches .* multiply-adds",
+        "cannot be met. The space reaches .* MACs",
     ),
     "flops 0": ({"search__flops": 0.0}, "flops.*Received: flops=0"),
     "flops 1.5": ({"search__flops": 1.5}, "flops.*1.5"),

@@ -9,7 +9,7 @@ from tfrcp.run import Pipeline
 
 
 class Proportional:
-    """Times that are proportional to the multiply-adds, without measuring any."""
+    """Times that are proportional to the MACs, without measuring any."""
 
     made = 0
 

@@ -222,3 +222,21 @@ def test_a_stage_that_failed_can_be_repeated_with_other_settings(inputs, tmp_pat
     good = config(inputs, train__epochs=0, finetune__learning_rate=0.01)
     Pipeline(good, tmp_path / "run").finetune()
     assert (tmp_path / "run" / "finetuned.keras").exists()
+
+
+def test_the_base_can_be_trained_with_sparsity_and_spares_what_the_search_spares(inputs, tmp_path):
+    options = {
+        "train__epochs": 1,
+        "train__sparsity": "batch_norm_scale",
+        "train__sparsity_strength": 50.0,
+        "search__fixed": ("unit0_conv",),
+        "search__criterion": "batch_norm_scale",
+        "search__sampler": "guided",
+    }
+    Pipeline(config(inputs, **options), tmp_path / "run").train()
+    assert metrics(tmp_path / "run")["training"]["base"]["history"]["sparsity"] == [1.0]
+    model = load(tmp_path / "run", "base.keras")
+    gammas = {x.name: np.abs(x.gamma).max() for x in model.layers if hasattr(x, "gamma")}
+    assert {name for name, largest in gammas.items() if largest} == {"unit0_bn"}
+    with pytest.raises(ValueError, match="fixed"):
+        Pipeline(config(inputs, **options | {"search__fixed": ()}), tmp_path / "run").train()

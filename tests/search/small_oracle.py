@@ -96,6 +96,7 @@ DAMAGES = {
     ).encode(),
     "no metrics": lambda text: json.dumps(json.loads(text) | {"metrics": 3}).encode(),
     "no score": lambda text: json.dumps(json.loads(text) | {"score": None}).encode(),
+    "another score": lambda text: json.dumps(json.loads(text) | {"score": 0.123}).encode(),
     "of another trial": lambda text: json.dumps(json.loads(text) | {"trial_id": "1"}).encode(),
     "missing": lambda text: None,
 }

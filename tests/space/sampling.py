@@ -80,7 +80,7 @@ def meets(vectors, cost, budget):
 
 def reachable(space, cost):
     ends = cost(np.stack([space.smallest, space.largest])).flops
-    return f"The space reaches {ends[0]:,} to {ends[1]:,} multiply-adds"
+    return f"The space reaches {ends[0]:,} to {ends[1]:,} MACs"
 
 
 def as_set(vectors):

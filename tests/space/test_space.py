@@ -145,7 +145,7 @@ def test_summary_tells_the_costs_of_the_space(graph):
     space = tfrcp.SearchSpace(graph)
     lines = space.summary(cost).splitlines()
     assert lines[0].split()[-4:] == ["smallest", "middle", "largest", "unpruned"]
-    assert [line.split()[0] for line in lines[1::2]] == ["multiply-adds", "weights", "activations"]
+    assert [line.split()[0] for line in lines[1::2]] == ["MACs", "weights", "activations"]
     ends = cost(np.stack([space.smallest, space.centroid, space.largest])).flops
     assert lines[1].split()[1:4] == [f"{n:,}" for n in ends]
     assert lines[2].split()[-1] == "1.000" and max(map(len, lines)) <= 100

@@ -10,7 +10,7 @@ from configs import default
 from tests.small_run import REPOSITORY
 from tfrcp.run import inputs
 from tfrcp.search import RandomSampler
-from tfrcp.studies.functions import CRITERIA
+from tfrcp.studies.functions import CRITERIA, find
 from tfrcp.studies.grid import Grid
 from tfrcp.studies.protocol import recipe
 
@@ -63,3 +63,9 @@ def test_its_docstring_gives_the_command_and_what_was_measured(name):
     text = module(name).__doc__
     assert f"python bin/benchmark.py --config=configs/{name}.py" in text
     assert re.search(r"\d (seconds|minutes|hours)\b", text) and re.search(r"\d ?%", text)
+
+
+def test_criteria_have_arguments_in_their_names():
+    found = find("criterion", "l2:scope=group", CRITERIA)
+    assert found.call.get_config()["scope"] == "group"
+    assert (found.label, found.key) == ("l2:scope=group", "l2_scope_group")

@@ -11,8 +11,7 @@ from tests.scoring.jobs import JOBS, compiled
 from tfrcp import training
 from tfrcp.data.trees import TreeSplit
 from tfrcp.scoring import objectives
-from tfrcp.training.compiled import output_distance
-from tfrcp.training.loop import distillation, logits
+from tfrcp.training.distillation import distillation, logits, output_distance
 
 RECIPE = training.Recipe(
     epochs=1, batch_size=32, learning_rate=0.05, augment=None, weight_decay=0.01

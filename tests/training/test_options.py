@@ -11,7 +11,7 @@ import pytest
 
 from tests.training.small_training import IMAGES, holdout, network, train
 from tfrcp.training import Recipe, evaluate, fit
-from tfrcp.training.loop import distillation
+from tfrcp.training.distillation import distillation
 
 RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.05)
 

@@ -106,6 +106,7 @@ def test_no_epochs_and_no_random_widths():
         ({"patience": 3}, "`patience` must be 0"),
         ({"keep_best": True}, "`keep_best` must be False"),
         ({"jit_compile": True}, "`jit_compile` must be False"),
+        ({"sparsity": "group_lasso"}, "`sparsity` must be "),
     ],
 )
 def test_recipes_that_do_not_apply(changes, message):

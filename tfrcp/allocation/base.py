@@ -107,7 +107,7 @@ class Problem:
         self.bounds = Bounds(space, cost, budget, latency)
 
     def spent(self, channels: np.ndarray) -> np.ndarray:
-        """The cost that the budget is a target of, such as the multiply-adds.
+        """The cost that the budget is a target of, such as the MACs.
 
         Args:
             channels: int array [N, prunable groups].

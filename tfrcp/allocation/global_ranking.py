@@ -1,7 +1,7 @@
 """One threshold for the scores of all channels of the network.
 
 Molchanov et al. (ICLR 2017, arXiv 1611.06440) rank the channels of all layers together, found that
-scores must be normalised layer by layer to be comparable, and weigh them against the multiply-adds
+scores must be normalised layer by layer to be comparable, and weigh them against the MACs
 that a channel costs. Liu et al., "Learning Efficient Convolutional Networks through Network
 Slimming" (ICCV 2017), compare the batch-norm scales as they are.
 """
@@ -29,7 +29,7 @@ class GlobalRanking(Allocation):
         groups: "all", or "inner" to leave those alone that several layers make, such as the
             channels that run through the residual additions of a stage.
         cost_power: Float. Scores are divided by this power of the cost that one channel of the
-            group has in the unpruned network: 0 for scores alone, 1 for scores per multiply-add.
+            group has in the unpruned network: 0 for scores alone, 1 for scores per MAC.
 
     Raises:
         ValueError: If an argument is wrong; if called, where inner groups alone cannot meet the

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Scores that are comparable between layers as they are: rankings of these are per cost as well.
 COMPARABLE = ("taylor", "kl_divergence")
+# Scores that are ranked as they are, as sparsity in training has made them.
+AS_THEY_ARE = ("batch_norm_scale", "group_lasso")
 
 
 def starting_points(
@@ -33,8 +35,9 @@ def starting_points(
 ) -> dict[str, np.ndarray]:
     """Uniform widths, and rankings of all groups and of the inner ones by several criteria.
 
-    Scores that tell of the loss itself are compared as they are, by the cost of a channel; others
-    are divided by their root mean square in each group. Both ways were measured: docs/method.md.
+    Scores that tell of the loss itself are compared as they are, by the cost of a channel, and
+    scales as they are; others are divided by their root mean square in each group. Both ways were
+    measured: docs/method.md.
 
     Args:
         graph: The trace.
@@ -49,12 +52,18 @@ def starting_points(
         cannot meet the budget are missing, and equal ones stand once.
     """
     made: dict[str, tuple[Allocation, Scores]] = {}
-    for name in sorted(scores, key=lambda name: name not in COMPARABLE):
+    for name in sorted(scores, key=lambda name: name not in (*COMPARABLE, *AS_THEY_ARE)):
         ways = {"": GlobalRanking(), ", inner": GlobalRanking(groups="inner")}
         if name in COMPARABLE:
             ways = {
                 " per cost": GlobalRanking(False, "all", 1.0),
                 " per cost, inner": GlobalRanking(False, "inner", 1.0),
+                **ways,
+            }
+        if name in AS_THEY_ARE:
+            ways = {
+                " as they are": GlobalRanking(False),
+                " as they are, inner": GlobalRanking(False, "inner"),
                 **ways,
             }
         made |= {f"{name}{text}": (way, scores[name]) for text, way in ways.items()}

@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 _RENAMED = {"search.update": "search.reconstruction"}  # `update` is a method of configurations
-_OPTIONS = ("model.options.", "data.options.")  # whose fields are those of a function
+_OPTIONS = ("model.options", "data.options")  # arguments of a function, whatever it takes
 _NAMES = ("search.fixed", "search.tied", "devices", "export.format")  # joined by commas
 _OWN_NONE = ("strategy", "search.reconstruction")  # where "none" is a value
 _OPTIONAL = (
@@ -67,11 +67,15 @@ def split(arguments: Sequence[str]) -> tuple[list[str], Overrides]:
 
 
 def _is_ours(field: str, value: str) -> bool:
-    if field.startswith(_OPTIONS):
+    if _is_option(field):
         return True
     if value in ("None", "none"):
         return field not in _OWN_NONE
     return field in _NAMES and value[:1] not in ("(", "[", "'", '"')
+
+
+def _is_option(field: str) -> bool:
+    return field.startswith(tuple(f"{options}." for options in _OPTIONS))
 
 
 def apply(config: ConfigDict, overrides: Overrides) -> None:
@@ -86,12 +90,15 @@ def apply(config: ConfigDict, overrides: Overrides) -> None:
         part = config
         for name in parents:
             part = getattr(part, name)
-        if field.startswith(_OPTIONS):
+        if _is_option(field):
             with part.unlocked():
                 part[last] = _literal(text)
             continue
         before = getattr(part, last)  # tells which field is meant, if there is none
-        if text in ("None", "none"):
+        if field in _OPTIONS and text in ("None", "none"):  # those of the file do not apply
+            with part.unlocked():
+                part[last] = ConfigDict()
+        elif text in ("None", "none"):
             part[last] = _nothing(field, last, before)
         else:
             part[last] = tuple(name.strip() for name in text.split(",") if name.strip())

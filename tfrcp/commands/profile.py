@@ -53,7 +53,7 @@ def _main() -> None:
     print(graph.explain())
     cost = tfrcp.CostModel(graph)
     space = tfrcp.SearchSpace(graph, min_ratio=_GIVEN.min_ratio, divisor=_GIVEN.divisor)
-    print(f"\n{'':<12}{'multiply-adds':>18}{'share':>8}{'weights':>16}{'activations':>16}")
+    print(f"\n{'':<12}{'MACs':>18}{'share':>8}{'weights':>16}{'activations':>16}")
     for name, channels in (
         ("unpruned", graph.full),
         ("smallest", space.smallest),
@@ -63,7 +63,7 @@ def _main() -> None:
         share = flops / cost.full.flops
         print(f"{name:<12}{flops:>18,}{share:>8.3f}{params:>16,}{activations:>16,}")
     print(
-        "Per image; one multiply-add is one FLOP, counted for convolutions and dense layers. "
+        "Per image; one multiply-add (MAC) is one FLOP, counted for convolutions and dense layers. "
         f"Targets from smallest to largest can be met; groups keep at least {_GIVEN.min_ratio:g} "
         f"of their channels, in multiples of {_GIVEN.divisor}."
     )

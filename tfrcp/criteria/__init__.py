@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from tfrcp.criteria.automatic import Automatic
@@ -9,6 +10,7 @@ from tfrcp.criteria.base import CoupledCriterion, Criterion, WeightCriterion
 from tfrcp.criteria.batch_norm_scale import BatchNormScale
 from tfrcp.criteria.empirical_sensitivity import EmpiricalSensitivity
 from tfrcp.criteria.geometric_median import GeometricMedian
+from tfrcp.criteria.group_lasso import GroupLasso
 from tfrcp.criteria.index import Index
 from tfrcp.criteria.kl_divergence import KLDivergence
 from tfrcp.criteria.norm import L1, L2
@@ -25,6 +27,7 @@ __all__ = [
     "Criterion",
     "EmpiricalSensitivity",
     "GeometricMedian",
+    "GroupLasso",
     "Index",
     "KLDivergence",
     "Random",
@@ -40,6 +43,7 @@ CRITERIA: dict[str, type[Criterion]] = {
     "batch_norm_scale": BatchNormScale,
     "empirical_sensitivity": EmpiricalSensitivity,
     "geometric_median": GeometricMedian,
+    "group_lasso": GroupLasso,
     "index": Index,
     "kl_divergence": KLDivergence,
     "l1": L1,
@@ -55,25 +59,39 @@ def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
 
     Args:
         identifier: A name ("auto", "batch_norm_scale", "empirical_sensitivity", "geometric_median",
-            "index", "kl_divergence", "l1", "l2", "random", "taylor"), a dict as `serialize` returns
-            it, or a callable with the signature of `Criterion`.
+            "group_lasso", "index", "kl_divergence", "l1", "l2", "random", "taylor"), perhaps with
+            arguments, as in "l2:scope=group:normalize=false"; a dict as `serialize` returns it; or
+            a callable with the signature of `Criterion`.
 
     Returns:
         The criterion.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or the arguments do not fit.
     """
     if isinstance(identifier, dict):
         return deserialize(identifier)
-    if isinstance(identifier, str) and identifier in CRITERIA:
-        return CRITERIA[identifier]()
+    if isinstance(identifier, str) and identifier.partition(":")[0] in CRITERIA:
+        name, *options = identifier.split(":")
+        return deserialize({"class_name": name, "config": dict(map(_option, options))})
     if callable(identifier) and not isinstance(identifier, type):
         return identifier
     raise ValueError(
         f"`criterion` must be one of {sorted(CRITERIA)}, a config dict or a criterion. "
         f"Received: {identifier!r}"
     )
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """An argument as in "normalize=false": its name, and its value; what is no number is text."""
+    name, _, value = text.partition("=")
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return name, words[value.lower()]
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            return name, number(value)
+    return name, value
 
 
 def serialize(criterion: Criterion) -> dict[str, Any]:

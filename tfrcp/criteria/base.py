@@ -141,8 +141,12 @@ class WeightCriterion(CoupledCriterion):
         self, model: keras.Model, graph: ChannelGraph, groups: Iterable[ChannelGroup]
     ) -> dict[str, np.ndarray]:
         """Scores every channel of some groups."""
-        weights = finite_weights(graph, model)
+        weights = self.weights(model, graph)
         return {group.name: self.reduce(group, self._places(group, weights)) for group in groups}
+
+    def weights(self, model: keras.Model, graph: ChannelGraph) -> Weights:
+        """The weights that are scored, by layer path and weight name."""
+        return finite_weights(graph, model)
 
     def _places(self, group: ChannelGroup, weights: Weights) -> Iterator[LayerScores]:
         for piece in group.slices:

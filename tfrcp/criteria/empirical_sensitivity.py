@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -25,6 +25,7 @@ from tfrcp.graph.rules.depthwise import SeparableRule
 from tfrcp.graph.weights import slice_weights
 
 _TINY = float(np.finfo("float32").tiny)
+_EPSILON = float(np.finfo("float32").eps)  # sums that the authors' code takes no notice of
 
 
 class EmpiricalSensitivity(CoupledCriterion):
@@ -39,10 +40,11 @@ class EmpiricalSensitivity(CoupledCriterion):
 
     In a convolution \(w_{ij} a_j\) is the sum of channel j's products over the window, and in a
     dense layer behind `Flatten` their sum over the channel's positions: what the layer loses if the
-    channel goes. (The code that the authors published takes the largest product of the window
-    instead.) A depthwise convolution only passes its channels on to the layer that mixes them.
-    Where activations cannot be seen (attention, wrappers, layers with a rule of one's own), they
-    are taken as all alike, so that the weights decide.
+    channel goes. The code that the authors published takes the largest of these products instead,
+    and no notice of sums below the precision of float32: `products="largest"`. A depthwise
+    convolution only passes its channels on to the layer that mixes them. Where activations cannot
+    be seen (attention, wrappers, layers with a rule of one's own), they are taken as all alike, so
+    that the weights decide.
 
     Needs images without labels, and memory for some ten copies of the largest activations of
     `batch_size` images.
@@ -52,6 +54,7 @@ class EmpiricalSensitivity(CoupledCriterion):
         batch_size: Images at a time; of no influence but for rounding.
         reduction: "mean", "sum" or "max" over the layers that read a channel.
         normalize: Whether the scores of a layer are first divided by their mean over its inputs.
+        products: "sum" or "largest": what a channel contributes to a sum.
         ties: Whether channels with equal scores are ordered by the L1 norm of their weights. Where
             activations are sparse, many channels have the largest possible share of 1: for each
             there is some window in which it alone is active.
@@ -67,15 +70,20 @@ class EmpiricalSensitivity(CoupledCriterion):
         batch_size: int = 32,
         reduction: str = "mean",
         normalize: bool = True,
+        products: str = "sum",
         ties: bool = True,
         verbose: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, normalize=normalize)
         self.images = check_count("images", images, 2)
         self.batch_size = check_count("batch_size", batch_size, 1)
+        if products not in ("sum", "largest"):
+            raise ValueError(
+                f"`products` must be 'sum' or 'largest'. Received: products={products!r}"
+            )
         if not isinstance(ties, bool):
             raise ValueError(f"`ties` must be a bool. Received: ties={ties!r}")
-        self.ties, self.verbose = ties, verbose
+        self.products, self.ties, self.verbose = products, ties, verbose
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""
@@ -83,6 +91,7 @@ class EmpiricalSensitivity(CoupledCriterion):
             "images": self.images,
             "batch_size": self.batch_size,
             **super().get_config(),
+            "products": self.products,
             "ties": self.ties,
             "verbose": self.verbose,
         }
@@ -94,7 +103,7 @@ class EmpiricalSensitivity(CoupledCriterion):
         x, _ = read_images(graph, data, images=self.images)
         count = len(keras.tree.flatten(x)[0])
         progress = Progress("empirical_sensitivity", count, "images", count, verbose=self.verbose)
-        shares = _Shares(model, graph)
+        shares = _Shares(model, graph, largest=self.products == "largest")
         for batch in batches(x, self.batch_size):
             shares.observe(batch)
             size = len(keras.tree.flatten(batch)[0])
@@ -120,11 +129,17 @@ class EmpiricalSensitivity(CoupledCriterion):
 class _Shares:
     """Watches the layers of a network and keeps the largest share of each of their inputs.
 
+    Args:
+        model: The model.
+        graph: Its trace.
+        largest: Whether a channel has the share of its largest product, else of their sum.
+
     Attributes:
         largest: Maps layer, weight and axis to a float64 array [length of the axis].
     """
 
-    def __init__(self, model: keras.Model, graph: ChannelGraph) -> None:
+    def __init__(self, model: keras.Model, graph: ChannelGraph, *, largest: bool) -> None:
+        self._singly = largest
         weights = finite_weights(graph, model)
         arrays = slice_weights(graph, weights, {})
         self._graph, self._program = graph, Program(graph)
@@ -194,35 +209,48 @@ class _Shares:
         )
         kernels = ops.maximum(kernel, 0), ops.maximum(-kernel, 0)
         sums = [ops.maximum(linear(x, w), _TINY) for w in kernels]
+        parts_of = [1.0]
+        if self._singly:
+            sums = [ops.where(total > _EPSILON, total, np.inf) for total in sums]
+            parts_of = list(_single(kernel.shape, self._open(place, len(kernel.shape))))
 
         def share(in_x: Any, in_kernel: Any) -> Any:
             alone = ops.take(x, in_x, axis=rule.axis(call))
-            parts = [linear(alone, ops.take(w, in_kernel, axis=axis)) for w in kernels]
-            return ops.maximum(*(ops.max(p / total) for p, total in zip(parts, sums, strict=True)))
+            found = []
+            for w, total in zip(kernels, sums, strict=True):
+                w = ops.take(w, in_kernel, axis=axis)
+                found += [ops.max(linear(alone, w * part) / total) for part in parts_of]
+            return ops.max(ops.stack(found))
 
         return self._each(share, in_x, in_kernel)
 
     def _each(self, share: Callable[..., Any], in_x: np.ndarray, in_kernel: np.ndarray) -> Any:
         """A function of a channel's positions, in the input and in the kernel, for every channel.
 
-        Channels with as many positions go together.
+        Channels with as many positions go together. The largest of a channel's positions, where
+        they are taken singly.
         """
         numbers, _ = self._channels(in_kernel)
         in_x, in_kernel = self._numbers(in_x), self._numbers(in_kernel)
-        where = [(np.flatnonzero(in_x == n), np.flatnonzero(in_kernel == n)) for n in numbers]
-        alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, (positions, rows) in enumerate(where):
-            alike[len(positions), len(rows)].append(index)
+        alike: dict[tuple[int, int], list[tuple[int, np.ndarray, np.ndarray]]] = defaultdict(list)
+        for index, n in enumerate(numbers):
+            positions, rows = np.flatnonzero(in_x == n), np.flatnonzero(in_kernel == n)
+            pieces = [(positions, rows)]
+            if self._singly:  # a row of a grouped kernel reads one position in every group
+                positions = positions.reshape(-1, len(rows)).T
+                pieces = list(zip(positions, rows[:, None], strict=True))
+            for positions, rows in pieces:
+                alike[len(positions), len(rows)].append((index, positions, rows))
         largest = ops.zeros(len(numbers))
         for members in alike.values():
-            positions, rows = (
-                ops.convert_to_tensor(np.stack([where[i][k] for i in members])) for k in (0, 1)
+            these, positions, rows = (
+                ops.convert_to_tensor(np.stack(each)) for each in zip(*members, strict=True)
             )
-            these = ops.convert_to_tensor(np.array(members))
 
             def body(i: Any, largest: Any, positions=positions, rows=rows, these=these) -> Any:
                 here = ops.equal(ops.arange(len(numbers)), these[i])
-                return ops.where(here, share(positions[i], rows[i]), largest)
+                found = ops.maximum(largest, share(positions[i], rows[i]))
+                return ops.where(here, found, largest)
 
             largest = ops.fori_loop(0, len(members), body, largest)
         return largest
@@ -237,12 +265,19 @@ class _Shares:
         rows = np.moveaxis(weight, place.axis, 0).reshape(len(channel), -1).astype("float64")
         largest = np.zeros(len(numbers))
         for part in (np.maximum(rows, 0), np.maximum(-rows, 0)):
-            sums = np.zeros((len(numbers), rows.shape[1]))
-            np.add.at(sums, channel, part)
-            total = sums.sum(axis=0)
-            share = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
+            own = np.zeros((len(numbers), rows.shape[1]))
+            (np.maximum if self._singly else np.add).at(own, channel, part)
+            total = part.sum(axis=0)
+            share = np.divide(own, total, out=np.zeros_like(own), where=total > 0)
             largest = np.maximum(largest, share.max(axis=1))
         return largest
+
+    def _open(self, place: Place, rank: int) -> list[int]:
+        """The axes of a kernel that count the positions of its window: those without channels."""
+        taken = {
+            p.axis for p in self._graph.places if (p.path, p.weight) == (place.path, place.weight)
+        }
+        return [axis for axis in range(rank) if rank > 2 and axis not in taken]
 
     def _channels(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The different channels among labels: their numbers, and which stands at each position."""
@@ -253,3 +288,13 @@ class _Shares:
         group, channel = self._graph.group_of[labels], self._graph.channel_of[labels]
         numbers = group * len(self._graph.channel_of) + channel
         return np.where(labels < 0, -1 - np.arange(len(labels)), numbers)
+
+
+def _single(shape: tuple[int, ...], axes: list[int]) -> Iterator[np.ndarray]:
+    """Arrays that pick one position of a kernel's window each: 1 there, else 0; they broadcast."""
+    for position in np.ndindex(*(shape[axis] for axis in axes)):
+        chosen = np.ones([1] * len(shape), dtype="float32")
+        for axis, index in zip(axes, position, strict=True):
+            only = np.arange(shape[axis]) == index
+            chosen = chosen * only.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        yield chosen.astype("float32")

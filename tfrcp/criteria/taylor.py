@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,11 +10,11 @@ import numpy as np
 from keras import ops
 
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
+from tfrcp.criteria.gates import Gate, gates_of
 from tfrcp.criteria.images import check_count, check_finite, read_images
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import check_labels, read_examples
-from tfrcp.graph.calls import Call, Value
-from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
+from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 from tfrcp.graph.program import Program
 from tfrcp.graph.reading import output_structure
 from tfrcp.graph.weights import slice_weights
@@ -100,7 +98,7 @@ class Taylor(CoupledCriterion):
         x, _ = read_images(graph, data, images=self.images, labels=True)
         found = read_examples(data, count=self.images)
         loss, targets = self._loss(model, found.y, found.sample_weight)
-        gates = _gates(graph)
+        gates = gates_of(graph)
         for group in graph.prunable:
             if not gates[group.name]:
                 raise self.refusal(group)
@@ -158,78 +156,6 @@ class Taylor(CoupledCriterion):
             here = channel_of >= 0
             np.add.at(total, (slice(None), channel_of[here]), slope[:, here])
         return (total**2).mean(axis=0)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Gate:
-    """Where a gate stands: behind a layer whose output is scaled by some of its weights.
-
-    Attributes:
-        layer: Path of the layer.
-        channel_of: int array [positions]: the group's channel at each of the layer's positions.
-        weights: Names of these weights, each with the axis of the channels.
-    """
-
-    layer: str
-    channel_of: np.ndarray
-    weights: tuple[tuple[str, int], ...]
-
-    def slope(self, products: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
-        """Sums weight times gradient, by layer and weight name, over each of the positions."""
-        size = len(self.channel_of)
-        return sum(
-            np.moveaxis(products[self.layer, name], axis, 0).reshape(size, -1).sum(axis=1)
-            for name, axis in self.weights
-        )
-
-
-def _gates(graph: ChannelGraph) -> dict[str, list[Gate]]:
-    """The gates of every prunable group."""
-    norms = {place.path for place in graph.places if place.weight in ("gamma", "moving_mean")}
-    bare = _bare(graph, norms)
-    gates = {}
-    for group in graph.prunable:
-        pieces: dict[str, list[WeightSlice]] = defaultdict(list)
-        for piece in group.slices:
-            pieces[piece.layer].append(piece)
-        behind, makers = [], []
-        for layer, each in pieces.items():
-            made = [piece for piece in each if piece.role == "output"]
-            if layer in norms:
-                beta = [("beta", 0)] if any(piece.weight == "beta" for piece in each) else []
-                behind.append(Gate(layer, each[0].channel_of, (("gamma", 0), *beta)))
-            elif made:
-                biases = [piece for piece in each if piece.weight.endswith("bias")]
-                weights = tuple((piece.weight, piece.axis) for piece in [*made, *biases])
-                makers.append(Gate(layer, made[0].channel_of, weights))
-        behind += [gate for gate in makers if gate.layer in bare]
-        gates[group.name] = behind or makers
-    return gates
-
-
-def _bare(graph: ChannelGraph, norms: set[str]) -> set[str]:
-    """The layers from which some way leads past no normalization to the next layer with a kernel.
-
-    A way ends where what it brings is but a factor of the channels.
-    """
-    kernels = {place.path for place in graph.places if place.role != "channelwise"}
-    readers: dict[Value, list[Call]] = defaultdict(list)
-    for call in graph.calls.calls:
-        for value in call.inputs:
-            readers[value].append(call)
-    bare = set()
-    for maker in graph.calls.calls:
-        ahead, seen = list(maker.outputs), set(maker.outputs)
-        while ahead and maker.path in kernels - bare:
-            for call in readers[ahead.pop()]:
-                sizes = [graph.labels[value].size for value in call.inputs]
-                factor = call.kind == "Multiply" and len(sizes) > 1 == len(set(sizes))
-                if call.path in kernels:
-                    bare.add(maker.path)
-                elif call.path not in norms and not factor:
-                    ahead.extend(value for value in call.outputs if value not in seen)
-                    seen.update(call.outputs)
-    return bare
 
 
 class _Slopes:

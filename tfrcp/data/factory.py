@@ -37,7 +37,8 @@ def load_from_factory(name: str, options: Mapping[str, Any]) -> Splits:
     except TypeError as error:
         raise ValueError(
             f"`config.data.factory` {name!r} cannot be called with "
-            f"config.data.options={dict(options)}: {error}"
+            f"config.data.options={dict(options)}: {error}. --config.data.options=none removes "
+            "those of the configuration"
         ) from error
     if not isinstance(found, Mapping) or set(found) != set(NAMES):
         received = sorted(map(str, found)) if isinstance(found, Mapping) else type(found).__name__

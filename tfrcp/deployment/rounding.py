@@ -1,7 +1,7 @@
 """Whether channel counts in round numbers run faster on this machine.
 
-Kernels work on channels in packs of 4, 8 or 16, so that a network with fewer multiply-adds but odd
-widths can be slower than a wider one. Here networks with random widths and the same multiply-adds,
+Kernels work on channels in packs of 4, 8 or 16, so that a network with fewer MACs but odd
+widths can be slower than a wider one. Here networks with random widths and the same MACs,
 once free and once in multiples of a divisor, take turns with the unpruned network.
 """
 
@@ -34,7 +34,7 @@ class Variants:
 
     Attributes:
         divisor: The divisor.
-        flops: Mean multiply-adds, a share of the unpruned network's.
+        flops: Mean MACs, a share of the unpruned network's.
         ratio: Their median time per image, a share of the unpruned network's, with its interval.
     """
 
@@ -44,7 +44,7 @@ class Variants:
 
     @property
     def saving(self) -> float:
-        """Share of the saved multiply-adds that arrives as saved time."""
+        """Share of the saving in MACs that is realised as speed-up."""
         return (1 - self.ratio.ratio) / (1 - self.flops)
 
 
@@ -69,7 +69,7 @@ class Advice:
     def __str__(self) -> str:
         lines = [
             f"unpruned: {self.unpruned}",
-            f"{'divisor':>8}{'multiply-adds':>16}{'time':>8}{'95 % interval':>18}{'arrives':>10}",
+            f"{'divisor':>8}{'MACs':>16}{'time':>8}{'95 % interval':>18}{'realised':>10}",
         ]
         lines += [
             f"{v.divisor:>8}{v.flops:>16.3f}{v.ratio.ratio:>8.3f}"
@@ -78,13 +78,13 @@ class Advice:
         ]
         chosen = next(v for v in self.variants if v.divisor == self.divisor)
         lines.append(
-            "Multiply-adds and time as shares of the unpruned network's; last, how much of the "
-            f"saving in multiply-adds arrives as time. Recommended: divisor {self.divisor}."
+            "MACs and time as shares of the unpruned network's; last, the share of "
+            f"the saving in MACs that is realised as speed-up. Recommended: divisor {self.divisor}."
         )
         if chosen.saving < 0.8:
             lines.append(
-                "Less than four fifths of the saving arrive: on this machine, with this batch "
-                "size, part of the time does not depend on the channels."
+                "Less than four fifths of the saving are realised: on this machine, with this "
+                "batch size, part of the time does not depend on the channels."
             )
         return "\n".join(lines)
 
@@ -108,7 +108,7 @@ def advise(
     Args:
         model: The unpruned network.
         divisors: The divisors to compare.
-        flops: Multiply-adds of the networks, a share of the unpruned network's.
+        flops: MACs of the networks, a share of the unpruned network's.
         tolerance: How far they may be off, likewise.
         min_ratio: Least share of its channels that a group keeps.
         networks: Networks with random widths for each divisor.

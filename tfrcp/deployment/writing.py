@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfrcp import files
 from tfrcp.deployment import runtimes
 from tfrcp.deployment.checking import compare, truth_for
 from tfrcp.deployment.formats import FORMATS, Format, one_line
@@ -162,13 +163,13 @@ def export(
         calibration = by_name(model, images_for(model, calibration, "calibration"))
     mean, std = _statistics(model, mean, std)
     kind.check()
-    try:
-        staging = tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as error:
-        message = f"Cannot write the export: {error.strerror}"
-        raise type(error)(error.errno, message, str(path.parent)) from error
-    with staging as folder:
-        written = pathlib.Path(folder, f"new{kind.suffix}")
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(files.beside(path))
+        except OSError as error:
+            message = f"Cannot write the export: {error.strerror}"
+            raise type(error)(error.errno, message, str(path.parent)) from error
+        written = folder / f"new{kind.suffix}"
         with one_line(kind):
             whole = _in_inference(model)
             if mean is not None:
@@ -184,7 +185,7 @@ def export(
             tolerance,
         )
         size = runtimes.size(written)
-        _move(written, path, aside=pathlib.Path(folder, "old"))
+        _move(written, path, aside=folder / "old")
     scored = None if truth is None else truth.objective.name
     return Exported(path, size, found.difference, scored, found.model_score, found.score)
 

@@ -5,6 +5,7 @@ This file, `expand.py` and `inside.py` are the only ones that look inside Keras'
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -63,7 +64,32 @@ def read_calls(
     first = next(iter(values.values()))
     steps = tuple(reader.read(_steps(graph), values, _Scope(first)))
     outputs = keras.tree.map_structure(as_value, graph._outputs_struct)
-    return Calls(steps, inputs, outputs, reader.closed)
+    return Calls(tuple(_used(steps, outputs, Counter())), inputs, outputs, reader.closed)
+
+
+def _used(
+    steps: Iterable[Call | Nested], outputs: Any, counts: Counter[str]
+) -> Iterator[Call | Nested]:
+    """Leaves out what nobody reads, as where a model uses one of two outputs of an opened layer.
+
+    Args:
+        steps: The steps of one model, in order.
+        outputs: Structure of `Value`: what is read of them.
+        counts: How often each path was met before; is updated.
+    """
+    read, kept = set(keras.tree.flatten(outputs)), []
+    for step in reversed(list(steps)):
+        if not read.isdisjoint(keras.tree.flatten(step.outputs)):
+            kept.append(step)
+            read.update(keras.tree.flatten(step.inputs))
+    for step in reversed(kept):
+        if isinstance(step, Nested):
+            inside = tuple(_used(step.steps, step.outputs, counts))
+            yield dataclasses.replace(step, steps=inside)
+            continue
+        counts[step.path] += 1
+        number = counts[step.path]
+        yield dataclasses.replace(step, key=step.path if number == 1 else f"{step.path}#{number}")
 
 
 def output_structure(model: keras.Model) -> Any:
@@ -140,7 +166,6 @@ class _Reader:
     ) -> None:
         self._opens, self._knows, self._open_batch = opens, knows, open_batch
         self._places: dict[int, tuple[str, str]] = {}
-        self._counts: Counter[str] = Counter()
         self._kept: list[Opened] = []  # so that ids stay theirs
         self.closed: dict[str, str] = {}
 
@@ -187,11 +212,9 @@ class _Reader:
                 values[id(x)] = value_of(
                     shape, str(x.dtype), sources, scope.inside, self._open_batch
                 )
-            self._counts[path] += 1
-            number = self._counts[path]
             yield Call(
                 path=path,
-                key=path if number == 1 else f"{path}#{number}",
+                key=path,
                 operation=operation,
                 args=args,
                 kwargs=kwargs,

@@ -2,7 +2,7 @@
 
 A 7x7 stem and a max pool, four dense blocks of 6, 12, 24 and 16 layers, between them transitions
 that halve width and size, batch norm, global average pool, logits: 7,978,856 trainable parameters
-and 2.83e9 multiply-adds at 224x224 (as torchvision states them; the paper plots its own). A layer
+and 2.83e9 MACs at 224x224 (as torchvision states them; the paper plots its own). A layer
 is batch norm, ReLU, a 1x1 convolution to 128 channels, batch norm, ReLU and a 3x3 one to 32, which
 join all the channels before them.
 

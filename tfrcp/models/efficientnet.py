@@ -2,7 +2,7 @@
 
 A 3x3 stem, sixteen inverted residual blocks with swish and squeeze-and-excite, a 1x1 head of 1,280
 channels, global average pool, dropout of 0.2, logits: 5,288,548 trainable parameters (paper: 5.3e6)
-and 386e6 multiply-adds at 224x224 (paper: 0.39e9). Training leaves out whole blocks for some
+and 386e6 MACs at 224x224 (paper: 0.39e9). Training leaves out whole blocks for some
 images, for none of them at the first block and for nearly a fifth at the last.
 
 Squeeze-and-excite has a quarter of the channels that come into the block, before the expansion, as

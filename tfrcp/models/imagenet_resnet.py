@@ -6,7 +6,7 @@ bottlenecks of 1x1, 3x3 and 1x1. A block that changes size or width has a projec
 (option B). Bottlenecks are the "v1.5" that most frameworks train: the 3x3 convolution has the
 stride, where the paper's first 1x1 convolution has it.
 
-| network | parameters | multiply-adds at 224x224 | paper |
+| network | parameters | MACs at 224x224 | paper |
 |---|---|---|---|
 | resnet18 | 11,689,512 | 1.81e9 | 1.8e9 |
 | resnet34 | 21,797,672 | 3.66e9 | 3.6e9 |
@@ -14,7 +14,7 @@ stride, where the paper's first 1x1 convolution has it.
 | resnet101 | 44,549,160 | 7.80e9 (7.57e9) | 7.6e9 |
 | resnet152 | 60,192,808 | 11.51e9 (11.28e9) | 11.3e9 |
 
-Trainable parameters; these and the first multiply-adds are also those that torchvision states.
+Trainable parameters; these and the first MACs are also those that torchvision states.
 
 Groups: the inner channels of a block, those of `conv1` (and `conv2` of a bottleneck), are groups of
 their own; the stream of a stage is one group. In ResNet-18 and 34 the stem belongs to the stream of

@@ -3,7 +3,7 @@
 Convolutions of 3x3 with bias and no batch norm in five blocks, a 2x2 max pool after each, two dense
 layers of 4,096 units with dropout of one half, logits.
 
-| network | parameters | multiply-adds at 224x224 | paper |
+| network | parameters | MACs at 224x224 | paper |
 |---|---|---|---|
 | vgg16_imagenet | 138,357,544 | 15.47e9 | 138e6 |
 | vgg19_imagenet | 143,667,240 | 19.63e9 | 144e6 |

@@ -2,7 +2,7 @@
 
 A 3x3 stem and thirteen pairs of a 3x3 depthwise and a 1x1 convolution, each with batch norm and
 ReLU6, global average pool, logits: 4,231,976 trainable parameters (paper: 4.2e6) and 569e6
-multiply-adds at 224x224 (paper: 569e6).
+MACs at 224x224 (paper: 569e6).
 
 The stem and every 1x1 convolution is a channel group; a depthwise convolution belongs to the
 channels that it filters. The last depthwise convolution has stride 1: with stride 2, as the table

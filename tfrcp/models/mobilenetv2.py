@@ -1,7 +1,7 @@
 """MobileNetV2 (Sandler et al. 2018, "Inverted Residuals and Linear Bottlenecks", table 2).
 
 A 3x3 stem, seventeen inverted residual blocks with ReLU6, a 1x1 head of 1,280 channels, global
-average pool, logits: 3,504,872 trainable parameters (paper: 3.4e6) and 301e6 multiply-adds at
+average pool, logits: 3,504,872 trainable parameters (paper: 3.4e6) and 301e6 MACs at
 224x224 (paper: 300e6).
 
 Groups: the stem, the expanded channels of every block, and one stream for every run of blocks that

@@ -3,7 +3,7 @@
 A 3x3 stem, inverted residual blocks with ReLU and then hard swish, many of them with
 squeeze-and-excite, a 1x1 head, global average pool, a dense layer, dropout of 0.2, logits.
 
-| network | parameters | multiply-adds at 224x224 | paper |
+| network | parameters | MACs at 224x224 | paper |
 |---|---|---|---|
 | mobilenet_v3_small | 2,542,856 | 57e6 | 2.5e6, 56e6 |
 | mobilenet_v3_large | 5,483,032 | 217e6 | 5.4e6, 219e6 |

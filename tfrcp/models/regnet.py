@@ -2,7 +2,7 @@
 
 A 3x3 stem of 32 channels, four stages of 1, 2, 7 and 12 bottlenecks of 32, 64, 160 and 384
 channels, each at half the size of the one before, global average pool, logits: 5,157,512 trainable
-parameters (paper: 5.2e6) and 398e6 multiply-adds at 224x224 (paper: 400e6). A bottleneck has as
+parameters (paper: 5.2e6) and 398e6 MACs at 224x224 (paper: 400e6). A bottleneck has as
 many channels inside as outside, and its 3x3 convolution is grouped: every 16 channels are convolved
 alone. (torchvision rounds the last width up, to 400 channels, and has 5.5e6 parameters.)
 

@@ -1,4 +1,4 @@
-"""Repairs a pruned model with a few unlabelled images."""
+"""Reconstructs the weights of a pruned model with a few unlabelled images."""
 
 from tfrcp.reconstruction.batch_norm import recalibrate_batch_norm
 from tfrcp.reconstruction.cached import CachedLeastSquares

@@ -21,6 +21,9 @@ from tfrcp.search.tensorboard import check_tensorboard
 
 TRAININGS = ("supernet", "train", "finetune")
 
+NO_OPTIONS = "--config.model.options=none removes those of the configuration"
+"""What an error about arguments adds: they may belong to another function."""
+
 _MOST = 10**6  # more of anything that is counted is a slip of the keyboard
 _WHOLE = {  # least and largest value of whole numbers
     "seed": (0, 2**32 - 1),
@@ -195,7 +198,7 @@ def builder(config: dict[str, Any]) -> Callable[..., keras.Model]:
     if unknown:
         raise ValueError(
             f"`config.model.options` must be among {sorted(known)}, as `tfrcp.models.{name}` "
-            f"takes them. Received: {unknown}"
+            f"takes them; {NO_OPTIONS}. Received: {unknown}"
         )
     return found
 

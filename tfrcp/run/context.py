@@ -139,6 +139,8 @@ class Run:
         }
         for stage in self.stages[: self.stages.index(name) + 1]:
             parts[stage] = self.config[stage]
+            if parts[stage].get("sparsity"):
+                parts["fixed"] = self.config["search"]["fixed"]  # what it does not punish
         return parts
 
     @contextlib.contextmanager
@@ -259,6 +261,7 @@ class Run:
                 teacher=teacher,
                 strategy=self.strategy,
                 objective=self.objective,
+                fixed=self.config["search"]["fixed"] if recipe.sparsity else (),
                 backup_dir=backup,
                 callbacks=callbacks,
             )

@@ -14,7 +14,7 @@ from tfrcp.data.functions import load_function
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.trace import trace
 from tfrcp.models import imagenet_weights
-from tfrcp.run.checks import builder
+from tfrcp.run.checks import NO_OPTIONS, builder
 from tfrcp.space.budget import Budget
 from tfrcp.space.space import SearchSpace
 
@@ -97,7 +97,7 @@ def _from_factory(config: dict[str, Any]) -> keras.Model:
     except TypeError as error:
         raise ValueError(
             f"`config.model.factory` {name!r} cannot be called with config.model.options={options}:"
-            f" {error}"
+            f" {error}. {NO_OPTIONS}"
         ) from error
     if not isinstance(model, keras.Model) or not model.compiled:
         received = "a model that is not compiled" if isinstance(model, keras.Model) else model
@@ -124,7 +124,7 @@ def _load_imagenet_weights(model: keras.Model, config: dict[str, Any]) -> None:
 
 
 def budget(options: dict[str, Any]) -> Budget:
-    """The budget of `config.search`; 0 multiply-adds stand for any, where another cost is given."""
+    """The budget of `config.search`; 0 MACs stand for any, where another cost is given."""
     targets = {name: _target(options.get(name)) for name in ("flops", "params", "activations")}
     latency = options["latency"]
     others = (latency, targets["params"], targets["activations"])

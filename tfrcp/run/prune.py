@@ -154,7 +154,7 @@ class Pipeline(Run):
     def _partly_pruned(self) -> keras.Model:
         """The network that the last search starts from: the base, or what steps before it left.
 
-        Every step takes the multiply-adds down by the same factor, and is fine-tuned.
+        Every step takes the MACs down by the same factor, and is fine-tuned.
         """
         steps = self.config["search"]["stages"]
         model = self.load(BASE, "train")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -54,7 +53,7 @@ def read(folder: Path) -> dict[str, Any]:
 def write(folder: Path, metrics: Mapping[str, Any]) -> None:
     """Writes `metrics.json` with its checksum, and a copy of it."""
     content = {name: value for name, value in metrics.items() if name != "checksum"}
-    text = json.dumps({**content, "checksum": _checksum(content)}, indent=1)
+    text = json.dumps({**content, "checksum": files.checksum(content)}, indent=1)
     files.write_text(folder / "metrics.json", text)
     files.write_text(folder / _COPY, text, durable=False)
 
@@ -81,12 +80,6 @@ def loads(text: str) -> dict[str, Any]:
     if not all(map(_is_fingerprint, (metrics.get("files") or {}).values())):
         raise ValueError("its entry 'files' holds other things than sizes and digests")
     return metrics
-
-
-def is_as_written(metrics: Mapping[str, Any]) -> bool:
-    """Whether `metrics.json` is what tfrcp wrote; one of an earlier version cannot tell."""
-    content = {name: value for name, value in metrics.items() if name != "checksum"}
-    return metrics.get("checksum") in (None, _checksum(content))
 
 
 def modern(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,10 +115,6 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     if path.is_dir() or key not in _known:
         _known[key] = files.fingerprint(path)
     return _known[key]
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _is_stage(entry: Any) -> bool:

@@ -70,7 +70,7 @@ class Workdir:
     @property
     def is_as_written(self) -> bool:
         """Whether `metrics.json` is what tfrcp wrote; one of an earlier version cannot tell."""
-        return records.is_as_written(self.metrics)
+        return files.is_as_written(self.metrics)
 
     def _tell_of_changes(self) -> None:
         if not self.is_as_written:

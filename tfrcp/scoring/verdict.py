@@ -129,7 +129,7 @@ def verdict(
         time: Time after / before, and its 95 % interval.
         place: What ran the networks, such as "in LiteRT".
         size: Size after / before.
-        macs: Multiply-adds after / before; told where no time is known.
+        macs: MACs after / before; told where no time is known.
 
     Returns:
         The sentence, empty if nothing is known.

@@ -8,7 +8,7 @@ with random weights, or out of the unpruned network with inherited ones. Its ent
     channels            {group: kept channels}, in the order of the forward pass
     full                {group: channels of the unpruned network}
     flops, params, activations    of the pruned network, per image
-    flops_ratio         of the unpruned network's multiply-adds
+    flops_ratio         of the unpruned network's MACs
     unpruned            flops, params and activations of the unpruned network
     score, objective    on the holdout images, before fine-tuning
     seed                of the run

@@ -22,7 +22,7 @@ class Point:
     """A network of a trade-off.
 
     Attributes:
-        flops: Share of the unpruned network's multiply-adds.
+        flops: Share of the unpruned network's MACs.
         params: Share of its weights.
         score: On the holdout images, before any fine-tuning.
         channels: Kept channels, dict from group name to int.
@@ -49,13 +49,13 @@ class Tradeoff:
     objective: str
 
     def __str__(self) -> str:
-        lines = [f"{'multiply-adds':>14}{'weights':>10}{self.objective:>16}"]
+        lines = [f"{'MACs':>14}{'weights':>10}{self.objective:>16}"]
         for point in self.points:
             lines.append(f"{point.flops:>14.1%}{point.params:>10.1%}{point.score:>16.4f}")
         return "\n".join(lines)
 
     def plot(self, path: str | None = None) -> Any:
-        """Draws the score against the multiply-adds.
+        """Draws the score against the MACs.
 
         Args:
             path: File to save the picture in, if any.
@@ -69,7 +69,7 @@ class Tradeoff:
         axes = figure.subplots()
         axes.plot([p.flops for p in self.points], [p.score for p in self.points], marker="o")
         axes.annotate("unpruned", (self.points[0].flops, self.points[0].score), ha="right")
-        axes.set(xlabel="share of the multiply-adds", ylabel=self.objective, xlim=(0, 1.05))
+        axes.set(xlabel="share of the MACs", ylabel=self.objective, xlim=(0, 1.05))
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
@@ -96,7 +96,7 @@ def tradeoff_of(
     for share in sorted(set(flops), reverse=True):
         points.append(search(share, options))
         if verbose:
-            print(f"tradeoff: {share:.1%} of the multiply-adds: {points[-1].score:.4f}")
+            print(f"tradeoff: {share:.1%} of the MACs: {points[-1].score:.4f}")
     unpruned = Point(1.0, 1.0, search.unpruned, search.full, None)
     return Tradeoff((unpruned, *points), search.objective.name)
 
@@ -143,14 +143,14 @@ def prune_within(
         if verbose:
             fits = "within" if drop <= max_drop else "more than"
             print(
-                f"max_drop: {share:.1%} of the multiply-adds: {search.objective.name} falls by "
+                f"max_drop: {share:.1%} of the MACs: {search.objective.name} falls by "
                 f"{drop:.4f}, {fits} {max_drop:g}",
                 flush=True,
             )
     if best is None:
         raise ValueError(
             f"No pruned network keeps {search.objective.name} within max_drop={max_drop:g} of the "
-            f"unpruned {search.unpruned:.4f}: {'; '.join(tried)} of the multiply-adds. Allow "
+            f"unpruned {search.unpruned:.4f}: {'; '.join(tried)} of the MACs. Allow "
             "more; what is lost before fine-tuning is mostly won back by it"
         )
     return best.model, search.objective
@@ -174,7 +174,7 @@ class _Searches:
         self.unpruned, self.objective, self.full = float("nan"), None, {}
 
     def least(self, options: dict[str, Any]) -> float:
-        """The least share of the multiply-adds that the space reaches."""
+        """The least share of the MACs that the space reaches."""
         tuner = self._made(1.0, {**options, "tolerance": 0.999, "max_trials": 1}, "reach")
         return float(tuner.cost(tuner.space.smallest).flops[0] / tuner.cost.full.flops)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import keras_tuner
 
+from tfrcp.data import IN_MEMORY
 from tfrcp.renamed import moved
 from tfrcp.search import progress, settings, task
 from tfrcp.search.base_check import check_base
@@ -44,7 +45,7 @@ class ChannelSearch(ScoringTuner):
 
     Args:
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
-        flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
+        flops: Target of the MACs: a float in (0, 1] is a share of the unpruned network's,
             an int is absolute. Defaults to 0.5 where no other cost is given.
         criterion: Name, config or instance, see `tfrcp.criteria.get`; or "auto": `taylor` where
             labels and a loss allow it, else `l1`.
@@ -63,7 +64,7 @@ class ChannelSearch(ScoringTuner):
         latency_model: `tfrcp.LatencyModel` of the model, needed for that; ten networks near the
             budget are timed to set it right there.
         tolerance: How far from the target a candidate may be, as a share of the unpruned network's
-            multiply-adds.
+            MACs.
         min_ratio: Least share of its channels that a group keeps.
         max_ratio: Largest share.
         divisor: Channel counts are multiples of it.
@@ -86,6 +87,8 @@ class ChannelSearch(ScoringTuner):
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
         batch_size: Holdout images in a forward pass; with `racing` not more than 100.
+        memory_limit: Bytes of holdout images that are held in memory. Images of a data set that are
+            more are written once to a file in the folder of temporary files (`TMPDIR`).
         log_dir: Folder for TensorBoard (the extra `tensorboard`): scores as curves, and the trials
             as a table of hyperparameters.
         directory: Folder of the project.
@@ -133,6 +136,7 @@ class ChannelSearch(ScoringTuner):
         batch_norm_images: int = 128,
         racing: bool = True,
         batch_size: int = 250,
+        memory_limit: int = IN_MEMORY,
         log_dir: str | None = None,
         directory: str | None = None,
         project_name: str | None = None,
@@ -156,6 +160,7 @@ class ChannelSearch(ScoringTuner):
             batch_norm_images=batch_norm_images,
             racing=racing and role() is None,
             batch_size=batch_size,
+            memory_limit=memory_limit,
         )
         self._board = None if log_dir is None else TensorBoardLogger(log_dir, self.objective.name)
         folder = Path(directory or ".") / (project_name or "untitled_project")

@@ -16,13 +16,13 @@ _TARGETS = ("flops", "latency", "params", "activations")  # the first that is gi
 class Budget:
     """What a pruned network may cost.
 
-    One cost is the target and is met within the tolerance: the multiply-adds if they are given,
+    One cost is the target and is met within the tolerance: the MACs if they are given,
     else the latency, the weights or the activations, the first of these that is. The others that
     are given are upper bounds; those that are not are free. A target of weights or activations is
     an upper bound as well: it is met from below.
 
     Attributes:
-        flops: Target of the multiply-adds: a float in (0, 1] is a share of the unpruned network's,
+        flops: Target of the MACs: a float in (0, 1] is a share of the unpruned network's,
             an int is absolute. Defaults to 0.5 where nothing else is given.
         params: Number of weights, in the same units: a bound beside `flops` or `latency`, the
             target without.
@@ -96,7 +96,7 @@ class Budget:
         return config
 
     def ranges(self, full: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-        """Least and largest accepted values of the costs, by name; multiply-adds come first.
+        """Least and largest accepted values of the costs, by name; MACs come first.
 
         Args:
             full: The unpruned network's costs by name; "latency" may be missing where it is free.
@@ -143,7 +143,7 @@ class Budget:
         return dataclasses.replace(self, **numbers, costs=costs, tolerance=tolerance)
 
     def window(self, full_flops: int) -> tuple[int, int]:
-        """Least and largest multiply-adds that are accepted, given the unpruned network's."""
+        """Least and largest MACs that are accepted, given the unpruned network's."""
         if self.flops is None:
             return 0, full_flops
         target = self.flops * full_flops if _is_ratio(self.flops) else self.flops

@@ -20,8 +20,8 @@ class Costs(NamedTuple):
     """Costs of a network, per image; where `COSTS` has further ones they follow, by their names.
 
     Attributes:
-        flops: Multiply-adds of all convolution and dense layers, and of what no rule knows, as far
-            as it can be counted (one multiply-add is one FLOP).
+        flops: MACs of all convolution and dense layers, and of what no rule knows, as far
+            as it can be counted (one MAC is one FLOP).
             Biases, normalization, activations and pooling are not counted.
         params: Number of all weights, moving statistics included.
         activations: Number of elements in the outputs of all convolution and dense layers.
@@ -47,9 +47,9 @@ class CostModel:
         forms: `Costs` of the quadratic forms, float arrays [prunable groups + 1, prunable groups +
             1] of whole numbers, upper triangular: a cost is v . form . v, where v = [channels, 1].
         units: What each cost is counted in, by name.
-        constant: Multiply-adds by path of the operations that no rule knows, counted in
+        constant: MACs by path of the operations that no rule knows, counted in
             TensorFlow's own graph (`tfrcp.space.counting`): part of `flops`, whatever is pruned.
-        uncounted: Paths of those that cannot be counted: their multiply-adds are missing in
+        uncounted: Paths of those that cannot be counted: their MACs are missing in
             `flops`.
 
     Raises:
@@ -73,7 +73,7 @@ class CostModel:
 
     @property
     def out_of_reach(self) -> float:
-        """Share of the unpruned multiply-adds that no pruning changes, in [0, 1]."""
+        """Share of the unpruned MACs that no pruning changes, in [0, 1]."""
         return float(self.forms.flops[-1, -1] / max(self.full.flops, 1))
 
     def _uses(self) -> Iterator[LayerUse]:

@@ -60,9 +60,9 @@ class Cost:
 
 
 class Flops(Cost):
-    """Multiply-adds of all layers with a rule, and of the others as far as they can be counted."""
+    """MACs of all layers with a rule, and of the others as far as they can be counted."""
 
-    name, unit = "flops", "multiply-adds"
+    name, unit = "flops", "MACs"
 
     def products(self, use: LayerUse) -> Iterable[Product]:
         """What a rule says of its layer; a constant for what no rule knows."""

@@ -1,4 +1,4 @@
-"""Multiply-adds of operations that no rule knows, from TensorFlow's own graph."""
+"""MACs of operations that no rule knows, from TensorFlow's own graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPAQUE = ("While", "StatelessWhile", "If", "StatelessIf", "PyFunc", "EagerPyFun
 
 
 def multiply_adds(call: Call) -> int | None:
-    """Multiply-adds of a call for one image: of its convolutions, matrix products and einsums.
+    """MACs of a call for one image: of its convolutions, matrix products and einsums.
 
     Args:
         call: The call, of an operation of any kind.
@@ -81,7 +81,7 @@ def _of_graph(graph: Any) -> int | None:
 
 
 def _of_operation(operation: Any) -> int | None:
-    """Multiply-adds of one operation; 0 for those that are none of ours."""
+    """MACs of one operation; 0 for those that are none of ours."""
     kind = operation.type
     products = ("MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum")
     if kind not in (*_CONVOLUTIONS, *_TRANSPOSED, *products):

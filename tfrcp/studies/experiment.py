@@ -154,7 +154,7 @@ class Experiment:
         Args:
             allocation: What chooses.
             scored: What `score_channels` gave.
-            flops: Target of the multiply-adds, as a share.
+            flops: Target of the MACs, as a share.
             samples: Networks that a search scores.
             seed: Seed.
 

@@ -39,7 +39,8 @@ def find(kind: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Named
 
     Args:
         kind: "criterion" or "allocation", for errors.
-        name: A key of `known`, or "path/to/file.py:function".
+        name: A key of `known`, of a criterion perhaps with arguments as in "l2:scope=group"; or
+            "path/to/file.py:function".
         known: What tfrcp has.
 
     Returns:
@@ -50,6 +51,8 @@ def find(kind: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Named
     """
     if name in known:
         return Named(known[name], name, name)
+    if kind == "criterion" and str(name).partition(":")[0] in known:
+        return Named(criteria.get(name), name, re.sub(r"\W+", "_", name))
     path, colon, function = str(name).rpartition(":")
     if not colon or not path.endswith(".py"):
         raise ValueError(

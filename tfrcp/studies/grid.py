@@ -17,7 +17,7 @@ class Setting:
     Attributes:
         criterion: Name of the criterion.
         allocation: Name of the allocation.
-        flops: Target of the multiply-adds, a float in (0, 1]: a share of the unpruned network's.
+        flops: Target of the MACs, a float in (0, 1]: a share of the unpruned network's.
         epochs: Epochs of fine-tuning.
         samples: Networks that a search scores.
     """

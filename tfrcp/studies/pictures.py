@@ -60,7 +60,7 @@ def ranking(
             place.plot(row.test.mean, y, "o", color=color, markersize=5, zorder=4)
             if texts.is_baseline(row):
                 place.axvline(row.test.mean, color=ORANGE, linewidth=0.8, alpha=0.5, zorder=1)
-        place.set_title(f"{100 * target:g} % of the multiply-adds")
+        place.set_title(f"{100 * target:g} % of the MACs")
         place.xaxis.set_major_formatter(percent_ticks())
         place.xaxis.set_major_locator(MaxNLocator(4))
         place.grid(axis="y", color=PALE, linewidth=0.6)

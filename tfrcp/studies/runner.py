@@ -164,7 +164,7 @@ class Benchmark:
             raise RuntimeError(f"The base could not be made: {result['error']}")
         print(
             f"base: {percent(result['test_accuracy'])} of the test images, "
-            f"{result['flops']:,} multiply-adds per image (one is one FLOP)",
+            f"{result['flops']:,} MACs per image (one is one FLOP)",
             flush=True,
         )
 

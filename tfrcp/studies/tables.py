@@ -30,7 +30,7 @@ class Row:
             same fine-tuning, paired by seed; `None` also for the baseline itself.
         holdout: Accuracy on the holdout images after fine-tuning.
         before: Accuracy on the holdout images that score candidates, before it.
-        flops: Mean share of the unpruned multiply-adds.
+        flops: Mean share of the unpruned MACs.
         params: Mean share of the unpruned weights.
         candidates: Mean number of networks that were scored.
         images: Images that the criterion read.

@@ -55,7 +55,7 @@ class Texts:
     def headline(self, study: Study, flops: float) -> str:
         """What all rows of a study at one target have in common."""
         setting = study.settings[0]
-        parts = [f"target {percent(flops)} of the multiply-adds"]
+        parts = [f"target {percent(flops)} of the MACs"]
         if study.name != "criteria":
             parts.append(f"criterion {self._facts['labels'][self._main]} where none is named")
         if study.name in ("criteria", "samples"):
@@ -74,7 +74,7 @@ class Texts:
             "95 % interval",
             "difference to random search, percentage points",
         ]
-        head += ["95 % interval", "before fine-tuning", "multiply-adds", "weights", "seeds"]
+        head += ["95 % interval", "before fine-tuning", "MACs", "weights", "seeds"]
         return [head, *([self.label(row), *self._accuracy(row)] for row in rows)]
 
     def _accuracy(self, row: Row) -> list[str]:
@@ -177,14 +177,14 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
         sentences.append(
             f"Base: {config['model']['name']} on {config['data']['name']}, "
             f"{percent(base['test_accuracy'])} of {tested:,} test images, "
-            f"{count(base['flops'])} multiply-adds per image (one is one FLOP), "
+            f"{count(base['flops'])} MACs per image (one is one FLOP), "
             f"{count(base['params'])} weights; one checkpoint for all rows."
         )
     sentences.append(
         f"Candidates are scored on {scored:,} holdout images after the reconstruction "
         f"'{config['search']['reconstruction']}' with {config['search']['calibration_images']} "
         f"training images, within {percent(config['search']['tolerance'])} of the unpruned "
-        "multiply-adds around the target. The test images are read once for each cell."
+        "MACs around the target. The test images are read once for each cell."
     )
     chosen = ""
     if rate:

@@ -8,12 +8,14 @@ from tfrcp.training.log import EpochLog
 from tfrcp.training.recalibration import RecalibrateBatchNorm
 from tfrcp.training.recipe import Recipe
 from tfrcp.training.scratch import fit_supernet
+from tfrcp.training.sparsity import Sparsity
 from tfrcp.training.supernet import Supernet
 
 __all__ = [
     "EpochLog",
     "RecalibrateBatchNorm",
     "Recipe",
+    "Sparsity",
     "Supernet",
     "evaluate",
     "fit",

@@ -14,8 +14,9 @@ from tfrcp.data import Batches, as_arrays
 from tfrcp.graph.compiling import compile_like
 from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import is_classifier
+from tfrcp.training.distillation import distillation, logits, output_distance, spread
 from tfrcp.training.distribute import copy_variables
-from tfrcp.training.loop import Listener, Loop, distillation, logits, piece_of
+from tfrcp.training.loop import Listener, Loop, piece_of
 
 
 class CompiledLoop(Loop):
@@ -179,37 +180,6 @@ def _masked(tensor: Any, source: Any, part: slice = slice(None)) -> Any:
     if mask is not None:
         tensor._keras_mask = mask[part]
     return tensor
-
-
-def spread(outputs: Any) -> Any:
-    """The variance of outputs [n, ...] over n, the mean over their positions; 1 if they are one."""
-    variance = ops.mean(ops.var(outputs, axis=0))
-    return ops.where(variance > keras.config.epsilon(), variance, 1.0)
-
-
-def output_distance(teacher: Any, student: Any, spreads: Sequence[float] | None = None) -> Any:
-    """How far outputs are from a teacher's, where these are no class scores.
-
-    The mean over the outputs of |o - o'|^2 / |o' - mean o'|^2, o' being the teacher's, with sums
-    over the batch and all positions: 0 is the same, 1 as far as always answering the mean.
-
-    Args:
-        teacher: Structure of tensors [n, ...].
-        student: Structure of tensors [n, ...].
-        spreads: The variance of each output, of more examples than a batch, which may hold a single
-            one. Defaults to that of `teacher`.
-
-    Returns:
-        A number.
-    """
-    wanted, found = keras.tree.flatten(teacher), keras.tree.flatten(student)
-    if spreads is None:
-        spreads = [spread(output) for output in wanted]
-    shares = [
-        ops.mean(ops.square(ours - theirs)) / by
-        for ours, theirs, by in zip(found, wanted, spreads, strict=True)
-    ]
-    return sum(shares) / len(shares)
 
 
 def figures(model: keras.Model, batches: Sequence[Any] | tf.data.Dataset) -> list[str]:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,6 +34,7 @@ def fit(
     teacher: keras.Model | None = None,
     strategy: tf.distribute.Strategy | None = None,
     objective: Objective | None = None,
+    fixed: Iterable[Any] = (),
     backup_dir: str | os.PathLike[str] | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     verbose: bool = True,
@@ -63,14 +65,17 @@ def fit(
         strategy: Where to train, from `tfrcp.training.strategy`; by default on one device.
         objective: What `recipe.patience` and `recipe.keep_best` go by: among what the model is
             compiled for. Defaults to the accuracy of a classifier, else to the loss.
+        fixed: What `recipe.sparsity` does not punish: groups, layers, or names or patterns of them,
+            as for `tfrcp.SearchSpace`.
         backup_dir: Folder for the state of this one training; made if missing.
         callbacks: Keras callbacks. Their `model` shares its weights with `model` on one device.
         verbose: Whether to print progress; only the first of several workers does.
 
     Returns:
         One number per epoch, resumed ones included, under `loss`, `accuracy`, with a holdout
-        `val_loss` and `val_accuracy`, and `seconds`, the wall time. Losses are in nats; `loss`
-        includes label smoothing and distillation. Accuracies lie in [0, 1]. Of a model that is
+        `val_loss` and `val_accuracy`, with sparsity `sparsity`, the share of what is punished that
+        is zero, and `seconds`, the wall time. Losses are in nats; `loss` includes label smoothing,
+        distillation and the penalty of sparsity. Accuracies lie in [0, 1]. Of a model that is
         trained by its own loss `loss`, `val_loss` and `val_NAME` of all its metrics.
 
     Raises:
@@ -90,6 +95,8 @@ def fit(
     scores = ["loss"] if compiled else ["loss", "accuracy"]
     if holdout is not None:
         scores += [f"val_{name}" for name in found or scores]
+    if recipe.sparsity:
+        scores.append("sparsity")
     monitor, is_higher_better = _monitor(model, objective, scores)
     history: History = {name: [] for name in [*scores, "seconds"]}
     if not recipe.epochs:
@@ -97,7 +104,9 @@ def fit(
     batches_of = train if callable(train) else lambda epoch: train
     steps = count_steps(batches_of(0))
     kind = CompiledLoop if compiled else Loop
-    loop = kind(model, recipe, steps, strategy, teacher if recipe.distillation else None)
+    loop = kind(model, recipe, steps, strategy, teacher if recipe.distillation else None, fixed)
+    if loop.sparsity is not None and verbose and chief:
+        print(f"sparsity: {loop.sparsity}", flush=True)
     loop.prepare(batches_of(0))
     worker, best, backup = loop.model, [], None
     if backup_dir is not None:

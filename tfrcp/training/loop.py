@@ -6,20 +6,22 @@ one only in part. This loop does the same on one device, on several and on sever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from tfrcp.data import Batches, as_arrays
+from tfrcp.graph.trace import trace
 from tfrcp.reconstruction.batch_norm import BatchNormStatistics
-from tfrcp.scoring.losses import crossentropy, ends_in_softmax
+from tfrcp.scoring.losses import crossentropy
+from tfrcp.training.distillation import distillation, logits
 from tfrcp.training.distribute import copy_variables, distribute, share_variables, training_copy
 from tfrcp.training.recalibration import LAG
 from tfrcp.training.recipe import Recipe
+from tfrcp.training.sparsity import Sparsity
 
 
 class Listener(Protocol):
@@ -41,8 +43,10 @@ class Loop:
         steps: Batches per epoch.
         strategy: Where to train.
         teacher: Unpruned classifier whose outputs are to be imitated too, or `None`.
+        fixed: What the recipe's sparsity does not punish.
 
     Attributes:
+        sparsity: The penalty that leaves channels at zero, or `None`.
         model: What is trained: shares its layers with the given model, or is a copy of it.
     """
 
@@ -53,6 +57,7 @@ class Loop:
         steps: int,
         strategy: tf.distribute.Strategy,
         teacher: keras.Model | None = None,
+        fixed: Iterable[Any] = (),
     ) -> None:
         self._recipe, self._strategy = recipe, strategy
         with strategy.scope():
@@ -61,6 +66,11 @@ class Loop:
             self._teacher = None if teacher is None else training_copy(teacher, recipe.precision)
             self._compile(model, recipe.optimizer(self.model, steps))
             self.model.optimizer.build(self.model.trainable_variables)
+        self.sparsity: Sparsity | None = None
+        if recipe.sparsity:
+            options = recipe.sparsity, recipe.sparsity_strength
+            self.sparsity = Sparsity(*options, trace(model), self.model, fixed)
+            self._displacements = recipe.displacements(steps).astype("float32")
         self._steps: dict[Any, Callable[..., Any]] = {}
         self._kept: list[np.ndarray] | None = None
         self._statistics: BatchNormStatistics | None = None
@@ -106,10 +116,12 @@ class Loop:
             listener: Is told of every step.
 
         Returns:
-            `loss`, the mean in nats, and `accuracy` in [0, 1] over the batches.
+            `loss`, the mean in nats, and `accuracy` in [0, 1] over the batches; with sparsity also
+            `sparsity`, the share of what is punished that is zero.
         """
         self._kept = None
-        return self._run(self._train_step, batches, listener)
+        logs = self._run(self._train_step, batches, listener)
+        return logs if self.sparsity is None else {**logs, "sparsity": self.sparsity.zeros()}
 
     def evaluate(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:
         """Scores the weights that are kept: `loss` is the plain cross-entropy, in nats."""
@@ -178,6 +190,20 @@ class Loop:
             sums = self._strategy.run(step, args=batch)
             return tf.cast(self._strategy.reduce("SUM", sums, axis=None), "float64")
 
+        def sparse(batch: Any) -> tf.Tensor:
+            optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+            penalty, done = self.sparsity.penalty(), tf.identity(optimizer.iterations)
+            loss, correct, count = tf.unstack(whole(batch))
+            by = tf.gather(self._displacements, tf.minimum(done, len(self._displacements) - 1))
+            taken = tf.identity(optimizer.iterations) > done  # half precision may skip a step
+            self.sparsity.shrink(tf.where(taken, by, 0.0))
+            return tf.stack([loss + tf.cast(penalty, loss.dtype) * count, correct, count])
+
+        if self.sparsity is not None and step == self._train_step:
+            return self._traced(sparse, spec)
+        return self._traced(whole, spec)
+
+    def _traced(self, whole: Callable[..., Any], spec: Any) -> Callable[..., Any]:
         if self._recipe.jit_compile:
             return tf.function(whole, jit_compile=True, autograph=False)
         return tf.function(whole, input_signature=[spec], autograph=False)
@@ -256,52 +282,6 @@ def piece_of(size: Any, index: int, pieces: int) -> tuple[slice, Any]:
     """
     start, end = size * index // pieces, size * (index + 1) // pieces
     return slice(start, tf.maximum(end, start + 1)), tf.cast(end > start, "float32")
-
-
-def distillation(teacher: Any, student: Any, temperature: float) -> Any:
-    """How far a student's predictions are from its teacher's.
-
-    temperature^2 times the Kullback-Leibler divergence KL(p, q) of the predictions p, q of teacher
-    and student, softened: softmax(logits / temperature). Hinton, Vinyals and Dean (2015, arXiv
-    1503.02531), whose cross-entropy differs by a constant.
-
-    Args:
-        teacher: Logits [n, classes].
-        student: Logits [n, classes].
-        temperature: Float above 0.
-
-    Returns:
-        Nats [n].
-    """
-    p = ops.log_softmax(teacher / temperature)
-    q = ops.log_softmax(student / temperature)
-    return temperature**2 * ops.sum(ops.exp(p) * (p - q), axis=-1)
-
-
-class Imitation(keras.losses.Loss):
-    """How far predictions are from others, as `distillation` has it, of outputs of one model.
-
-    Args:
-        temperature: Float above 0.
-        probabilities: Whether outputs are those of a softmax, else logits.
-    """
-
-    def __init__(self, temperature: float, probabilities: bool) -> None:
-        super().__init__(name="imitation")
-        self._temperature, self._probabilities = temperature, probabilities
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Nats [batch]."""
-        if self._probabilities:
-            y_true, y_pred = (ops.log(y + keras.config.epsilon()) for y in (y_true, y_pred))
-        return distillation(y_true, y_pred, self._temperature)
-
-
-def logits(model: keras.Model, outputs: Any) -> Any:
-    """Outputs as logits: those of a softmax up to a constant, which no softmax sees."""
-    if not ends_in_softmax(model):
-        return outputs
-    return ops.log(ops.maximum(outputs, keras.config.epsilon()))
 
 
 def _sums(losses: Any, y: Any, outputs: Any, weight: Any) -> tf.Tensor:

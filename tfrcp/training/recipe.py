@@ -11,7 +11,9 @@ import dataclasses
 import math
 
 import keras
+import numpy as np
 
+SPARSITIES = ("", "batch_norm_scale", "group_lasso")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -51,6 +53,10 @@ class Recipe:
             loss or what is asked for) after which training stops; 0: never.
         keep_best: Whether the weights of the epoch with the best holdout score are kept, instead of
             the last. They were selected by the holdout, whose score flatters them.
+        sparsity: What is punished so that channels become zero, before they are pruned: "" nothing,
+            "batch_norm_scale" the scales of batch norms one by one (network slimming),
+            "group_lasso" all that scales a channel together; see `tfrcp.training.Sparsity`.
+        sparsity_strength: Coefficient of that penalty, which is added to the loss.
         batch_norm_images: Number of training images, as trained, that re-estimate the statistics of
             batch norms before weights are scored or kept, while the moving ones still hold more
             than 0.1 % of what they were, or weights are averaged (`ema`); 0 for none.
@@ -75,6 +81,8 @@ class Recipe:
     accumulate: int = 1
     patience: int = 0
     keep_best: bool = False
+    sparsity: str = ""
+    sparsity_strength: float = 1e-4
     batch_norm_images: int = 1000
     precision: str = "float32"
     jit_compile: bool = False
@@ -100,6 +108,7 @@ class Recipe:
             ("label_smoothing", 1),
             ("ema", 1),
             ("temperature", math.inf),
+            ("sparsity_strength", math.inf),
         ):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 <= value < most:
@@ -116,6 +125,14 @@ class Recipe:
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"`precision` must be one of {PRECISIONS}. Received: precision={self.precision!r}"
+            )
+        if self.sparsity not in SPARSITIES:
+            raise ValueError(
+                f"`sparsity` must be one of {SPARSITIES}. Received: sparsity={self.sparsity!r}"
+            )
+        if self.sparsity and self.ema:
+            raise ValueError(
+                "`sparsity` and `ema` do not go together: averaged weights are never exactly zero."
             )
         if self.jit_compile and self.accumulate > 1:
             raise ValueError("`jit_compile` and `accumulate` above 1 do not go together.")
@@ -161,6 +178,23 @@ class Recipe:
             warmup_target=self.learning_rate,
             warmup_steps=warmup_steps,
         )
+
+    def displacements(self, steps_per_epoch: int) -> np.ndarray:
+        """What a constant gradient of 1 moves a weight by in every step, momentum included.
+
+        Args:
+            steps_per_epoch: Batches per epoch.
+
+        Returns:
+            float64 array [steps], near learning_rate / (1 - momentum) while that changes little.
+        """
+        steps = np.arange(self.epochs * steps_per_epoch)
+        rates = np.asarray(self.schedule(steps_per_epoch)(steps), dtype="float64")
+        moved, velocity = np.empty(len(rates)), 0.0
+        for step, rate in enumerate(rates):
+            velocity = self.momentum * velocity + rate
+            moved[step] = self.momentum * velocity + rate
+        return moved
 
     def optimizer(self, model: keras.Model, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         """Returns a new optimizer, for one epoch or more.

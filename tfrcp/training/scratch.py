@@ -156,6 +156,7 @@ def check_recipe(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
         ("patience", 0),
         ("keep_best", False),
         ("jit_compile", False),
+        ("sparsity", ""),
     ):
         value = getattr(recipe, name)
         if value != plain:

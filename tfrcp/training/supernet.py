@@ -19,8 +19,7 @@ from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import RandomSampler
 from tfrcp.space.space import SearchSpace
-from tfrcp.training.compiled import output_distance
-from tfrcp.training.loop import Imitation
+from tfrcp.training.distillation import Imitation, output_distance
 from tfrcp.training.widths import Widths
 
 _DRAWS = 4096
@@ -38,7 +37,7 @@ class Supernet(keras.Model):
     step, so that the widths of a step follow from the seed and the number of the step alone.
 
     The widths are tensors in one compiled graph, in which a narrow network costs what its own
-    multiply-adds cost. The gradients of all widths are averaged (not added, as in that paper), so
+    MACs cost. The gradients of all widths are averaged (not added, as in that paper), so
     that learning rate and regularization mean what they mean for the model alone.
 
     Batch norm normalizes by the statistics of the batch at each width. Moving statistics are kept
@@ -67,7 +66,7 @@ class Supernet(keras.Model):
         random_widths: Number of random widths in a step.
         distillation: Share in [0, 1] of the narrower widths' loss that imitates the predictions
             of the whole model on the same batch: by the divergence of class scores where accuracies
-            are logged, else by `tfrcp.training.compiled.output_distance`.
+            are logged, else by `tfrcp.training.distillation.output_distance`.
         temperature: By which the logits are divided for that; see `tfrcp.training.loop`.
         seed: Int of the random widths; 0 is a seed.
         name: Name of the model. Defaults to the model's, preceded by "supernet_".

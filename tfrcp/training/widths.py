@@ -2,7 +2,7 @@
 
 Where a search slices arrays, this slices variables by a channel vector that is a tensor, so that
 gradients reach the shared weights and nothing is rebuilt from width to width. A narrow network
-costs what its own multiply-adds cost. It is the sliced network and no masked one, so that what
+costs what its own MACs cost. It is the sliced network and no masked one, so that what
 normalizes over channels (layer and group normalization) sees only those that are left.
 """
 

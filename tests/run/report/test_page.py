@@ -58,7 +58,7 @@ def test_same_metrics_give_the_same_files_under_any_settings(tmp_path):
 
 def test_headline_says_what_came_out():
     assert summary.headline(made_up()) == (
-        "Pruned to 50.1 % of the multiply-adds and fine-tuned for 5 epochs, the network classifies "
+        "Pruned to 50.1 % of the MACs and fine-tuned for 5 epochs, the network classifies "
         "97.8 % of the 360 test images correctly; unpruned it was 98.1 %, a loss of 0.3 points. "
         "The pruned network is faster on this machine: an image takes 40 % less time (95 % "
         "interval 37 to 43 %; batch of 64 on CPU)."
@@ -94,7 +94,7 @@ def test_headline_after_the_search_and_before():
     metrics = made_up()
     del metrics["results"], metrics["training"]
     text = summary.headline(metrics)
-    assert "The best of 20 random candidates" in text and "not been fine-tuned" in text
+    assert "The best of 20 candidates" in text and "not been fine-tuned" in text
     assert "Nothing" in summary.headline({})
 
 
@@ -113,14 +113,14 @@ def test_files_stand_in_the_table_below_the_networks():
         "LiteRT int8: size on disk",
         "LiteRT int8: latency per image, batch of 64 on CPU",
         "0.55 (0.50 to 0.60)",
-        "Of the multiply-adds 49.9 % are saved, of the time 40.0 % in TensorFlow",
-        "45.0 % in LiteRT int8: at best, in LiteRT int8, 90.2 % of the saving arrive.",
+        "Of the MACs 49.9 % are saved, of the time 40.0 % in TensorFlow",
+        "45.0 % in LiteRT int8: at best, in LiteRT int8, 90.2 % of the saving are realised",
     ):
         assert part in text
     assert text.splitlines()[10].split()[-1] == "points"
 
 
-def test_a_saving_that_does_not_arrive_is_said():
+def test_a_saving_that_is_not_realised_is_said():
     metrics = made_up()
     metrics["results"]["latency_ratio"].update(ratio=0.9, low=0.8, high=1.0)
     assert "less than four fifths" in comparison.saving(metrics)
@@ -136,7 +136,7 @@ def test_table_is_aligned():
         "                                         before     after       after / before",
         "------------------------------------------------------------------------------",
         "test accuracy                            98.1 %    97.8 %          -0.3 points",
-        "multiply-adds per image                    40 M      20 M                0.501",
+        "MACs per image                             40 M      20 M                0.501",
         "parameters                                272 k     131 k                0.483",
         "activations per image                     188 k    98.4 k                0.522",
         "size on disk                            1.31 MB    712 kB                0.543",
@@ -288,7 +288,7 @@ def segmentation():
 def test_another_job_is_reported_by_its_objective():
     metrics = segmentation()
     assert summary.headline(metrics).startswith(
-        "Pruned to 50.1 % of the multiply-adds and fine-tuned for 5 epochs, the network reaches "
+        "Pruned to 50.1 % of the MACs and fine-tuned for 5 epochs, the network reaches "
         "0.702 mean IoU (higher is better) on the 360 test images; unpruned it was 0.731."
     )
     (row,) = [row for row in comparison.rows(metrics) if row[0] == "test mean IoU"]

@@ -29,14 +29,14 @@ def test_a_run_from_scratch_compares_with_no_trained_network(tmp_path):
     page = report.write(tmp_path).read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert (
         "Found by a search over the weights of a supernet and trained from random weights for 30 "
-        "epochs, the network with 50.1 % of the multiply-adds classifies 97.8 % of the 360 test "
+        "epochs, the network with 50.1 % of the MACs classifies 97.8 % of the 360 test "
         "images correctly."
     ) in page
     assert (
         "3 epochs, at the end with an accuracy of largest 90.0 %, random 90.0 %, smallest 90.0 %."
         in page
     )
-    assert "a supernet of 90 M multiply-adds" in page
+    assert "a supernet of 90 M MACs" in page
     for word in ("finetune", "Fine-tuning", "fine-tuned", "npruned network scores"):
         assert word not in page
     assert sorted(path.stem for path in (tmp_path / "plots").iterdir()) == sorted(

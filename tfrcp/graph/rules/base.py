@@ -22,7 +22,7 @@ Arrays = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Product:
-    """Multiply-adds per image: a coefficient times the number of kept channels in every factor.
+    """MACs per image: a coefficient times the number of kept channels in every factor.
 
     Attributes:
         coefficient: Int, for instance kernel positions times output positions.
@@ -49,7 +49,7 @@ class Rule:
         raise NotImplementedError
 
     def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
-        """The multiply-adds of the call, per image.
+        """The MACs of the call, per image.
 
         Args:
             call: The call.

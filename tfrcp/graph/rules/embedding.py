@@ -13,7 +13,7 @@ from tfrcp.graph.rules.base import Arrays, Rule, layer_like
 
 
 class EmbeddingRule(Rule):
-    """`Embedding`; table [tokens, out]. Reading a row takes no multiply-adds.
+    """`Embedding`; table [tokens, out]. Reading a row takes no MACs.
 
     Tables that hide a token (`mask_zero`), are quantized or carry LoRA weights are frozen.
     """

@@ -11,7 +11,7 @@ from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.rules.base import Axes, Labels, Product, Rule
 
-#: The recurrent layers and cells of which the multiply-adds are known.
+#: The recurrent layers and cells of which the MACs are known.
 RECURRENT = (
     layers.ConvLSTM1D,
     layers.ConvLSTM2D,
@@ -26,11 +26,11 @@ RECURRENT = (
 
 
 class FrozenRule(Rule):
-    """Freezes what the operation reads; its multiply-adds are known.
+    """Freezes what the operation reads; its MACs are known.
 
     Args:
         reason: Why.
-        count: Gives the multiply-adds of a call per image.
+        count: Gives the MACs of a call per image.
         counts: Whether `count` knows those of a call. Defaults to all calls.
     """
 
@@ -95,7 +95,7 @@ def dot(call: Call) -> int:
 def is_pair(call: Call) -> bool:
     """Whether an `einsum` has two operands and all their axes by name.
 
-    Of more operands the multiply-adds depend on the order in which they are multiplied.
+    Of more operands the MACs depend on the order in which they are multiplied.
     """
     return len(call.args) == 2 and "." not in call.operation.subscripts
 

@@ -4,7 +4,7 @@
 file that holds its pictures and works offline. `table` is the closing table for a terminal.
 
 The pipeline fills `metrics.json` stage by stage. Its schema (accuracies are fractions in [0, 1];
-`flops` are multiply-adds per image, one multiply-add being one FLOP; `activations` are values per
+`flops` are MACs per image, one MAC being one FLOP; `activations` are values per
 image, `bytes` are on disk, `seconds` are wall time, `latency_ms` is milliseconds per image):
 
     name, created       text; `created` is an ISO date

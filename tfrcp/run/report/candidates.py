@@ -91,12 +91,12 @@ def scores(metrics: Metrics) -> Figure | None:
     axes.spines["left"].set_bounds(0, top)
     axes.set_xlabel(_score_axis(metrics, axes.xaxis))
     how = "before fine-tuning" if name == "unpruned" else "on the supernet's weights"
-    axes.set_title(f"{len(values):,} random candidates, scored {how}")
+    axes.set_title(f"{len(values):,} candidates, scored {how}")
     return figure
 
 
 def accuracy_flops(metrics: Metrics) -> Figure | None:
-    """Score against multiply-adds: beside the unpruned network, and the budget enlarged."""
+    """Score against MACs: beside the unpruned network, and the budget enlarged."""
     full = section(metrics, "budget").get("flops_full")
     trials = [trial for trial in scored_trials(metrics) if is_number(trial.get("flops"))]
     if not trials or not full:
@@ -152,7 +152,7 @@ def accuracy_flops(metrics: Metrics) -> Figure | None:
         panels[0].set_title(
             "Candidates and " + ("unpruned network" if name == "unpruned" else name)
         )
-    figure.supxlabel(f"multiply-adds per image, share of the unpruned {count(full)}", fontsize=9.5)
+    figure.supxlabel(f"MACs per image, share of the unpruned {count(full)}", fontsize=9.5)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Before and after: the table of a run, and what of the saving arrives as time."""
+"""Before and after: the table of a run, and what of the saving is realised as speed-up."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _rows(results: Mapping[str, Any], scores: Mapping[str, tuple[Score, str]]) -
     latency = section(results, "latency_ratio")
     columns = {
         **{key: (label, score.text) for key, (score, label) in scores.items()},
-        "flops": ("multiply-adds per image", count),
+        "flops": ("MACs per image", count),
         "params": ("parameters", count),
         "activations": ("activations per image", count),
         "bytes": ("size on disk", size),
@@ -121,7 +121,7 @@ def _ratio(pair: Mapping[str, Any], key: str) -> float | None:
 
 
 def saving(metrics: Metrics) -> str:
-    """How much of the saved multiply-adds arrives as saved time, a sentence; empty if unknown."""
+    """How much of the saving in MACs is realised as speed-up, a sentence; empty if unknown."""
     share = [section(metrics, "results", when).get("flops") for when in ("before", "after")]
     places = {"TensorFlow, the Keras model": section(metrics, "results", "latency_ratio")}
     for title, file in files(metrics):
@@ -131,15 +131,18 @@ def saving(metrics: Metrics) -> str:
         return ""
     expected = 1 - share[1] / share[0]
     parts = [f"{percent(1 - ratio)} in {title}" for title, ratio in ratios.items()]
-    text = f"Of the multiply-adds {percent(expected)} are saved, of the time {', '.join(parts)}"
+    text = f"Of the MACs {percent(expected)} are saved, of the time {', '.join(parts)}"
     best = min(ratios, key=ratios.get)
-    arrived = (1 - ratios[best]) / expected
-    if arrived < 0.8:
+    realised = (1 - ratios[best]) / expected
+    if realised < 0.8:
         return (
-            f"{text}: less than four fifths of the saving arrive on this machine. Channel counts "
-            "in multiples of 8 may bring more; `bin/profile.py --measure` tells."
+            f"{text}: less than four fifths of the saving are realised as speed-up on this "
+            "machine. Channel counts in multiples of 8 may bring more; `tfrcp profile --measure` "
+            "tells."
         )
-    return f"{text}: at best, in {best}, {percent(arrived)} of the saving arrive."
+    return (
+        f"{text}: at best, in {best}, {percent(realised)} of the saving are realised as speed-up."
+    )
 
 
 def table(metrics: Metrics) -> str:
@@ -156,7 +159,7 @@ def table(metrics: Metrics) -> str:
         return ""
     body.insert(0, ("", "before", "after", "after / before"))
     lines = [aligned(body)]
-    lines += ["", f"One multiply-add is one FLOP. {latency_verdict(metrics)}".rstrip()]
+    lines += ["", f"One multiply-add (MAC) is one FLOP. {latency_verdict(metrics)}".rstrip()]
     lines += [text for text in [saving(metrics)] if text]
     sentence = lead(metrics)
     return "\n".join([*([sentence, ""] if sentence else []), *lines])

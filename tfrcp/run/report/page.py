@@ -36,20 +36,21 @@ pre { background: #f5f5f5; padding: .8rem 1rem; overflow-x: auto; font-size: .81
 @media (max-width: 36rem) {
   body { font-size: 15px; margin-top: 1.2rem; padding: 0 .8rem; }
   th, td { padding-left: .5rem; font-size: .875rem; }
+  td:last-child { white-space: normal; }
 }
 """
 
 # Name of a picture: what it is, for those who cannot see it, and the caption.
 PICTURES = {
     "accuracy_flops": (
-        "Scores of the candidates and of the whole network against their multiply-adds",
-        "Every dot is one random candidate: inherited weights, no training. The right panel "
+        "Scores of the candidates and of the whole network against their MACs",
+        "Every dot is one candidate: inherited weights, no training. The right panel "
         "enlarges the budget.",
     ),
     "scores": (
         "Histogram of the candidates' scores",
-        "From the median to the winner: what choosing the best has gained over a typical draw, on "
-        "the images it was chosen by.",
+        "From the median to the winner: what choosing the best has gained over a typical "
+        "candidate, on the images it was chosen by.",
     ),
     "channels": (
         "Bars of the kept channels in each group",
@@ -133,7 +134,7 @@ def _table(metrics: Metrics) -> str:
         return ""
     lines = [_row("th", ("", "before", "after", "after / before"))]
     lines += [_row("td", row) for row in body]
-    note = ["One multiply-add is one FLOP; 1 kB is 1000 bytes."]
+    note = ["One multiply-add (MAC) is one FLOP; 1 kB is 1000 bytes."]
     accuracy = section(metrics, "results", "after").get("test_accuracy")  # a share of the images
     images = section(metrics, "data").get("test")
     if is_number(accuracy) and images:
@@ -174,7 +175,7 @@ def _search(metrics: Metrics) -> list[str]:
         share = percent(search["acceptance"])
         sentences.append(f"Of the sampler's draws, {share} met the budget.")
     if is_number(smallest):
-        sentences.append(f"Down to {percent(smallest)} of the multiply-adds could be reached.")
+        sentences.append(f"Down to {percent(smallest)} of the MACs could be reached.")
     return sentences
 
 

@@ -123,7 +123,7 @@ def baseline_name(metrics: Metrics) -> str:
 
 
 def baseline_ratio(metrics: Metrics) -> float:
-    """Its multiply-adds as a ratio of the unpruned, or from scratch the original, network's."""
+    """Its MACs as a ratio of the unpruned, or from scratch the original, network's."""
     full = section(metrics, "budget").get("flops_full")
     own = section(metrics, "scratch").get("supernet_flops")
     return own / full if own and full else 1.0

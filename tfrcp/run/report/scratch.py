@@ -14,7 +14,7 @@ def headline(metrics: Metrics) -> str:
     images = section(metrics, "data").get("test")
     share = ""
     if is_number(after.get("flops")) and before.get("flops"):
-        share = f" with {percent(after['flops'] / before['flops'])} of the multiply-adds"
+        share = f" with {percent(after['flops'] / before['flops'])} of the MACs"
     epochs = len(section(metrics, "training", "winner", "history").get("loss") or [])
     start = "the supernet's" if section(metrics, "scratch").get("inherit") else "random"
     return (
@@ -32,7 +32,7 @@ def method(metrics: Metrics) -> str:
         "No network was trained before: the weights that score candidates are those of a supernet"
     )
     if is_number(scratch.get("supernet_flops")):
-        text += f" of {count(scratch['supernet_flops'])} multiply-adds"
+        text += f" of {count(scratch['supernet_flops'])} MACs"
     random = scratch.get("random_widths") or 0
     return (
         f"{text}, trained as it is, at its smallest and at {plural(random, 'random width')} in "

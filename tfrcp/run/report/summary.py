@@ -61,7 +61,7 @@ def _found(metrics: Metrics) -> str:
     """What the search has found, for a run that has come no further."""
     best, trials = winner(metrics), len(scored_trials(metrics))
     share = _share(best.get("flops"), section(metrics, "budget").get("flops_full"))
-    text = f"The best of {trials:,} random candidates" if trials > 1 else "The only candidate"
+    text = f"The best of {trials:,} candidates" if trials > 1 else "The only candidate"
     text += f", at {share}," if share else ""
     text += f" scores {candidate_score(metrics, best['score'])} on the holdout images"
     baseline = section(metrics, "search").get("baseline_score")
@@ -96,14 +96,16 @@ def method(metrics: Metrics) -> list[str]:
     search = section(metrics, "search")
     trials = len(search.get("trials") or [])
     criterion = f" {search['criterion']}" if search.get("criterion") else ""
+    if search.get("criterion") == "auto":
+        criterion = " (taylor where labels and a loss allow it, else l1)"
     holdout = f"{search['images_holdout']:,} " if search.get("images_holdout") else ""
     window = budget_window(metrics)
     network = "original" if section(metrics, "scratch") else "unpruned"
-    total = f", and the whole takes {window} of the {network} network's multiply-adds"
-    repair = ""
+    total = f", and the whole takes {window} of the {network} network's MACs"
+    reconstructed = ""
     if search.get("images_calibration"):
         images = search["images_calibration"]
-        repair = f", only repaired with {images:,} training images without their labels"
+        reconstructed = f", only reconstructed with {images:,} training images without labels"
     sampler = section(metrics, "config", "search").get("sampler")
     way = {
         "guided": "begin with allocations by several criteria and move around the best of them",
@@ -116,13 +118,13 @@ def method(metrics: Metrics) -> list[str]:
         f"The widths of {f'{trials:,} candidates' if trials > 1 else 'a candidate'} {way}: each "
         f"group of coupled channels gets one of its own{total if window else ''}.",
         f"Inside a group, the criterion{criterion} decides which channels stay; a candidate "
-        f"inherits their weights and is not trained before it is scored{repair}.",
+        f"inherits their weights and is not trained before it is scored{reconstructed}.",
         f"The winner is chosen on {holdout}holdout images, on which this run neither trains nor "
         "tests; as the best of many on the same images, its score there flatters it.",
         "The test images are used once, at the end, for the figures of the table.",
-        "One multiply-add is one FLOP, counted for convolutions, dense layers and matrix products "
-        "alone (no biases, normalisation, activations or pooling); latency is that of this machine "
-        "and says little about another.",
+        "One multiply-add (MAC) is one FLOP, counted for convolutions, dense layers and matrix "
+        "products alone (no biases, normalisation, activations or pooling); latency is that of "
+        "this machine and says little about another.",
     ]
 
 
@@ -138,7 +140,7 @@ def _steps(metrics: Metrics) -> list[str]:
         told.append(f"{percent(step['flops'] / full)}{right}")
     return [
         f"The network is pruned in {len(steps) + 1} steps and fine-tuned in between: to "
-        f"{', then to '.join(told)} of its multiply-adds, then as follows."
+        f"{', then to '.join(told)} of its MACs, then as follows."
     ]
 
 
@@ -164,4 +166,4 @@ def _reached(metrics: Metrics, results: Mapping[str, Any]) -> str:
 
 def _share(part: Any, whole: Any) -> str:
     known = is_number(part) and is_number(whole) and whole
-    return f"{percent(part / whole)} of the multiply-adds" if known else ""
+    return f"{percent(part / whole)} of the MACs" if known else ""

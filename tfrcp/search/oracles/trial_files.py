@@ -22,7 +22,9 @@ def write(project: Path, trial: trial_module.Trial) -> None:
     """
     folder = project / f"trial_{trial.trial_id}"
     folder.mkdir(exist_ok=True)
-    files.write_text(folder / _FILE, json.dumps(trial.get_state()), durable=False)
+    state = json.loads(json.dumps(trial.get_state()))
+    sealed = {**state, "checksum": files.checksum(state)}
+    files.write_text(folder / _FILE, json.dumps(sealed), durable=False)
 
 
 def names(project: Path) -> dict[int, str]:
@@ -44,14 +46,15 @@ def read(project: Path, name: str, groups: Sequence[str]) -> trial_module.Trial 
         groups: Names of the groups, each of which must have an int.
 
     Returns:
-        The trial; `None` if it is missing, cannot be read, or is not whole.
+        The trial; `None` if it is missing, cannot be read, or is not what was written.
     """
     try:
         state = json.loads((project / f"trial_{name}" / _FILE).read_text())
+        sound = files.is_as_written(state)
         trial = trial_module.Trial.from_state(state)
         counts = [trial.hyperparameters.values.get(group) for group in groups]
         completed = trial.status == trial_module.TrialStatus.COMPLETED
-        sound = trial.trial_id == name and all(isinstance(count, int) for count in counts)
+        sound = sound and trial.trial_id == name and all(isinstance(count, int) for count in counts)
         sound = sound and isinstance(trial.score, float if completed else object)
     except Exception:
         return None  # whatever a torn or foreign file leads to

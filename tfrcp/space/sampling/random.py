@@ -23,7 +23,7 @@ class RandomSampler(DrawingSampler):
     """Random channel vectors, uniform over all that the space allows and the budget accepts.
 
     Plain rejection hardly ever hits a narrow window, because the cost of many independent widths
-    concentrates. So Markov chains draw from p(c) ~ exp(-tilt x F(c)), F being the multiply-adds, by
+    concentrates. So Markov chains draw from p(c) ~ exp(-tilt x F(c)), F being the MACs, by
     Gibbs sampling: F is a quadratic form of the widths, so that its conditional distributions are
     discrete and cheap. The tilt is found by Newton steps such that the mean of F meets the target;
     further costs that are bounded have tilts of their own. Draws inside the window are kept, with a

@@ -20,7 +20,7 @@ class RejectionSampler(DrawingSampler):
     Without `prune_rates`, every group's count is drawn uniformly: accepted vectors are uniform over
     the feasible ones, and hardly any is accepted in a large network. With them, every group's
     prune rate is drawn uniformly from that range, which is chosen for the target (EagleEye takes
-    0 to 0.7 for ResNet-50 at half the multiply-adds): more is accepted, and some of what is
+    0 to 0.7 for ResNet-50 at half the MACs): more is accepted, and some of what is
     feasible never comes.
 
     Li et al., "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning", ECCV 2020.

@@ -101,6 +101,6 @@ def check(vector: np.ndarray, step: Step) -> None:
         least, most = bounds.ranges["flops"]
         flops = int(step.cost(vector).flops[0])
         raise ValueError(
-            f"The allocation gave a network of {flops:,} multiply-adds. The budget is {least:,} to "
+            f"The allocation gave a network of {flops:,} MACs. The budget is {least:,} to "
             f"{most:,}; `tfrcp.studies.into_window(step, vector)` brings a vector there"
         )

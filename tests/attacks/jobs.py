@@ -1,0 +1,143 @@
+"""Real jobs: commands are killed, or find the files of their folder damaged, and are run again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from tests.attacks.damages import DAMAGES, generator
+from tests.attacks.job import Job, check_told, log_of
+from tests.attacks.tally import require
+from tests.small_run import REPOSITORY, STAGES, arguments
+
+_SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+def _choice(random, job, folder, number):
+    """A command, the stages that it ends with, and a folder in which it is to be run."""
+    stage = STAGES[random.integers(len(STAGES))]
+    command = stage if random.integers(3) else "prune"
+    place = folder / f"run{number}"
+    shutil.copytree(job.before[stage], place)
+    # A job begins with the stages that stand, and ends with all.
+    done = STAGES if command == "prune" else STAGES[: STAGES.index(stage) + 1]
+    writes = sum(job.writes[s] for s in STAGES[STAGES.index(stage) :])
+    seconds = sum(job.seconds[s] for s in STAGES[STAGES.index(stage) :])
+    if command != "prune":
+        writes, seconds = job.writes[stage], job.seconds[stage]
+    return command, done, place, writes, seconds
+
+
+def _strike(random, job, command, place, writes, seconds):
+    """Runs a command and ends it at a random moment, by the clock or at a call that writes."""
+    sent = int(_SIGNALS[random.integers(len(_SIGNALS))])
+    log_of(place).unlink(missing_ok=True)
+    if random.integers(2):
+        moment = (int(random.integers(1, writes + 1)), sent, bool(random.integers(2)))
+        status, log = job.run(command, place, moment)
+    else:
+        process, pause = job.start(command, place), random.uniform(0.0, 1.1 * seconds)
+        ended, end = 0, time.monotonic() + pause
+        while not ended and time.monotonic() < end:
+            ended, found = os.waitpid(process, os.WNOHANG)
+            time.sleep(0.005)
+        if not ended:
+            os.kill(process, sent)
+            found = os.waitpid(process, 0)[1]
+        status, log = os.waitstatus_to_exitcode(found), log_of(place).read_text(errors="replace")
+    check_told(status, log, sent)
+
+
+def kills(tally, seed, folder):
+    """SIGKILL, SIGTERM or Ctrl-C in a command; then the same again, to its end."""
+    job = Job(folder)
+    for number in tally:
+        random = generator(seed, number)
+        command, done, place, *when = _choice(random, job, folder, number)
+
+        def attempt(random=random, command=command, done=done, place=place, when=when):
+            for _ in range(1 + int(random.integers(4) == 0)):
+                _strike(random, job, command, place, *when)
+            status, log = job.run(command, place)
+            require(status == 0, f"ended with {status}: {log[-800:]}")
+            check_told(status, log)
+            job.check(place, done)
+
+        tally.count(f"{command}, seed {seed}, number {number}", attempt)
+        shutil.rmtree(place)
+
+
+def processes(tally, seed, folder):
+    """Processes of `bin/*.py` and of `tfrcp`, killed at any moment, importing included."""
+    job, needed = Job(folder), 20.0
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    for number in tally:
+        random = generator(seed, number)
+        command, done, place, *_ = _choice(random, job, folder, number)
+        program = [str(REPOSITORY / "bin" / f"{command}.py")]
+        if random.integers(2):
+            program = ["-m", "tfrcp", command]
+
+        def attempt(
+            random=random, command=command, done=done, place=place, program=program, needed=needed
+        ):
+            sent = int(_SIGNALS[random.integers(len(_SIGNALS))])
+            with open(log_of(place), "w") as log:
+                process = subprocess.Popen(
+                    [sys.executable, *program, *arguments(job.inputs, place)],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+                )
+                try:
+                    process.wait(random.uniform(0.0, needed))
+                except subprocess.TimeoutExpired:
+                    process.send_signal(sent)
+                status = process.wait(120)
+            text = log_of(place).read_text(errors="replace")
+            # Before the command itself begins, Python ends as it does for everybody.
+            if status not in (-sent, 0) and "begins" in text:
+                check_told(status, text, sent)
+            status, text = job.run(command, place)
+            require(status == 0, f"ended with {status}: {text[-800:]}")
+            check_told(status, text)
+            job.check(place, done)
+
+        tally.count(f"{' '.join(program)}, seed {seed}, number {number}", attempt)
+        shutil.rmtree(place)
+
+
+def damages(tally, seed, folder):
+    """A file of a folder, finished or left by a kill, is damaged; then the job again."""
+    job = Job(folder)
+    for number in tally:
+        random, place = generator(seed, number), folder / f"damaged{number}"
+        if number % 2:
+            shutil.copytree(job.finished, place)
+        else:
+            stage = ("train", "search", "finetune")[random.integers(3)]
+            shutil.copytree(job.before[stage], place)
+            moment = int(random.integers(job.writes[stage] // 2, job.writes[stage] + 1))
+            job.run(stage, place, (moment, int(signal.SIGKILL), True))
+        names = sorted(p for p in place.rglob("*") if p.is_file() and p.name != ".lock")
+        path = names[random.integers(len(names))]
+        damage = DAMAGES[random.integers(len(DAMAGES))]
+        damage(path, random)
+
+        def attempt(place=place, path=path):
+            status, log = job.run("prune", place)
+            check_told(status, log)
+            if status:  # told with a way out, which is taken
+                require(path.name in log.splitlines()[-1], f"ended with: {log[-500:]}")
+                return
+            edited = path.name == "metrics.json" and "was edited" in log
+            job.check(place, () if edited else STAGES)
+
+        what = f"{path.relative_to(place)}, {damage.__name__}, seed {seed}, number {number}"
+        tally.count(what, attempt)
+        shutil.rmtree(place)
