@@ -8,7 +8,8 @@ from typing import Any
 #: Backbones made of convolutions; the others are transformers.
 CONVOLUTIONAL = frozenset(
     "CSPNet DenseNet EfficientNetV1 EfficientNetV2 HGNetV2 HGNetV2Light MobileNetV3 MobileNetV5 "
-    "ResNetV1 ResNetV2 ResNetVd VGG Xception".split()
+    "ResNetV1 ResNetV2 ResNetVd VGG Xception CSPNetCross DeepLabV3 RetinaNet ResNetImageClassifier "
+    "EfficientNetImageClassifier DeepLabV3ImageSegmenter".split()
 )
 
 
@@ -281,4 +282,30 @@ def backbones(size: int = 64) -> dict[str, Callable[[], Any]]:
             window_size=4,
         ),
         "DFine": d_fine,
+    }
+
+
+def tasks() -> dict[str, Callable[[], Any]]:
+    """Functions that build classifiers and segmenters, by name."""
+    from keras_hub import models
+
+    made = backbones()
+    options = {"num_classes": 3, "preprocessor": None}
+    return {
+        "ResNetImageClassifier": lambda: models.ResNetImageClassifier(
+            made["ResNetV1"](), **options
+        ),
+        "EfficientNetImageClassifier": lambda: models.EfficientNetImageClassifier(
+            made["EfficientNetV2"](), **options
+        ),
+        "ViTImageClassifier": lambda: models.ViTImageClassifier(made["ViT"](), **options),
+        "SwinImageClassifier": lambda: models.SwinTransformerImageClassifier(
+            made["Swin"](), **options
+        ),
+        "DeepLabV3ImageSegmenter": lambda: models.DeepLabV3ImageSegmenter(
+            made["DeepLabV3"](), **options
+        ),
+        "SegFormerImageSegmenter": lambda: models.SegFormerImageSegmenter(
+            made["SegFormer"](), **options
+        ),
     }

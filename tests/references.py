@@ -132,7 +132,7 @@ def walked_outputs(model, graph, masks, images):
         pairs = (call.args, dict(call.kwargs)), (args, kwargs)
         args, kwargs = keras.tree.map_structure(masked, *pairs)
         kept = keep(graph.labels[call.inputs[0]])
-        if call.path not in together or kept.all():
+        if call.path not in together or call.kind == "Matmul" or kept.all():
             return program.step(call, entry, args, kwargs)
         axis = int(np.argmax(kept.shape))
         here = np.flatnonzero(kept)
@@ -316,6 +316,8 @@ def _channels_last(layer, shape):
 
 def _work(layer, source, target):
     """MACs of one call, `None` if the layer is not of those that are counted."""
+    if not (source and target):
+        return None
     inputs, outputs, positions = source[-1], target[-1], np.prod(target[1:-1], dtype=int)
     window = np.prod(getattr(layer, "kernel_size", 1))
     match type(layer).__name__:

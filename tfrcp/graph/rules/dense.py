@@ -36,6 +36,7 @@ class DenseRule(KernelRule):
         labels = atoms[call.inputs[0]]
         if labels.shape[-1] > 1 or not is_elementwise(call.operation.activation):
             return False
+        atoms.keep_whole(call, "mixes another axis than the channels'")
         atoms[call.outputs[0]] = labels
         return True
 

@@ -39,7 +39,7 @@ class MatmulRule(Rule):
             if labels.shape[axis] > 1 and other.shape[opposite] == 1:
                 atoms.freeze(labels, reason)
         if a.shape[-1] > 1 and b.shape[-2] > 1:
-            atoms.unite(a.reshape(-1), b.reshape(-1))
+            atoms.normalize(call, atoms.unite(a.reshape(-1), b.reshape(-1)))
         a = a if a.shape[-1] == 1 else None
         b = b if b.shape[-2] == 1 else None
         atoms[target] = self._joined(call, a, b, atoms)

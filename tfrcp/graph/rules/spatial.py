@@ -81,7 +81,6 @@ class ReductionRule(Rule):
         elif labels.size > labels.shape[over[0]]:
             atoms.give_up(call, "reduces over channels that lie along several axes")
         else:
-            if call.kind != "Sum":
-                atoms.normalize(call, labels.ravel())
+            atoms.normalize(call, labels.ravel())
             reason = f"{call.path} ({call.kind}): is taken over all channels"
             atoms[target] = atoms.outside(len(target.shape), reason)
