@@ -16,8 +16,8 @@ from tfrcp.criteria.progress import Progress
 from tfrcp.data import check_labels, read_examples
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 from tfrcp.graph.program import Program
-from tfrcp.graph.reading import output_structure
 from tfrcp.graph.weights import slice_weights
+from tfrcp.models.structure import output_structure
 from tfrcp.scoring import losses
 from tfrcp.scoring.objectives import has_own_loss
 
