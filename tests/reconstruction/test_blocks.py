@@ -19,7 +19,7 @@ KEPT = (0, 50 * 1000, 2**30)
 @pytest.mark.parametrize("kept", KEPT)
 @pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "squeeze_excite", "open_size"])
 def test_statistics_in_blocks(name, kept, monkeypatch):
-    monkeypatch.setattr(blocked_statistics, "_BLOCK", 16)
+    monkeypatch.setattr(blocked_statistics, "AT_ONCE", 1)
     monkeypatch.setattr(blocked_statistics, "_KEPT", kept)
     model = NETWORKS[name].build()
     randomize(model)

@@ -63,7 +63,7 @@ def test_cached_leaves_out_the_largest_layers():
 
 @pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "added_to_input", "vgg"])
 def test_sequential_uses_all_images_within_any_limit(name, monkeypatch):
-    monkeypatch.setattr(sequential_module, "_BLOCK", 16)
+    monkeypatch.setattr(sequential_module, "images_at_once", lambda *_: 16)
     model = NETWORKS[name].build()
     randomize(model)
     graph, x = tfrcp.trace(model), images_for(model, count=50)

@@ -8,6 +8,7 @@ once.
 """
 
 from tfrcp.data.arrays import (
+    IN_MEMORY,
     Examples,
     as_arrays,
     check_disjoint,
@@ -18,14 +19,17 @@ from tfrcp.data.augmentation import AUGMENTATIONS
 from tfrcp.data.batches import Batches
 from tfrcp.data.factory import load_from_factory
 from tfrcp.data.memory import MemorySplit
+from tfrcp.data.row_file import RowFile
 from tfrcp.data.sources import load
 from tfrcp.data.splits import Split, Splits
 
 __all__ = [
     "AUGMENTATIONS",
+    "IN_MEMORY",
     "Batches",
     "Examples",
     "MemorySplit",
+    "RowFile",
     "Split",
     "Splits",
     "as_arrays",

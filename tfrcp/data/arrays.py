@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfrcp.data.row_file import RowFile
+
+IN_MEMORY = 2**28
+"""Bytes of inputs up to which a data set is held in memory by those who read it again and again."""
+
+_ROWS = 256  # that are looked at together
+
 
 class Examples(NamedTuple):
-    """Data in memory.
+    """Data that can be read again and again.
 
     Attributes:
-        x: Inputs, a structure of arrays [N, ...], dtypes unchanged.
+        x: Inputs, a structure of arrays [N, ...], dtypes unchanged; of `RowFile`s where they are
+            too large for memory.
         y: Targets, likewise; `None` if there are none.
         sample_weight: Sample weights, likewise, or `None`.
         batches: Sizes of the batches that they came in; empty for arrays.
@@ -32,7 +41,9 @@ class Examples(NamedTuple):
         return len(keras.tree.flatten(self.x)[0])
 
 
-def read_examples(data, *, count: int | None = None, targets: bool = True) -> Examples:
+def read_examples(
+    data, *, count: int | None = None, targets: bool = True, memory: int | None = None
+) -> Examples:
     """Reads data of any structure, no further than needed.
 
     Args:
@@ -41,6 +52,8 @@ def read_examples(data, *, count: int | None = None, targets: bool = True) -> Ex
             may be structures: dicts, tuples, or lists inside of the tuple.
         count: The most examples to take, the first ones; all by default.
         targets: Whether y and sample weights are read as well.
+        memory: Bytes of inputs that are held in memory. Inputs of batches that are more are written
+            to a temporary file. Defaults to no limit.
 
     Returns:
         `Examples`.
@@ -53,23 +66,27 @@ def read_examples(data, *, count: int | None = None, targets: bool = True) -> Ex
 
     if count is not None:
         check_int("count", count, 1)
-    parts, sizes = [], []
+    parts, sizes, held, files = [], [], 0, None
+    is_array = isinstance(data, tuple | dict) or hasattr(data, "__array__")
     for part in _batches(data, count):
         part = tuple(tree for tree in part if tree is not None)[: None if targets else 1]
         size = _size(part)
         take = size if count is None else min(size, count - sum(sizes))
         if parts and len(part) != len(parts[0]):
             raise ValueError("`data` must have as many parts in every batch.")
-        parts.append(keras.tree.map_structure(lambda leaf, n=take: np.asarray(leaf[:n]), part))
+        some = functools.partial(_first, count=take, files=memory is not None)
+        parts.append(keras.tree.map_structure(some, part))
         sizes.append(take)
+        if memory is not None and not is_array:
+            held += sum(leaf.nbytes for leaf in keras.tree.flatten(parts[-1][0]))
+            files = _written(parts, files) if held > memory else None
         if sum(sizes) == count:
             break
     if not sum(sizes):
         raise ValueError("`data` must hold at least one image. Received: data without any")
-    whole = _joined(parts)
+    whole = _joined(parts) if files is None else (files, *_joined(parts)[1:])
     for name, tree in zip(("`data`", "The labels of `data`"), whole, strict=False):
         check_finite(keras.tree.flatten(tree), name)
-    is_array = isinstance(data, tuple | dict) or hasattr(data, "__array__")
     return Examples(*whole, *[None] * (3 - len(whole)), () if is_array else tuple(sizes))
 
 
@@ -130,10 +147,13 @@ def check_finite(arrays: list[np.ndarray], what: str) -> None:
     for array in arrays:
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{what} must hold numbers. Received: dtype {array.dtype}")
-        bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-        if bad.any():
+        bad = 0
+        for start in range(0, len(array) if array.dtype.kind == "f" else 0, _ROWS):
+            part = array[start : start + _ROWS]
+            bad += (~np.isfinite(part.reshape(len(part), -1)).all(axis=1)).sum()
+        if bad:
             raise ValueError(
-                f"{what} must be finite. Received: {bad.sum()} of {len(bad)} images with NaN or "
+                f"{what} must be finite. Received: {bad} of {len(array)} images with NaN or "
                 "infinite values"
             )
 
@@ -199,10 +219,34 @@ def _batches(data, count: int | None):
         yield keras.utils.unpack_x_y_sample_weight(batch)
 
 
+def _first(leaf, *, count: int, files: bool):
+    """The first rows, as an array, or the file that they are where such are wanted."""
+    if files and isinstance(leaf, RowFile) and len(leaf) == count:
+        return leaf
+    return np.asarray(leaf[:count])
+
+
+def _written(parts: list, files):
+    """Moves the inputs of batches to temporary files, a structure of `RowFile`s like them."""
+    import keras
+
+    for index, (x, *others) in enumerate(parts):
+        if not len(keras.tree.flatten(x)[0]):
+            continue  # has been written
+        files = keras.tree.map_structure(RowFile, x) if files is None else files
+        keras.tree.assert_same_structure(files, x)
+        keras.tree.map_structure(lambda file, leaf: file.append(leaf), files, x)
+        empty = keras.tree.map_structure(lambda leaf: np.empty((0, *leaf.shape[1:]), leaf.dtype), x)
+        parts[index] = (empty, *others)
+    return files
+
+
 def _joined(parts: list):
     """Joins batches, of which each is dropped as soon as it is copied; empties the list."""
     import keras
 
+    if len(parts) == 1:
+        return parts[0]
     structure, rows = parts[0], [keras.tree.flatten(part) for part in parts]
     for part in parts[1:]:
         keras.tree.assert_same_structure(structure, part)

@@ -14,6 +14,7 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
+from tfrcp.reconstruction.blocked_statistics import images_at_once
 from tfrcp.reconstruction.calibration import calibration_images
 from tfrcp.reconstruction.equations import (
     Equations,
@@ -24,8 +25,7 @@ from tfrcp.reconstruction.equations import (
     warn_of_ignored,
 )
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
-
-_BATCH = 32  # images that run through the network at a time
+from tfrcp.reconstruction.segments import inputs_of
 
 
 @dataclasses.dataclass(eq=False)
@@ -142,7 +142,8 @@ class CachedLeastSquares:
                 )
         self._layers = {p: layer for p, layer in layers.items() if p not in self.left_out}
         self._moments = {path: moments(limits[path], ridge) for path in self._layers}
-        self._gather(program, slice_weights(graph, weights, {}), images, samples, verbose)
+        full = slice_weights(graph, weights, {})
+        self._gather(program, full, images, samples, verbose)
 
     def __call__(self, arrays: Weights, masks: Mapping[str, np.ndarray]) -> Weights:
         """Fits the kernels of one pruned network.
@@ -185,12 +186,14 @@ class CachedLeastSquares:
                     sums[call.path].add(chunk)
             return program.step(call, entry, args, kwargs)
 
+        # Batch norms folded into the layers before do not change what layers are given.
+        folded, batch = program.fold(arrays), images_at_once(program, arrays, images)
         progress = keras.utils.Progbar(total, verbose=int(verbose), unit_name="image")
         with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
-            for start in range(0, total, _BATCH):
-                batch = keras.tree.map_structure(lambda x, s=start: x[s : s + _BATCH], images)
-                program.walk(arrays, batch, step)
-                progress.update(min(start + _BATCH, total))
+            for start in range(0, total, batch):
+                part = inputs_of(program, images, slice(start, start + batch)).values()
+                program.walk(folded, program.pack(list(part)), step)
+                progress.update(min(start + batch, total))
             for path, layer in self._layers.items():
                 intercept = layer.norm is not None or "bias" in arrays[path]
                 found = sums.pop(path)
@@ -246,15 +249,14 @@ def _fit(
     kept = np.tile(kept, equations.means.shape[1] // len(kept))
     kernel = layer.kernel.compress(kept_outputs, axis=layer.axis).astype("float64")
     old = layer.rule.matrix(layer.call, kernel)
-    lost = old[:, ~kept]
-    change = equations.regain(kept, lost, ridge)
-    new = old[:, kept] + change
+    change, after = equations.regain(kept, old, ridge)
     means = equations.means[:, None]
-    intercept = (means[..., ~kept] @ lost - means[..., kept] @ change)[:, 0]
+    intercept = (means[..., ~kept] @ old[:, ~kept] - means[..., kept] @ change)[:, 0]
     norm = arrays.get(layer.norm)
-    write_fit(layer.call, arrays[layer.call.path], norm, new, intercept)
+    write_fit(layer.call, arrays[layer.call.path], norm, old[:, kept] + change, intercept)
     if norm is not None and "gamma" in norm:
-        before, after = layer.variances[kept_outputs], equations.variances(new, kept)
-        share = np.divide(after, before, out=np.ones_like(after), where=before > 0)
+        before = layer.variances[kept_outputs]
+        known = (before > 0) & (after > 0)  # not so where rounding is all there is
+        share = np.divide(after, before, out=np.ones_like(after), where=known)
         norm["moving_variance"] = norm["moving_variance"] * share.astype("float32")
         norm["gamma"] = norm["gamma"] * np.sqrt(share).astype("float32")

@@ -1,4 +1,4 @@
-"""Calibration images: read, checked against the model, cast to what it takes."""
+"""Calibration images: read and checked against the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def calibration_images(graph: ChannelGraph, data: Any, count: int | None = None)
         count: How many images to use. Defaults to all.
 
     Returns:
-        Structure of arrays like the model's inputs, at least two images.
+        Structure of arrays like the model's inputs, at least two images, in their own types.
 
     Raises:
         ValueError: If there are fewer than two images, or they are not finite numbers of the shape
@@ -51,5 +51,4 @@ def calibration_images(graph: ChannelGraph, data: Any, count: int | None = None)
                 f"`data` must hold integers: '{graph.name}' takes {value.dtype}. Received: "
                 f"{array.dtype}"
             )
-    arrays = [a.astype(v.dtype, copy=False) for v, a in zip(values, arrays, strict=True)]
     return keras.tree.pack_sequence_as(graph.calls.inputs, arrays)

@@ -15,8 +15,10 @@ from threadpoolctl import ThreadpoolController
 
 # Threads of many small solves, and TensorFlow's, would wait for the same cores most of the time.
 _THREADS = ThreadpoolController()
-_WIDE, _SAMPLES = 128, 512  # inputs from which products are formed in float32; samples at a time
-_LEAST_RIDGE = 1e-6  # for that
+_WIDE = 128  # inputs from which products are formed in float32
+_LEAST_SAMPLES, _MOST_SAMPLES = 1024, 4096  # of such a product
+LEAST_RIDGE = 1e-6
+"""The ridge from which products are formed in float32."""
 _LEAST_PIVOT = 1e-12  # of the largest: a system with a smaller one is ill-conditioned
 
 
@@ -27,8 +29,9 @@ class Moments:
     up in float64, beyond.
 
     Args:
-        fast: Whether products of wide float32 inputs are formed in float32, of a few hundred
-            samples at a time. What that rounds is far below a ridge of 1e-6.
+        fast: Whether products of wide float32 inputs are formed in float32, of some thousand
+            samples at a time, about the mean of the first samples. What that rounds is far below a
+            ridge of 1e-6.
         limit: Bytes that second moments may take. Where they take more, the first samples are kept,
             as many as fit into half of it, and the others ignored.
 
@@ -41,6 +44,8 @@ class Moments:
         self.count = self.ignored = 0
         self._limit, self._fast = limit, fast
         self._rows: list[tuple[np.ndarray, np.ndarray]] = []
+        self._waiting = 0
+        self._origins: tuple[Any, Any] = (0.0, 0.0)  # what sums and products are about
         self._sums: tuple[Any, Any] = (0.0, 0.0)
         self._products: tuple[Any, Any] | None = None
 
@@ -60,8 +65,10 @@ class Moments:
             self.ignored += max(0, size - most)
             x, y = x[:, :most], y[:, :most]
         self.count += x.shape[1]
+        self._waiting += x.shape[1]
         self._rows.append((x, y))
-        if not large and self.count > inputs:
+        enough = 0 if self._products is None else _LEAST_SAMPLES
+        if not large and self.count > inputs and self._waiting >= enough:
             self._collapse()
 
     def equations(self, intercept: bool) -> Equations:
@@ -86,39 +93,59 @@ class Moments:
             )
             x, y = x - means[:, None], y - targets[:, None]
             return Equations(self.count, means, targets, x, y)
-        means, targets = (s / self.count for s in self._sums)
+        self._collapse()
+        (x, y), (means, targets) = self._origins, (s / self.count for s in self._sums)
         gram, cross = (p / self.count for p in self._products)
+        gram -= means[:, :, None] * means[:, None, :]
+        cross -= means[:, :, None] * targets[:, None, :]
+        means, targets = x + means, y + targets
         if not intercept:
-            zeros = np.zeros_like(means), np.zeros_like(targets)
-            return Equations(self.count, *zeros, None, None, gram, cross)
-        gram = gram - means[:, :, None] * means[:, None, :]
-        cross = cross - means[:, :, None] * targets[:, None, :]
+            gram += means[:, :, None] * means[:, None, :]
+            cross += means[:, :, None] * targets[:, None, :]
+            means, targets = np.zeros_like(means), np.zeros_like(targets)
         return Equations(self.count, means, targets, None, None, gram, cross)
 
     def _collapse(self) -> None:
-        """Adds the samples that are kept to the second moments."""
-        for x, y in self._rows:
-            step = x.shape[1]
-            if self._fast and x.dtype == "float32" and x.shape[2] >= _WIDE:
-                step, y = _SAMPLES, y.astype("float32", copy=False)
-            else:
-                x, y = (a.astype("float64", copy=False) for a in (x, y))
+        """Adds the samples that wait to the sums and second moments."""
+        while self._rows:
+            x, y = self._rows.pop()
+            fast = self._fast and x.dtype == "float32" and x.shape[2] >= _WIDE
+            if fast and x.shape[1] < _LEAST_SAMPLES and self._rows:  # few large products
+                parts = zip((x, y), *self._rows, strict=True)
+                x, y = (np.concatenate(list(part), axis=1) for part in parts)
+                self._rows.clear()
+            x, y = (a.astype("float32" if fast else "float64", copy=False) for a in (x, y))
             if self._products is None:
                 (blocks, _, inputs), outputs = x.shape, y.shape[2]
+                self._origins = tuple(
+                    (
+                        a.mean(axis=1, dtype="float64").astype("float32")
+                        if fast
+                        else np.zeros_like(a[:, 0])
+                    )
+                    for a in (x, y)
+                )
                 self._sums = np.zeros((blocks, inputs)), np.zeros((blocks, outputs))
                 self._products = (
                     np.zeros((blocks, inputs, inputs)),
                     np.zeros((blocks, inputs, outputs)),
                 )
-            for start in range(0, x.shape[1], max(1, step)):
-                some, targets = x[:, start : start + step], y[:, start : start + step]
-                across = some.swapaxes(1, 2)
-                pairs = ((some, self._sums[0]), (targets, self._sums[1]))
-                for values, total in pairs:
+            step = _MOST_SAMPLES if fast else max(1, x.shape[1])
+            for start in range(0, x.shape[1], step):
+                some = [
+                    a[:, start : start + step] - origin[:, None]
+                    for a, origin in zip((x, y), self._origins, strict=True)
+                ]
+                across = some[0].swapaxes(1, 2)
+                for values, total, product in zip(some, self._sums, self._products, strict=True):
                     total += values.sum(axis=1, dtype="float64")
-                for values, product in zip((some, targets), self._products, strict=True):
                     product += across @ values
-        self._rows = []
+        self._waiting = 0
+
+
+def _mean(samples: np.ndarray) -> np.ndarray:
+    """Mean over samples, float32 array [blocks, values]."""
+    return samples.mean(axis=1, dtype="float64").astype("float32")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,40 +180,47 @@ class Equations:
             return solve_samples(self.rows, self.targets, ridge)
         return solve(self.gram, self.cross, ridge)
 
-    def regain(self, kept: np.ndarray, lost: np.ndarray, ridge: float) -> np.ndarray:
+    def regain(
+        self, kept: np.ndarray, old: np.ndarray, ridge: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The change of the weights of kept inputs that makes up for the others best.
 
         Args:
             kept: Which inputs are kept, bool array [inputs].
-            lost: The weights of the others [blocks, removed inputs, outputs].
+            old: The weights of all [blocks, inputs, outputs].
             ridge: As of `solve`.
 
         Returns:
-            Array [blocks, kept inputs, outputs].
+            Tuple of an array [blocks, kept inputs, outputs], and the variances of the outputs that
+            the kept inputs then give [blocks x outputs].
 
         Raises:
             Unsolvable: As of `solve` and `solve_samples`.
         """
+        lost = old[:, ~kept]
         if self.rows is not None:
-            return solve_samples(self.rows[:, :, kept], self.rows[:, :, ~kept] @ lost, ridge)
+            rows = self.rows[:, :, kept]
+            change = solve_samples(rows, self.rows[:, :, ~kept] @ lost, ridge)
+            outputs = rows @ (old[:, kept] + change)
+            return change, np.square(outputs).mean(axis=1).reshape(-1)
         rows = self.gram[:, kept]
-        return solve(rows[:, :, kept], rows[:, :, ~kept] @ lost, ridge)
+        own, cross = rows[:, :, kept], rows[:, :, ~kept] @ lost
+        change = solve(own, cross, ridge)
+        new = old[:, kept] + change
+        return change, np.einsum("bio,bio->bo", new, own @ new).reshape(-1)
 
-    def variances(self, matrix: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
+    def variances(self, matrix: np.ndarray) -> np.ndarray:
         """Variances of what inputs give with these weights.
 
         Args:
-            matrix: Array [blocks, kept inputs, outputs].
-            kept: Which inputs these are, bool array [inputs]; all by default.
+            matrix: Array [blocks, inputs, outputs].
 
         Returns:
             Array [blocks x outputs].
         """
-        kept = slice(None) if kept is None else kept
         if self.rows is not None:
-            return ((self.rows[:, :, kept] @ matrix) ** 2).mean(axis=1).reshape(-1)
-        gram = self.gram[:, kept][:, :, kept]
-        return np.einsum("bio,bio->bo", matrix, gram @ matrix).reshape(-1)
+            return np.square(self.rows @ matrix).mean(axis=1).reshape(-1)
+        return np.einsum("bio,bio->bo", matrix, self.gram @ matrix).reshape(-1)
 
 
 class Unsolvable(ValueError):
@@ -195,7 +229,7 @@ class Unsolvable(ValueError):
 
 def moments(limit: float, ridge: float) -> Moments:
     """Moments within a limit, as exact as a ridge asks for; see `Moments` and `solve`."""
-    return Moments(limit, fast=ridge >= _LEAST_RIDGE)
+    return Moments(limit, fast=ridge >= LEAST_RIDGE)
 
 
 class LeftOut(dict[str, str]):

@@ -11,6 +11,7 @@ from keras import ops
 
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules import KernelRule, find_rule
+from tfrcp.reconstruction.segments import as_numpy
 
 _CHUNK = 2**26  # bytes of rows that are held at a time
 
@@ -30,7 +31,7 @@ def kernel_rule(call: Call, entry: Mapping[str, Any] | None) -> KernelRule | Non
 def applied_to(call: Call, x: Any, entry: Mapping[str, Any]) -> np.ndarray:
     """What the kernel is applied to, given the layer's input; float32 array [images, ...]."""
     mixed = find_rule(call.operation).mixed(call, ops.cast(x, "float32"), entry)
-    return ops.convert_to_numpy(mixed)
+    return as_numpy(mixed)
 
 
 class Rows:

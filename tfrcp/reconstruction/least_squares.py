@@ -33,7 +33,7 @@ def reconstruct(
     count: int | None = None,
     ridge: float = 1e-5,
     samples: int | None = 100,
-    memory_limit: int = 4 * 2**30,
+    memory_limit: int = 2 * 2**30,
     verbose: bool = True,
 ) -> dict[str, str]:
     """Fits the kernels and biases of a pruned model to the original's layers, in place.

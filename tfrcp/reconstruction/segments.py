@@ -27,8 +27,7 @@ class Segments:
 
     Args:
         program: The program.
-        tensors: The inputs of all images, by value; arrays, or anything that `cut` cuts.
-        cut: Function of what belongs to all images and a slice to that of these images.
+        load: Function of a slice to the inputs of these images, by value.
         step: Runs a call on its arguments.
         widths: Bytes for each image before every call, see `live_bytes`.
         limit: Bytes that may be kept at the cut.
@@ -39,8 +38,7 @@ class Segments:
     def __init__(
         self,
         program: Program,
-        tensors: Tensors,
-        cut: Callable[[Any, slice], Any],
+        load: Callable[[slice], Tensors],
         step: Step,
         widths: Sequence[int],
         *,
@@ -51,8 +49,9 @@ class Segments:
         self._program, self._step = program, step
         self._widths, self._most = widths, limit // count
         self._at = 0
-        slices = [slice(start, start + block) for start in range(0, count, block)]
-        self._kept = [{v: cut(x, part) for v, x in tensors.items()} for part in slices]
+        self._load = load
+        self._blocks = [slice(start, start + block) for start in range(0, count, block)]
+        self._kept: list[Tensors] = [{} for _ in self._blocks]  # nothing before the first cut
 
     def stop_at(self, index: int, look: Callable[[Tensors], None]) -> None:
         """Runs all blocks up to a call.
@@ -67,7 +66,7 @@ class Segments:
             best = index
         moves = best is not None and self._widths[best] <= self._most
         for number, kept in enumerate(self._kept):
-            tensors = dict(kept)
+            tensors = dict(kept) if self._at else self._load(self._blocks[number])
             if moves:
                 self._kept[number] = kept = {}
             for place in range(self._at, index):
@@ -77,6 +76,19 @@ class Segments:
             look(tensors)
         if moves:
             self._at = best
+
+
+def inputs_of(program: Program, images: Any, part: slice) -> Tensors:
+    """The inputs of some images, cast to the types that the model takes.
+
+    Args:
+        program: The program.
+        images: Structure of arrays like the model's inputs.
+        part: Which images.
+    """
+    values = keras.tree.flatten(program.graph.calls.inputs)
+    arrays = (np.asarray(x[part]) for x in keras.tree.flatten(images))
+    return {v: a.astype(v.dtype, copy=False) for v, a in zip(values, arrays, strict=True)}
 
 
 def live_bytes(program: Program, arrays: Weights, images: Any) -> list[int]:
@@ -92,17 +104,18 @@ def live_bytes(program: Program, arrays: Weights, images: Any) -> list[int]:
     Returns:
         One int for each call, in order.
     """
-    structure = program.graph.calls.inputs
-    inputs = keras.tree.flatten(structure)
-    image = [np.asarray(x[:1]) for x in keras.tree.flatten(images)]
-    tensors, found = dict(zip(inputs, image, strict=True)), []
+    inputs = keras.tree.flatten(program.graph.calls.inputs)
+    tensors, found = inputs_of(program, images, slice(1)), []
 
     def step(call: Call, args: tuple, kwargs: dict) -> Any:
         return program.step(call, arrays_of(call, arrays), args, kwargs)
 
     for index in range(len(program.graph.calls.calls)):
-        found.append(
-            sum(ops.convert_to_numpy(x).nbytes for v, x in tensors.items() if v not in inputs)
-        )
+        found.append(sum(as_numpy(x).nbytes for v, x in tensors.items() if v not in inputs))
         program.advance(index, tensors, step)
     return found
+
+
+def as_numpy(x: Any) -> np.ndarray:
+    """A tensor as an array, of the same memory where that can be; it is not to be changed."""
+    return np.asarray(x) if keras.backend.backend() == "tensorflow" else ops.convert_to_numpy(x)

@@ -17,12 +17,17 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of
-from tfrcp.reconstruction.blocked_statistics import pooled
-from tfrcp.reconstruction.equations import LeftOut, Moments, Unsolvable, moments, warn_of_ignored
+from tfrcp.reconstruction.blocked_statistics import images_at_once, pooled, statistics
+from tfrcp.reconstruction.equations import (
+    LEAST_RIDGE,
+    LeftOut,
+    Moments,
+    Unsolvable,
+    moments,
+    warn_of_ignored,
+)
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
-from tfrcp.reconstruction.segments import Segments, live_bytes
-
-_BLOCK = 32  # images that run through both networks at a time
+from tfrcp.reconstruction.segments import Segments, as_numpy, inputs_of, live_bytes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,19 +114,18 @@ class SequentialLeastSquares:
             limit: Bytes of the tensors that are kept for all images; beyond that, parts of both
                 networks are run again. Defaults to no limit.
         """
-        program, arrays = self._program, keras.tree.flatten(images)
-        calls, self._total = program.graph.calls.calls, len(arrays[0])
+        program = self._program
+        calls, self._total = program.graph.calls.calls, len(keras.tree.flatten(images)[0])
         walks = (live_bytes(program, w, images) for w in (self._original, self._inherited))
         widths = [sum(pair) for pair in zip(*walks, strict=True)]
         self._segments = Segments(
             program,
-            dict(zip(keras.tree.flatten(program.graph.calls.inputs), arrays, strict=True)),
-            lambda x, part: _Pair(x[part], x[part]),
+            lambda part: {v: _Pair(x, x) for v, x in inputs_of(program, images, part).items()},
             self._step,
             widths,
             limit=sys.maxsize if limit is None else limit,
             count=self._total,
-            block=_BLOCK,
+            block=images_at_once(program, self._original, images),
         )
         progress = keras.utils.Progbar(len(calls), verbose=int(verbose), unit_name="layer")
         with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
@@ -160,6 +164,7 @@ class SequentialLeastSquares:
         if self._called[path] > 1:
             self._moments[path] = sums
         rows, exact = None, False
+        precise = old if self._ridge < LEAST_RIDGE else old.astype("float32")
 
         def look(tensors: dict[Value, Any]) -> None:
             nonlocal rows, exact
@@ -175,7 +180,8 @@ class SequentialLeastSquares:
                 options = {"images": self._total, "samples": self._samples, "seed": index}
                 rows = Rows(call, x, blocks, inputs, **options)
             for part, chunk in rows.unfold(x):
-                sums.add(chunk, rows.outputs(y[part]) - chunk.astype("float64") @ old)
+                own = chunk.astype(precise.dtype, copy=False) @ precise
+                sums.add(chunk, rows.outputs(y[part]) - own)
 
         self._segments.stop_at(index, look)
         warn_of_ignored(path, sums)
@@ -234,13 +240,13 @@ class SequentialLeastSquares:
 
     def _normalize(self, index: int, call: Call) -> None:
         """Changes the statistics of a batch norm."""
-        entry, statistics = self.fitted[call.path], find_rule(call.operation).statistics
+        entry = self.fitted[call.path]
         found: tuple[list, list] = [], []
 
         def look(tensors: dict[Value, Any]) -> None:
             pair = call.bind(tensors)[0][0]
             for x, parts in zip((pair.pruned, pair.original), found, strict=True):
-                parts.append((*map(_to_numpy, statistics(call, x)), len(x)))
+                parts.append((*statistics(call, x), len(x)))
 
         self._segments.stop_at(index, look)
         (mean, variance), (old_mean, old_variance) = map(pooled, found)
@@ -274,7 +280,7 @@ def _other_terms(graph: ChannelGraph) -> dict[Value, tuple[Value, ...]]:
 
 
 def _to_numpy(x: Any) -> np.ndarray:
-    return ops.convert_to_numpy(ops.cast(x, "float32"))
+    return as_numpy(ops.cast(x, "float32"))
 
 
 def _original(x: Any) -> Any:

@@ -10,13 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.data import Examples, read_examples
+from tfrcp.data import IN_MEMORY, Examples, read_examples
 from tfrcp.deployment import latency as timing
 from tfrcp.graph.trace import trace
 from tfrcp.models.structure import input_structure
+from tfrcp.reconstruction.blocked_statistics import AT_ONCE
 from tfrcp.scoring import objectives
+from tfrcp.scoring.evaluator import makes_masks
+from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import Objective
-from tfrcp.scoring.running import run_model
+from tfrcp.scoring.running import Outputs, run_model, run_within_memory
 from tfrcp.scoring.verdict import Change, paired_interval, verdict
 from tfrcp.space.cost import CostModel
 from tfrcp.units import aligned, count, size
@@ -126,7 +129,7 @@ def compare(
     if data is not None:
         if isinstance(data, list) and len(data) == len(model.inputs):
             data = (data,)  # the inputs of the model, without labels
-        found = read_examples(data)
+        found = read_examples(data, memory=IN_MEMORY)
         source = model if _is_compiled(model) or not _is_compiled(pruned) else pruned
         goal = objectives.get(source, objective, labels=found.y is not None)
         if goal.needs_labels and found.y is None:
@@ -188,13 +191,14 @@ def score_change(
     networks = [network for network in (model, pruned) if network is not None]
     source = networks[0] if source is None else source
     values: list[list[Any]] = [[] for _ in networks]
-    kept = []
+    kept, runs = [], [_runner(network) for network in networks]
+    keeps_inputs = isinstance(objective.meter(source), CompiledMeter)  # others do not look at them
     for x, y, weight in batches:
-        outputs = [run_model(network)(_packed(network, x)) for network in networks]
+        outputs = [run(_packed(network, x)) for run, network in zip(runs, networks, strict=True)]
         wanted = outputs[0] if objective.needs_reference else y
         for seen, found in zip(values, outputs, strict=True):
             seen.append(objective.values(wanted, found, weight))
-        kept.append((x, wanted, weight, outputs))
+        kept.append((x if keeps_inputs else None, wanted, weight, outputs))
     results = []
     for index, network in enumerate(networks):  # one after the other: they may share metrics
         meter = objective.meter(_owner(objective, source, network))
@@ -215,6 +219,13 @@ def score_change(
         is_share=objective.name.endswith(("accuracy", "agreement")),
         higher_is_better=objective.higher_is_better,
     )
+
+
+def _runner(network: keras.Model) -> Outputs:
+    """A network as a function; with the masks of its outputs where it makes any."""
+    if makes_masks(trace(network)):
+        return run_model(network)
+    return run_within_memory(network, AT_ONCE)
 
 
 def _check(model: keras.Model, pruned: keras.Model) -> None:

@@ -32,6 +32,7 @@ from tfrcp.scoring.running import (
     Outputs,
     in_blocks,
     in_other_sizes,
+    run_compiled,
     run_model,
     sizes_taken_for_bias,
 )
@@ -112,11 +113,11 @@ class SlicedEvaluator:
         first = keras.tree.map_structure(pick, self._program.pack(holdout.x))
         widest = widest_bytes(self._program, self._full, first)
         self._most = max(1, AT_ONCE // max(1, widest))
-        expected = in_blocks(run_model(model), self._most)(first)
         # Whether layers add losses is known after a call.
+        run_model(model)(keras.tree.map_structure(operator.itemgetter(slice(1)), first))
         self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
         if not self._by_model:
-            self._prepare_program(first, expected)
+            self._prepare_program(first, in_blocks(run_compiled(model), self._most)(first))
         self._holdout = Holdout(
             holdout,
             objective,
@@ -175,7 +176,8 @@ class SlicedEvaluator:
 
     def score_model(self, model: keras.Model) -> float:
         """Scores a Keras model, such as `build` gives, on all holdout images."""
-        outputs = self._in_blocks(run_model(model))
+        run = run_model if self._by_model else run_compiled
+        outputs = self._in_blocks(run(model))
         return self._holdout.total(outputs, model if self._by_model else None)
 
     def build(self, channels: np.ndarray) -> keras.Model:

@@ -62,7 +62,7 @@ class Holdout:
         batch_size: Most examples in a forward pass.
 
     Attributes:
-        data: All of them, in order.
+        data: All of them, as they came.
         by_values: Whether every example has a value of its own whose mean is the score.
     """
 
@@ -77,6 +77,7 @@ class Holdout:
     ) -> None:
         self.objective, self._model = objective, model
         self.data = Part(pack(examples.x), examples.y, examples.sample_weight)
+        self._order: np.ndarray | None = None  # images are not copied to lie in it
         size = self.data.size
         self._sizes = examples.batches or [KERAS_BATCH] * (size // KERAS_BATCH)
         if not examples.batches and size % KERAS_BATCH:
@@ -88,7 +89,7 @@ class Holdout:
             self.data = Part(self.data.x, wanted, None)
         self.by_values = self._check_values(outputs)
         if self.by_values:
-            self.data = self.data.take(np.random.default_rng(0).permutation(size))
+            self._order = np.random.default_rng(0).permutation(size)
 
     @property
     def size(self) -> int:
@@ -103,7 +104,12 @@ class Holdout:
         """
         size = min(self._batch_size, most or self._batch_size)
         for start in range(0, self.size, size):
-            yield self.data.cut(start, start + size)
+            yield self._cut(start, start + size)
+
+    def _cut(self, start: int, stop: int) -> Part:
+        """The examples from `start` to `stop`, in the order in which they are scored."""
+        index = slice(start, stop)
+        return self.data.take(index if self._order is None else self._order[index])
 
     def values(self, part: Part, outputs: Any) -> np.ndarray:
         """The value of every example of a part, float64 [n]."""
@@ -119,7 +125,7 @@ class Holdout:
         meter = self.objective.meter(self._model if model is None else model)
         start = 0
         for chunk in self._chunks():
-            whole = self.data.cut(start, start + sum(chunk))
+            whole = self._cut(start, start + sum(chunk))
             found, first = outputs(whole.x), 0
             for size in chunk:
                 part = whole.cut(first, first + size)

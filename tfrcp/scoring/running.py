@@ -8,6 +8,7 @@ number to a channel. Batches of such sizes are cut; see docs/platform_faults.md.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Container
 from typing import Any
 
@@ -27,6 +28,61 @@ def run_model(model: keras.Model) -> Outputs:
     """
     run = functools.partial(model, training=False)
     return in_other_sizes(run, sizes_taken_for_bias(model))
+
+
+def run_compiled(model: keras.Model) -> Outputs:
+    """As `run_model`, compiled, which drops every tensor after its last use; masks are lost.
+
+    A model that cannot be compiled is called as it is, and so is one with losses of its own, which
+    are those of the last call.
+
+    Args:
+        model: A built `keras.Model`.
+    """
+    plain = run_model(model)
+    if keras.backend.backend() != "tensorflow" or model.run_eagerly:
+        return plain
+    import tensorflow as tf
+
+    run = functools.partial(model, training=False)
+    compiled = tf.function(run, autograph=False, reduce_retracing=True)
+    outputs = in_other_sizes(compiled, sizes_taken_for_bias(model))
+    failed: bool | None = None
+
+    def either(inputs: Any) -> Any:
+        nonlocal failed
+        if failed is None:
+            plain(keras.tree.map_structure(lambda x: x[:1], inputs))
+            failed = bool(model.losses)
+        if not failed:
+            try:
+                return outputs(inputs)
+            except Exception:  # whatever a layer does that a graph does not have
+                failed = True
+        return plain(inputs)
+
+    return either
+
+
+def run_within_memory(model: keras.Model, limit: int) -> Outputs:
+    """As `run_compiled`, with as many examples at once as memory should hold.
+
+    Args:
+        model: A built `keras.Model`.
+        limit: Bytes of the widest tensor of these.
+    """
+    return in_blocks(run_compiled(model), max(1, limit // max(1, _widest(model))))
+
+
+def _widest(model: keras.Model) -> int:
+    """Bytes of the widest tensor of one example; axes of open size count as 1."""
+    widest = 0
+    for operation in getattr(model, "operations", None) or []:
+        if isinstance(operation, keras.Model):
+            widest = max(widest, _widest(operation))
+        for tensor in keras.tree.flatten(getattr(operation, "output", ())):
+            widest = max(widest, 4 * math.prod(n or 1 for n in tensor.shape[1:]))
+    return widest
 
 
 def sizes_taken_for_bias(model: keras.Model) -> set[int]:

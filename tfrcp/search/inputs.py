@@ -9,14 +9,20 @@ import keras
 import numpy as np
 
 from tfrcp import criteria
-from tfrcp.data import Examples, check_labels, read_examples
+from tfrcp.data import Examples, RowFile, check_labels, read_examples
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.weights import read_weights
 from tfrcp.scoring import objectives
 
 
 def read(
-    name: str, data: Any, model: keras.Model, *, count: int | None = None, targets: bool = True
+    name: str,
+    data: Any,
+    model: keras.Model,
+    *,
+    count: int | None = None,
+    targets: bool = True,
+    memory: int | None = None,
 ) -> Examples:
     """Data of an argument that fit the model's inputs.
 
@@ -27,6 +33,7 @@ def read(
         model: The `keras.Model`.
         count: How many images at most; `None` for all.
         targets: Whether labels and sample weights are read as well.
+        memory: Bytes of inputs that are held in memory; see `read_examples`.
 
     Returns:
         `Examples`.
@@ -37,7 +44,7 @@ def read(
     if isinstance(data, list) and len(data) == len(model.inputs):
         data = (data,)  # the inputs of the model, without labels
     try:
-        found = read_examples(data, count=count, targets=targets)
+        found = read_examples(data, count=count, targets=targets, memory=memory)
     except ValueError as error:
         raise ValueError(f"`{name}` cannot be used. {_of_it(error)}") from None
     arrays = keras.tree.flatten(found.x)
@@ -93,24 +100,28 @@ HOLDOUT_SHARE = 0.2
 """Share of the data that selects where none is given for that."""
 
 
-def hold_out(x: Any, y: Any, seed: int, *, verbose: bool = True) -> tuple[Any, Any]:
+def hold_out(
+    x: Any, y: Any, seed: int, *, memory: int | None = None, verbose: bool = True
+) -> tuple[Any, Any]:
     """Cuts data in two, at random: for calibration, and for selection.
 
     Args:
         x: Data, as for `read_examples`.
         y: Labels, where `x` is an array.
         seed: Seed of the choice.
+        memory: Bytes of inputs that are held in memory; see `read_examples`.
         verbose: Whether to say so.
 
     Returns:
-        Two tuples of structures of arrays, (x,), (x, y) or (x, y, sample_weight).
+        Two tuples of structures of arrays, (x,), (x, y) or (x, y, sample_weight); of `RowFile`s
+        where inputs are too large for memory.
 
     Raises:
         ValueError: If the data cannot be used, or there are too few.
     """
     data = (x,) if y is None and isinstance(x, list) else x if y is None else (x, y)
     try:
-        found = read_examples(data)
+        found = read_examples(data, memory=memory)
     except ValueError as error:
         raise ValueError(f"`x` cannot be used. {_of_it(error)}") from None
     count = round(HOLDOUT_SHARE * found.size)
@@ -127,10 +138,14 @@ def hold_out(x: Any, y: Any, seed: int, *, verbose: bool = True) -> tuple[Any, A
             flush=True,
         )
     rest, held = (
-        keras.tree.map_structure(lambda array, index=index: array[index], parts)
+        keras.tree.map_structure(lambda array, index=index: _rows(array, index), parts)
         for index in (order[count:], order[:count])
     )
     return rest, held
+
+
+def _rows(array: Any, index: np.ndarray) -> Any:
+    return array.rows(index) if isinstance(array, RowFile) else array[index]
 
 
 def checksum(data: Any) -> str:
@@ -138,11 +153,10 @@ def checksum(data: Any) -> str:
     total = 0
     for array in keras.tree.flatten(data):
         if array is not None:
-            array = np.ascontiguousarray(array)
             header = f"{array.shape}{array.dtype}".encode()
             total = zlib.crc32(header, total)
             for start in range(0, len(array), 256):  # copies no more than that at a time
-                total = zlib.crc32(array[start : start + 256].tobytes(), total)
+                total = zlib.crc32(np.ascontiguousarray(array[start : start + 256]).data, total)
     return f"{total:08x}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from tfrcp.data import IN_MEMORY
 from tfrcp.scoring.comparison import compare
 from tfrcp.search import inputs
 from tfrcp.search.folder import folder_of
@@ -41,7 +42,7 @@ _OPTIONS = (
     *("params", "activations", "latency", "latency_model", "tolerance"),
     *("min_ratio", "max_ratio", "divisor", "fixed", "tied", "budget", "space", "sampler"),
     *("objective", "max_trials", "seed", "reconstruction", "calibration_images"),
-    *("batch_norm_images", "racing", "batch_size", "log_dir", "overwrite"),
+    *("batch_norm_images", "racing", "batch_size", "memory_limit", "log_dir", "overwrite"),
     *("finalists", "winner_images", "patience", "random_first"),
     *("population", "tournament", "crossover"),
 )
@@ -79,6 +80,7 @@ def prune(
     batch_norm_images: int = 128,
     racing: bool = True,
     batch_size: int = 250,
+    memory_limit: int = IN_MEMORY,
     finalists: int | None = None,
     winner_images: int | None = None,
     patience: int | None = None,
@@ -138,6 +140,8 @@ def prune(
         batch_norm_images: How many of these re-estimate the batch norms of a candidate.
         racing: Whether a candidate that is surely worse than the best is stopped early.
         batch_size: Holdout images in a forward pass.
+        memory_limit: Bytes of holdout images that are held in memory. Images of a data set that are
+            more are written once to a file in the folder of temporary files (`TMPDIR`).
         finalists: Of the guided search: how many candidates are reconstructed layer by layer.
         winner_images: Of the guided search: number of training images for that.
         patience: Of the guided search: moves without a gain that end it.
@@ -166,7 +170,10 @@ def prune(
     check_options("tfrcp.prune", options, kind, SEARCHES, parameters_of(prune))
     options["criterion"] = criterion
     if validation_data is None:
-        (x, validation_data), y = inputs.hold_out(x, y, seed, verbose=verbose), None
+        (x, validation_data), y = (
+            inputs.hold_out(x, y, seed, memory=memory_limit, verbose=verbose),
+            None,
+        )
     with folder_of(directory) as folder:
         if max_drop is not None:
             pruned, goal = prune_within(

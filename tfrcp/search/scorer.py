@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfrcp import criteria
-from tfrcp.data import Examples, check_disjoint
+from tfrcp.data import IN_MEMORY, Examples, check_disjoint
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.reconstruction import CachedLeastSquares
 from tfrcp.scoring import objectives
@@ -52,6 +52,7 @@ class Scorer:
         batch_norm_images: How many of these re-estimate the batch norms.
         racing: Whether to stop what is surely worse than the best so far.
         batch_size: Holdout images in a forward pass.
+        memory_limit: Bytes of holdout images that are held in memory.
 
     Attributes:
         criterion: The criterion; of "auto" the one that was chosen, once there are data.
@@ -76,6 +77,7 @@ class Scorer:
         batch_norm_images: int,
         racing: bool,
         batch_size: int,
+        memory_limit: int = IN_MEMORY,
     ) -> None:
         if reconstruction not in RECONSTRUCTIONS:
             raise ValueError(
@@ -87,6 +89,7 @@ class Scorer:
                 ("calibration_images", calibration_images, 2),
                 ("batch_norm_images", batch_norm_images, 2),
                 ("batch_size", batch_size, 1),
+                ("memory_limit", memory_limit, 0),
             )
         )
         self.model, self.graph, self.racing = model, graph, racing
@@ -94,7 +97,7 @@ class Scorer:
         self._is_auto = isinstance(objective, str) and objective == objectives.AUTO
         self.objective = objectives.get(model, objective)
         self._calibration_images, self._batch_norm_images = calibration_images, batch_norm_images
-        self._batch_size = batch_size
+        self._batch_size, self._memory_limit = batch_size, memory_limit
         self._channel_scores: Scores | None = None
         self.evaluator: ProgramEvaluator | None = None
         self.holdout_size = 0
@@ -111,7 +114,9 @@ class Scorer:
     def read(self, x: Any, y: Any, validation_data: Any) -> Data:
         """Reads and checks data; see `ChannelSearch.search`. Settles what is "auto" by them."""
         train = x if y is None else (x, y)
-        holdout = inputs.read("validation_data", validation_data, self.model)
+        holdout = inputs.read(
+            "validation_data", validation_data, self.model, memory=self._memory_limit
+        )
         if self._is_auto and holdout.y is None:
             self.objective = objectives.get(self.model, objectives.AUTO, labels=False)
             self.settings["objective"] = self.objective.name

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import keras_tuner
 
+from tfrcp.data import IN_MEMORY
 from tfrcp.renamed import moved
 from tfrcp.search import progress, settings, task
 from tfrcp.search.base_check import check_base
@@ -86,6 +87,8 @@ class ChannelSearch(ScoringTuner):
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
         batch_size: Holdout images in a forward pass; with `racing` not more than 100.
+        memory_limit: Bytes of holdout images that are held in memory. Images of a data set that are
+            more are written once to a file in the folder of temporary files (`TMPDIR`).
         log_dir: Folder for TensorBoard (the extra `tensorboard`): scores as curves, and the trials
             as a table of hyperparameters.
         directory: Folder of the project.
@@ -133,6 +136,7 @@ class ChannelSearch(ScoringTuner):
         batch_norm_images: int = 128,
         racing: bool = True,
         batch_size: int = 250,
+        memory_limit: int = IN_MEMORY,
         log_dir: str | None = None,
         directory: str | None = None,
         project_name: str | None = None,
@@ -156,6 +160,7 @@ class ChannelSearch(ScoringTuner):
             batch_norm_images=batch_norm_images,
             racing=racing and role() is None,
             batch_size=batch_size,
+            memory_limit=memory_limit,
         )
         self._board = None if log_dir is None else TensorBoardLogger(log_dir, self.objective.name)
         folder = Path(directory or ".") / (project_name or "untitled_project")
