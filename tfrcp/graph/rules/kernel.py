@@ -163,12 +163,16 @@ class KernelRule(Rule):
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Kernel, bias (the layer's own or one of a folded batch norm), activation."""
-        layer = call.operation
-        arrays = {name: ops.cast(array, layer.compute_dtype) for name, array in arrays.items()}
-        y = self.linear(call, ops.cast(args[0], layer.compute_dtype), arrays)
+        dtype = call.operation.compute_dtype
+        arrays = {name: ops.cast(array, dtype) for name, array in arrays.items()}
+        return self.finish(call, self.linear(call, ops.cast(args[0], dtype), arrays), arrays)
+
+    def finish(self, call: Call, y: Any, arrays: Arrays) -> Any:
+        """What the layer makes of `linear`: adds the bias, if there is one, and activates."""
         if "bias" in arrays:
             y = _add_bias(y, arrays["bias"], self.axis(call))
-        return y if layer.activation is None else layer.activation(y)
+        activation = call.operation.activation
+        return y if activation is None else activation(y)
 
 
 def _same_everywhere(value: Value, axis: int, atoms: Atoms) -> None:
