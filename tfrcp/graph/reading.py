@@ -92,12 +92,6 @@ def _used(
         yield dataclasses.replace(step, key=step.path if number == 1 else f"{step.path}#{number}")
 
 
-def output_structure(model: keras.Model) -> Any:
-    """The outputs of a Functional or Sequential model in their structure (`Sequential` has no
-    `output` of its own)."""
-    return functional(model)._outputs_struct
-
-
 def _steps(graph: Any) -> Iterator[Step]:
     """What a model with a graph calls, in order."""
     for depth in sorted(graph._nodes_by_depth, reverse=True):
