@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfrcp.data import check_labels
-from tfrcp.graph.reading import output_structure
+from tfrcp.models.structure import output_structure
 from tfrcp.scoring import losses
 from tfrcp.scoring.objectives import has_own_loss
 

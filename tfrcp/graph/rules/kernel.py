@@ -139,6 +139,10 @@ class KernelRule(Rule):
         source, target, axis = call.inputs[0], call.outputs[0], self.axis(call)
         return known_line(labels, source, axis), known_line(labels, target, axis)
 
+    def passes(self, call: Call, atoms: Atoms) -> bool:
+        """Lets channels pass that lie along an axis on which the layer does nothing, if it can."""
+        return False
+
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels kernels, bias and output."""
         layer, axis = call.operation, self.axis(call)
@@ -146,6 +150,8 @@ class KernelRule(Rule):
         if not refusal:
             _same_everywhere(call.inputs[0], axis, atoms)
         inputs = line(atoms[call.inputs[0]], call.inputs[0], axis)
+        if not refusal and inputs is None and self.passes(call, atoms):
+            return
         if refusal or inputs is None:
             atoms.give_up(call, refusal or "channels lie along an axis that the layer does not mix")
             return
