@@ -6,6 +6,7 @@ that a command takes a second or two.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -83,7 +84,7 @@ class Job:
 
         def run():
             sys.argv = [f"tfrcp {command}", *arguments(self.inputs, place)]
-            with _struck(*strike) if strike else _struck(10**9, 0, False):
+            with _struck(*strike) if strike else contextlib.nullcontext():
                 cli.run(command, f"tfrcp {command}")
 
         return _fork(run, log_of(place))

@@ -1,10 +1,10 @@
 """Attacks on all that is promised to survive: too many for the suite.
 
 python -m tests.attacks.long_run [--seed=0] [--seconds=600] [--only=KIND,KIND] [--KIND=TRIES]
-    [--results=FILE]
+    [--results=FOLDER]
 
 Every kind, see `ATTACKS`, ends after its share of the time, however many tries there were. With
---results the tries so far are kept in a file, and the same command goes on after them. Prints a
+--results the tries so far are kept in a folder, and the same command goes on after them. Prints a
 table, and what did not survive. Ends with status 1 if anything did not.
 """
 
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
-import json
 import os
 import sys
 import tempfile
@@ -42,7 +40,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=600.0, help="for all of them")
     parser.add_argument("--only", help=f"some of {', '.join(ATTACKS)}")
-    parser.add_argument("--results", type=Path, help="file of the tries so far")
+    parser.add_argument("--results", type=Path, help="folder for the tries so far")
     for name, (*_, count) in ATTACKS.items():
         parser.add_argument(f"--{name}", type=int, default=count)
     given = parser.parse_args()
@@ -50,48 +48,45 @@ def main():
     if unknown := set(chosen) - set(ATTACKS):
         parser.error(f"--only: unknown {', '.join(sorted(unknown))}")
 
-    from tests.attacks import tally
+    from tests.attacks.tally import Tally, table
 
-    before = {}
-    if given.results and given.results.exists():
-        before = json.loads(given.results.read_text())
-    for name in chosen:
-        module, function, title, _ = ATTACKS[name]
-        found = tally.Tally(**before[name]) if name in before else tally.Tally(title)
-        wanted = getattr(given, name) - found.tries
-        if wanted > 0:
-            run = tally.Tally(title, wanted, given.seconds / len(chosen), found.tries)
-            found.add(_forked(module, function, run, given.seed))
-        before[name] = dataclasses.asdict(found)
-        if given.results:
-            given.results.write_text(json.dumps(before, indent=1))
-        print(tally.table([found]).splitlines()[-1], *found.wrong, sep="\n  ", flush=True)
-    rows = [tally.Tally(**before[name]) for name in ATTACKS if name in before]
-    print(tally.table(rows))
+    with tempfile.TemporaryDirectory() as temporary:
+        results = given.results or Path(temporary)
+        results.mkdir(parents=True, exist_ok=True)
+        for name in chosen:
+            module, function, title, _ = ATTACKS[name]
+            tally = Tally.of(title, results / f"{name}.json")
+            tally.most, tally.seconds = getattr(given, name), given.seconds / len(chosen)
+            _forked(module, function, tally, given.seed)
+            tally = Tally.of(title, results / f"{name}.json")
+            print(table([tally]).splitlines()[-1], *tally.wrong, sep="\n  ", flush=True)
+        files = {name: results / f"{name}.json" for name in ATTACKS}
+        rows = [Tally.of(ATTACKS[name][2], file) for name, file in files.items() if file.exists()]
+    print(table(rows))
     sys.exit(any(row.wrong or row.survived < row.tries for row in rows))
 
 
-def _forked(module, function, run, seed):
+def _forked(module, function, tally, seed):
     """Runs an attack in a process of its own: what one does to TensorFlow harms no other."""
     import importlib
 
     attack = getattr(importlib.import_module(f"tests.attacks.{module}"), function)
-    with tempfile.TemporaryDirectory() as folder:
-        place, result = Path(folder, "deep", "own"), Path(folder, "result.json")
-        place.mkdir(parents=True)
-        process = os.fork()
-        if not process:
-            with contextlib.suppress(BaseException):
-                with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
-                    try:
-                        attack(run, seed, place)
-                    except Exception:  # the attack itself, not a try
-                        run.tries += 1
-                        run.wrong.append(traceback.format_exc())
-                result.write_text(json.dumps(dataclasses.asdict(run)))
-            os._exit(0)
+    process = os.fork()
+    if process:
         os.waitpid(process, 0)
-        return type(run)(**json.loads(result.read_text()))
+        return
+    with contextlib.suppress(BaseException), tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "deep", "own")
+        place.mkdir(parents=True)
+        with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
+            try:
+                if tally.tries < tally.most:
+                    attack(tally, seed, place)
+            except Exception:  # the attack itself, not a try
+                tally.tries += 1
+                tally.wrong.append(traceback.format_exc())
+        tally.keep()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 import traceback
+from pathlib import Path
+
+from tfrcp import files
 
 _LONGEST = 1200  # characters of a message
 
@@ -17,13 +21,13 @@ class Tally:
         kind: What is tried.
         most: The number of tries.
         seconds: Their time.
-        first: Number of the first: those before were tried by another process.
+        file: Where they are kept, so that another process goes on after them.
     """
 
     kind: str
     most: int = 0
     seconds: float = 0.0
-    first: int = 0
+    file: Path | None = None
     tries: int = 0
     survived: int = 0
     wrong: list[str] = dataclasses.field(default_factory=list)
@@ -33,12 +37,20 @@ class Tally:
 
     def __iter__(self):
         while self.tries < self.most and time.monotonic() - self.start < self.seconds:
-            yield self.first + self.tries
+            yield self.tries
+            self.keep()
 
-    def add(self, later):
-        """Adds the tries of another tally."""
-        self.tries, self.survived = self.tries + later.tries, self.survived + later.survived
-        self.wrong += later.wrong
+    @classmethod
+    def of(cls, kind, file):
+        """What a file holds of earlier tries, if it is there."""
+        found = json.loads(file.read_text()) if file.exists() else {}
+        return cls(kind, **found, file=file)
+
+    def keep(self):
+        """Writes what came out so far into the file."""
+        if self.file:
+            found = {"tries": self.tries, "survived": self.survived, "wrong": self.wrong}
+            files.write_text(self.file, json.dumps(found, indent=1), durable=False)
 
     def count(self, what, examine):
         """Counts a try: survived if `examine` raises nothing, or refuses in a line."""

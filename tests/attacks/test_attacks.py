@@ -26,14 +26,28 @@ def attacks(*arguments):
 
 
 def test_a_few_attacks_of_every_quick_kind_are_survived():
-    counts = {"kills": 8, "disks": 20, "damages": 0, "strangers": 12, "folders": 6, "files": 45}
-    out = attacks("--seed=1", *(f"--{name}={count}" for name, count in counts.items()))
+    counts = {"kills": 2, "searches": 4, "jobs": 2, "disks": 20}
+    counts |= {"strangers": 12, "folders": 6, "files": 45}
+    tries = (f"--{name}={count}" for name, count in counts.items())
+    out = attacks("--seed=1", f"--only={','.join(counts)}", *tries)
     assert "| stranger on the chief's port | 12 | 12 |" in out
 
 
 @pytest.mark.nightly
 def test_all_attacks_are_survived():
     attacks("--seconds=3600")
+
+
+def test_tries_are_kept_and_gone_on_with(tmp_path):
+    file = tmp_path / "kind.json"
+    for most in (2, 5):
+        tally = Tally.of("kind", file)
+        tally.most, tally.seconds = most, 60.0
+        for number in tally:
+            tally.count(f"{number}", lambda number=number: 1 / (number % 3))
+    found = Tally.of("kind", file)
+    assert (found.tries, found.survived) == (5, 3)
+    assert [line.split(":")[0] for line in found.wrong] == ["0", "3"]
 
 
 def test_what_counts_as_survived():

@@ -170,6 +170,28 @@ def test_terminated_it_says_how_to_go_on():
     assert err.split("\n") == ["", "terminated; the same command goes on from here", ""]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        # As in a callback of TensorFlow, which swallows what is raised.
+        r"code = 'try:\n kill()\nexcept BaseException: pass'; "
+        "exec(compile(code, '/tensorflow/x.py', 'exec'), {'kill': kill}); print('went on')",
+        # As an error that another library makes of it.
+        "try:\n        kill()\n    except BaseException: raise ValueError('something else')",
+        "try:\n        kill()\n    except BaseException: raise TypeError('something else')",
+    ],
+)
+@pytest.mark.parametrize(("name", "word"), [("SIGTERM", "terminated"), ("SIGINT", "interrupted")])
+def test_a_signal_that_is_swallowed_or_becomes_an_error_still_ends_it(body, name, word):
+    kill = f"import os, signal; kill = lambda: os.kill(os.getpid(), signal.{name})"
+    process = start(
+        f"{kill}\n    {body}", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (128 + getattr(signal, name), "")
+    assert err.split("\n") == ["", f"{word}; the same command goes on from here", ""]
+
+
 def test_nobody_reads_any_more():
     reader, writer = os.pipe()
     os.close(reader)

@@ -52,6 +52,16 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, below):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_path_that_no_folder_can_have_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("link", "loop"):
+        with pytest.raises(ValueError, match="leads to no folder.*--workdir"):
+            Workdir(tmp_path / name)
+    with pytest.raises(ValueError, match="UTF-8.*--workdir"):
+        Workdir(os.fsdecode(bytes(tmp_path) + b"/\xff"))
+
+
 # What is written is whole.
 
 

@@ -11,13 +11,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 import tfrcp.configs
-from tfrcp.commands import overrides
+from tfrcp.commands import overrides, signals
 
 SHIPPED = Path(next(iter(tfrcp.configs.__path__)))
 """Folder of the configurations that come with tfrcp."""
@@ -79,9 +78,9 @@ def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> 
         logging.set_verbosity(logging.WARNING)
         # It warns of functions that are traced often: several networks are evaluated here.
         std_logging.getLogger("tensorflow").setLevel("ERROR")
-        before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            main()
+            with signals.heard():
+                main()
             sys.stdout.flush()
         except BrokenPipeError:
             leave_pipe()
@@ -89,18 +88,14 @@ def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> 
             _stop(error, str(error), 1)
         except MemoryError as error:
             _stop(error, f"the memory does not suffice: {error}", 1)
-        except _Terminated:
-            print("\nterminated; the same command goes on from here", file=sys.stderr)
-            sys.exit(128 + signal.SIGTERM)
         except KeyboardInterrupt:
-            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-            sys.exit(128 + signal.SIGINT)
+            signals.leave_if_asked()
+            signals.leave(signal.SIGINT)
         except Exception as error:
+            signals.leave_if_asked()
             if not type(error).__module__.startswith("tensorflow"):
                 raise
             _stop(error, f"TensorFlow: {_plain(error)[:400]}", 1)
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
     _check_streams()
     app.run(guarded, flags_parser=parse)
@@ -110,14 +105,6 @@ def leave_pipe() -> None:
     """Ends the process where nobody reads its output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
     sys.exit(128 + signal.SIGPIPE)
-
-
-class _Terminated(KeyboardInterrupt):
-    """The process is asked to end."""
-
-
-def _terminate(*_: Any) -> None:
-    raise _Terminated
 
 
 def _check_streams() -> None:
@@ -132,6 +119,7 @@ def _check_streams() -> None:
 
 def _stop(error: Exception, message: str, status: int) -> None:
     """Ends the process with a message; raises the error instead if TFRCP_DEBUG is set."""
+    signals.leave_if_asked()
     if os.environ.get("TFRCP_DEBUG"):
         raise error
     print(f"error: {message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The lock of a working folder: one process at a time reads and writes."""
+"""What a working folder may be, and its lock: one process at a time reads and writes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,26 @@ from pathlib import Path
 
 class BusyError(ValueError):
     """Another process is at work in the folder."""
+
+
+def check_path(path: Path) -> None:
+    """Refuses a path at which no working folder can be made.
+
+    Raises:
+        ValueError: If it is not UTF-8, as the files in the folder are, or leads to something else.
+    """
+    what = ""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        what = f"{os.fsencode(path)!r} is no path in UTF-8"
+    if not what and os.path.lexists(path) and not path.is_dir():
+        kind = "a link that leads to no folder" if path.is_symlink() else "no folder"
+        what = f"{path} is {kind}"
+    if what:
+        raise ValueError(
+            f"The working folder cannot be written: {what}. Choose another one with --workdir."
+        )
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import keras
 
 from tfrcp import files
 from tfrcp.run import records
-from tfrcp.run.locking import BusyError, locked
+from tfrcp.run.locking import BusyError, check_path, locked
 
 
 class Workdir:
@@ -43,6 +43,7 @@ class Workdir:
             if not self.path.is_dir():
                 raise ValueError(f"The working folder {path} is missing: start the chief first.")
             return
+        check_path(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._tell_of_changes()
@@ -69,7 +70,7 @@ class Workdir:
 
     @property
     def is_as_written(self) -> bool:
-        """Whether `metrics.json` is what tfrcp wrote; one of an earlier version cannot tell."""
+        """Whether `metrics.json` is what tfrcp wrote."""
         return files.is_as_written(self.metrics)
 
     def _tell_of_changes(self) -> None:
@@ -296,5 +297,4 @@ class Workdir:
         outputs: Sequence[str] = (),
     ) -> None:
         stages = [stage for stage in self.metrics["stages"] if stage["name"] != name]
-        entry = {"name": name, "seconds": seconds, "config": config}
-        self._commit(outputs, stages=[*stages, entry])
+        self._commit(outputs, stages=[*stages, dict(name=name, seconds=seconds, config=config)])

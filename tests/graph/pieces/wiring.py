@@ -66,7 +66,8 @@ def _one_for_all(kit, x, y, n, name):
 def _constants(kit, x, y, n, name):
     values = kit.random.normal(size=kit.width(x)).astype("float32")
     values = kit.along_channels(values)
-    return kit.pick(lambda: x * values, lambda: (x - values) / 2.0, lambda: x + values)()
+    # Keras takes a product with an array for sparse; a difference of it is not.
+    return kit.pick(lambda: x * values - x, lambda: (x - values) / 2.0, lambda: x + values)()
 
 
 def _thirds(kit, x, y, n, name):
