@@ -100,7 +100,7 @@ def examine(build) -> dict:
         "kept_macs": round(after / before, 4),
         "difference": worst(outputs, walked_outputs(model, graph, masks, images)),
         "loaded_difference": worst(loaded, outputs),
-        "lost": sorted({str(w.message).split("(")[0][:160] for w in caught}),
+        "lost": [str(w.message) for w in caught if str(w.message).startswith("The pruned")],
         "seconds": round(seconds, 2),
     }
 
@@ -156,7 +156,7 @@ def worst(outputs, expected) -> float:
 
 INTRODUCTION = (
     "Image networks of KerasHub in small configurations (64 x 64 pixels) with random weights, as "
-    "`python -m benchmarks.kerashub` found them. MACs are per image. *Prunable* is the share of "
+    "`benchmarks/kerashub.py` found them. MACs are per image. *Prunable* is the share of "
     "the channels that convolutions and dense layers make, and of attention heads, that can be "
     "removed; those that are outputs of the model are left out of it: a backbone's outputs are "
     "its features, the residual stream of a transformer among them. *Counted* is the share of the "
@@ -189,6 +189,16 @@ def page(rows: dict) -> str:
             f"{row['counted_share']:.2f} | {'yes' if row['macs_exact'] else 'NO'} | "
             f"{row['kept_macs']:.2f} | {row['difference']:.0e} | {row['loaded_difference']:.0e} |"
         )
+    rest = {
+        name: [reason for reason in row["frozen"] if reason != "model output"]
+        for name, row in rows.items()
+        if row.get("prunable_share", 1) < 0.95
+    }
+    if rest:
+        lines += ["", "What freezes the others:", ""]
+    for name, reasons in rest.items():
+        text = f"- {name}: {'; '.join(reasons)}"
+        lines += textwrap.wrap(text, 100, subsequent_indent="  ", break_on_hyphens=False)
     if failed:
         lines += ["", "These cannot be pruned yet:", ""]
         for text in failed:
