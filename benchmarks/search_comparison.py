@@ -37,6 +37,7 @@ def main() -> None:
     arguments.add_argument("--test_images", type=int, default=3000)
     arguments.add_argument("--winner_images", type=int, default=512)
     arguments.add_argument("--adapt_images", type=int, default=0, help="train the base on these")
+    arguments.add_argument("--adapt_epochs", type=int, default=1)
     arguments.add_argument("--finetune_images", type=int, default=0)
     arguments = arguments.parse_args()
     task = Task(arguments)
@@ -82,7 +83,13 @@ class Task:
         self.test = splits.test.arrays(arguments.test_images)
         self.budget = tfrcp.Budget(arguments.flops)
         if arguments.adapt_images:
-            self.fit(self.model, arguments.adapt_images, arguments.seed)
+            name = f"base_{arguments.adapt_images}_{arguments.adapt_epochs}_{arguments.seed}"
+            file = Path(arguments.out) / f"{name}.weights.h5"
+            if not file.exists():
+                self.adapt()
+                file.parent.mkdir(parents=True, exist_ok=True)
+                self.model.save_weights(file)
+            self.model.load_weights(file)
 
     def run(self, row: str, seed: int) -> dict[str, Any]:
         """Accuracies on the test images and CPU seconds of one row."""
@@ -108,11 +115,28 @@ class Task:
 
         keras.utils.set_random_seed(seed)
         x, y = (array[:images] for array in self.train)
-        rate = keras.optimizers.schedules.CosineDecay(0.02, -(-images // 64))
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss)
+        _compile(model, -(-images // 64))
         model.fit(x, y, batch_size=64, epochs=1, verbose=0)
         tfrcp.recalibrate_batch_norm(model, x[:1000])
+
+    def adapt(self) -> None:
+        """Trains the base on images that are cropped and flipped at random."""
+        import keras
+        import tensorflow as tf
+
+        import tfrcp
+
+        def vary(x: Any, y: Any) -> Any:
+            x = tf.image.random_crop(tf.pad(x, [[4, 4], [4, 4], [0, 0]]), x.shape)
+            return tf.image.random_flip_left_right(x), y
+
+        keras.utils.set_random_seed(self.arguments.seed)
+        images, epochs = self.arguments.adapt_images, self.arguments.adapt_epochs
+        x, y = (array[:images] for array in self.train)
+        data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(images, seed=0).map(vary)
+        _compile(self.model, epochs * -(-images // 64))
+        self.model.fit(data.batch(64).prefetch(2), epochs=epochs, verbose=2)
+        tfrcp.recalibrate_batch_norm(self.model, x[:2000])
 
     def searched(self, kind: Any, seed: int, **options: Any) -> Any:
         """The winner of a search."""
@@ -170,8 +194,16 @@ class Task:
         return lambda channels: evaluator.score(channels).value
 
 
-def _ranking(groups: str = "all") -> dict[str, Any]:
-    return {"class_name": "global_ranking", "config": {"groups": groups}}
+def _compile(model: Any, steps: int) -> None:
+    import keras
+
+    rate = keras.optimizers.schedules.CosineDecay(0.02, steps)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss)
+
+
+def _ranking(groups: str = "all", **options: Any) -> dict[str, Any]:
+    return {"class_name": "global_ranking", "config": {"groups": groups, **options}}
 
 
 def _search(name: str, **options: Any) -> Callable[[Task, int], Any]:
@@ -183,12 +215,14 @@ def _search(name: str, **options: Any) -> Callable[[Task, int], Any]:
     return run
 
 
+_PER_MAC = _ranking(normalize=False, cost_power=1.0)
 _TAYLOR = {"class_name": "taylor", "config": {"images": 512, "verbose": False}}
 ROWS: dict[str, Callable[[Task, int], Any]] = {
     "uniform-l1": lambda task, seed: task.allocated("uniform", "l1"),
     "ranking-l1": lambda task, seed: task.allocated(_ranking(), "l1"),
     "ranking-taylor": lambda task, seed: task.allocated(_ranking(), _TAYLOR),
     "ranking-inner-taylor": lambda task, seed: task.allocated(_ranking("inner"), _TAYLOR),
+    "ranking-taylor-per-mac": lambda task, seed: task.allocated(_PER_MAC, _TAYLOR),
     "random-l1": _search("RandomChannelSearch"),
     "greedy-l1": lambda task, seed: task.allocated("greedy", "l1"),
     "evolution-l1": _search("EvolutionaryChannelSearch"),

@@ -8,7 +8,7 @@ reconstruction layer by layer.
 
     python benchmarks/sparsity.py [--network=resnet20] [--flops=0.3] [--epochs=20]
 
-What was measured stands in docs/method.md. A row that stands in the file of results is not run
+A row that stands in the file of results is not run
 again.
 """
 

@@ -66,8 +66,8 @@ def get_config() -> ConfigDict:
     config.search.fixed = ()  # names or patterns of groups or layers to leave alone
     config.search.tied = ()  # patterns of groups that keep the same share of their channels
     config.search.sampler = "guided"  # or "random", "evolutionary", "surrogate"
-    # "auto": "taylor" where labels allow it, else "l1". Or a name, perhaps with arguments, such as
-    # "l2:scope=group"; see tfrcp.criteria.get.
+    # "auto": "optimal_brain_surgeon" where the model allows it, else "taylor", else "l1". Or a
+    # name, perhaps with arguments, such as "l2:scope=group"; see tfrcp.criteria.get.
     config.search.criterion = "auto"
     # "auto": the accuracy of a classifier, else the compiled loss. Or "val_loss", "val_NAME" for a
     # compiled metric, "agreement" with the unpruned network.

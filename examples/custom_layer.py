@@ -1,4 +1,6 @@
-"""Teaches tfrcp a layer of one's own, so that channels that pass it can be pruned.
+"""Teaches tfrcp a layer of one's own, so that the pruned network holds it as such.
+
+Without the rule the layer is opened: the pruned network multiplies by its weight.
 
 python examples/custom_layer.py
 """

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 from tfrcp import slice_model, trace
+from tfrcp.graph.atoms import along
+from tfrcp.graph.calls import Value
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import layer_at, read_weights, slice_weights
 from tfrcp.scoring.running import run_model
@@ -111,6 +113,46 @@ def masked_outputs(model, graph, masks, images):
     return outputs
 
 
+def walked_outputs(model, graph, masks, images):
+    """Outputs of the original, call by call, with all its weights and every channel there.
+
+    What is removed is zero wherever it is read. Where a call depends on all channels together, as
+    normalization and means over channels do, it is run on those that are left.
+    """
+    program, keep, weights = Program(graph), graph.keep(masks), read_weights(graph, model)
+    sliced = slice_weights(graph, weights, masks)
+    together = {name for group in graph.groups for name in group.normalized}
+
+    def masked(value, x):
+        if not isinstance(value, Value):
+            return x
+        return keras.ops.where(keep(graph.labels[value]), x, keras.ops.zeros_like(x))
+
+    def step(call, entry, args, kwargs):
+        pairs = (call.args, dict(call.kwargs)), (args, kwargs)
+        args, kwargs = keras.tree.map_structure(masked, *pairs)
+        kept = keep(graph.labels[call.inputs[0]])
+        if call.path not in together or call.kind == "Matmul" or kept.all():
+            return program.step(call, entry, args, kwargs)
+        axis = int(np.argmax(kept.shape))
+        here = np.flatnonzero(kept)
+        y = program.step(
+            call, sliced.get(call.path), (keras.ops.take(args[0], here, axis),), kwargs
+        )
+        if graph.labels[call.outputs[0]].size == 1:
+            return y
+        full = np.zeros(args[0].shape, "float32")
+        full[(slice(None),) * axis + (here,)] = to_float(y)
+        return keras.ops.cast(full, y.dtype)
+
+    whole = slice_weights(graph, weights, {})
+    for place in graph.places:
+        if place.role == "input":  # of attention, the heads
+            kept = along(keep(place.labels), place.axis, weights[place.path][place.weight].ndim)
+            whole[place.path][place.weight] = whole[place.path][place.weight] * kept
+    return flat(program.walk(whole, program.pack(images), step))
+
+
 def removed_outputs(model, graph, masks, images):
     """Outputs of the original with the removed channels taken out by hand.
 
@@ -126,6 +168,10 @@ def removed_outputs(model, graph, masks, images):
                 here = np.ones(len(piece.channel_of), bool) if not len(here) else here
                 mask = masks.get(group.name, np.ones(group.size, bool))
                 kept[piece.layer] = here & ((piece.channel_of < 0) | mask[piece.channel_of])
+    if {call.path for call in graph.calls.calls if not hasattr(call.operation, "_layers")} & {
+        *kept
+    }:
+        return walked_outputs(model, graph, masks, images)
     layers = {name: layer_at(model, name) for name in names}
     for name, layer in layers.items():
         layer.call = _normalize_over(layer, kept[name])
@@ -270,6 +316,8 @@ def _channels_last(layer, shape):
 
 def _work(layer, source, target):
     """MACs of one call, `None` if the layer is not of those that are counted."""
+    if not (source and target):
+        return None
     inputs, outputs, positions = source[-1], target[-1], np.prod(target[1:-1], dtype=int)
     window = np.prod(getattr(layer, "kernel_size", 1))
     match type(layer).__name__:

@@ -34,8 +34,8 @@ LADDER = [
     ["space.fixing"],
     ["space.space"],
     ["space.counting", "space.costs"],
-    ["space.cost", "criteria"],
-    ["space", "reconstruction", "deployment.latency_model"],
+    ["space.cost", "reconstruction"],
+    ["space", "criteria", "deployment.latency_model"],
     [
         "scoring",
         "allocation",

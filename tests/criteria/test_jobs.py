@@ -16,7 +16,9 @@ def part(tree, stop):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("criterion", ["taylor", "kl_divergence", "empirical_sensitivity"])
+@pytest.mark.parametrize(
+    "criterion", ["taylor", "kl_divergence", "empirical_sensitivity", "optimal_brain_surgeon"]
+)
 def test_every_channel_has_a_score(name, criterion):
     job = JOBS[name]()
     graph = tfrcp.trace(job.model)

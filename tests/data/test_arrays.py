@@ -114,6 +114,7 @@ class TestAsArrays:
             (lambda: tf.data.Dataset.from_tensor_slices((X, Y)), "or batches"),
             (lambda: np.array(["a", "b"]), "must hold numbers"),
             (lambda: ({}, Y), "one entry per image"),
+            (lambda: (X, Y.tolist()), "give labels as numpy.array"),
         ],
     )
     def test_bad_data(self, bad, message):

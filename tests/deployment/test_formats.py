@@ -136,6 +136,29 @@ def test_preprocessing_goes_into_the_file(model, format, tmp_path):
     assert runtimes.load(path).inputs == (model.input.name,)
 
 
+def test_a_sequential_network_with_preprocessing_and_labels(tmp_path):
+    built = keras.Sequential(
+        [keras.Input((4, 4, 3), name="image"), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    built.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(1).random((40, 4, 4, 3)).astype("float32")
+    made = export(
+        built,
+        tmp_path / "out",
+        mean=0.5,
+        std=0.25,
+        sample=images,
+        labels=np.arange(40) % 2,
+        objective="val_loss",
+    )
+    (outputs,) = runtimes.load(tmp_path / "out")(images)
+    np.testing.assert_allclose(outputs, built((images - 0.5) / 0.25), atol=1e-4)
+    assert made.path == tmp_path / "out"
+    built.save(tmp_path / "net.keras")
+    (outputs,) = runtimes.load(tmp_path / "net.keras")(images)
+    np.testing.assert_allclose(outputs, built(images), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"std": 0.0}, {"mean": (0.1, 0.2)}, {"mean": float("nan")}, {"std": (1.0, -1.0, 1.0)}]
 )

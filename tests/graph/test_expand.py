@@ -231,12 +231,6 @@ class Losing(Reading):
         return self.conv(x)
 
 
-class Windows(Reading):
-    def call(self, x):
-        rows = ops.reshape(self.conv(x), (ops.shape(x)[0] * 4, 4, 6))
-        return ops.reshape(rows, (-1, 4, 4, 6))
-
-
 class Locked(Reading):
     def __init__(self, **options):
         super().__init__(**options)
@@ -268,11 +262,9 @@ class Repeating(Reading):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (Weighted, "weight of its own"),
-        (Reading, "computes with the weight"),
+        (Reading, "computes with its weights"),
         (Kernel, "weight"),
         (Losing, "add_loss"),
-        (Windows, "batch size"),
         (Locked, "training=False"),
         (Branching, "something else in training"),
         (Joining, ""),

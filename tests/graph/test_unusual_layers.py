@@ -112,15 +112,18 @@ def test_sequential_model_with_a_call_of_its_own():
 # Layers of all kinds.
 
 
-def test_lambda_is_frozen_and_rebuilt():
+def test_lambda_is_tried_and_rebuilt():
     # Keras refuses to rebuild a Python lambda from its config, unless it is told that it is safe.
     inputs = image()
     double = layers.Lambda(lambda x: 2 * x, output_shape=lambda shape: shape, name="double")
     model = keras.Model(inputs, head(conv(5, "b")(double(conv(4, "a")(inputs)))))
     graph = tfrcp.trace(model)
-    assert [group.name for group in graph.prunable] == ["b"]
-    assert graph.groups[0].reason.startswith("double (Lambda): no rule")
+    assert [group.name for group in graph.prunable] == ["a", "b"]
+    assert "double: run on" in graph.explain()
     assert_consistent(model)
+    mixed = layers.Lambda(lambda x: x - ops.mean(x, -1, keepdims=True), name="mixed")
+    model = keras.Model(inputs, head(conv(5, "b")(mixed(conv(4, "a")(inputs)))))
+    assert tfrcp.trace(model).groups[0].reason.startswith("mixed (Lambda): no rule")
 
 
 def test_activation_functions_called_on_tensors():

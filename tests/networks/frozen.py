@@ -20,14 +20,10 @@ class OwnConv2D(layers.Conv2D):
         return super().call(x[..., ::-1])
 
 
-@network(
-    {"b": 5},
-    {"a": (4, "twice (Twice): no rule"), **HEAD},
-    unknown={"twice": "Twice"},
-)
+@network({"a": 4, "b": 5})
 def custom_layer():
     """
-    image - a - a layer that nobody knows - b - pool - head
+    image - a - a layer that is shown to act on each channel alone - b - pool - head
     """
     inputs = image()
     x = Twice(name="twice")(conv(4, "a")(inputs))

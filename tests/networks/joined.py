@@ -98,8 +98,9 @@ def squeeze_excite_dense():
 
 
 @network(
-    {"b": 5, "c": 4},
-    {"a": (4, "(Mean)"), "map": (1, "spreads one channel over all others"), **HEAD},
+    {"a": 4, "b": 5, "c": 4},
+    {"map": (1, "spreads one channel over all others"), **HEAD},
+    maskable=False,
 )
 def spatial_attention():
     """

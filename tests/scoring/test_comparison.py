@@ -95,6 +95,31 @@ def test_data_of_any_kind_give_the_same(classifier):
     assert tfrcp.compare(model, pruned, batches).after == expected.after
 
 
+def test_the_error_is_that_of_the_named_images(classifier):
+    model, _, data = classifier
+    for name, error in (("test set", "test set's error"), ("images", "images' error")):
+        assert error in tfrcp.compare(model, model, data, images=name).verdict
+
+
+def test_sequential_networks():
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(40, 6, 6, 2)).astype("float32"), np.eye(3)[np.arange(40) % 3]
+    found = tfrcp.compare(model, pruned_of(model), data, latency=True, batch_size=2)
+    assert found.before["accuracy"] == pytest.approx(model.evaluate(*data, verbose=0)[1])
+    assert found.latency is not None
+    assert tfrcp.compare(model, pruned_of(model), latency=True, batch_size=2).latency is not None
+
+
 def test_networks_that_are_not_compiled(classifier):
     model, pruned, data = classifier
     bare = [keras.Model(network.input, network.output) for network in (model, pruned)]

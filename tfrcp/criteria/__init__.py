@@ -14,6 +14,7 @@ from tfrcp.criteria.group_lasso import GroupLasso
 from tfrcp.criteria.index import Index
 from tfrcp.criteria.kl_divergence import KLDivergence
 from tfrcp.criteria.norm import L1, L2
+from tfrcp.criteria.optimal_brain_surgeon import OptimalBrainSurgeon
 from tfrcp.criteria.random import Random
 from tfrcp.criteria.taylor import Taylor
 
@@ -30,6 +31,7 @@ __all__ = [
     "GroupLasso",
     "Index",
     "KLDivergence",
+    "OptimalBrainSurgeon",
     "Random",
     "Taylor",
     "WeightCriterion",
@@ -48,6 +50,7 @@ CRITERIA: dict[str, type[Criterion]] = {
     "kl_divergence": KLDivergence,
     "l1": L1,
     "l2": L2,
+    "optimal_brain_surgeon": OptimalBrainSurgeon,
     "random": Random,
     "taylor": Taylor,
 }
@@ -59,9 +62,9 @@ def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
 
     Args:
         identifier: A name ("auto", "batch_norm_scale", "empirical_sensitivity", "geometric_median",
-            "group_lasso", "index", "kl_divergence", "l1", "l2", "random", "taylor"), perhaps with
-            arguments, as in "l2:scope=group:normalize=false"; a dict as `serialize` returns it; or
-            a callable with the signature of `Criterion`.
+            "group_lasso", "index", "kl_divergence", "l1", "l2", "optimal_brain_surgeon", "random",
+            "taylor"), perhaps with arguments, as in "l2:scope=group:normalize=false"; a dict as
+            `serialize` returns it; or a callable with the signature of `Criterion`.
 
     Returns:
         The criterion.

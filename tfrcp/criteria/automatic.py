@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 from tfrcp.criteria.base import Criterion
 from tfrcp.criteria.images import check_count
 from tfrcp.criteria.norm import L1
+from tfrcp.criteria.optimal_brain_surgeon import OptimalBrainSurgeon
 from tfrcp.criteria.taylor import Taylor
 from tfrcp.graph.channels import ChannelGraph
 
@@ -17,16 +19,15 @@ _FEW = 4  # images that tell whether it works
 
 
 class Automatic(Criterion):
-    """`taylor` where labels and a loss allow it, else `l1`.
+    """`optimal_brain_surgeon` where images and a loss allow it, else `taylor`, else `l1`.
 
-    Taylor was best of all before training, inside groups and as a ranking of all channels:
-    docs/method.md.
+    The first was best inside groups before training: docs/method.md.
 
     Args:
-        images: Images that Taylor looks at.
+        images: Images to look at.
     """
 
-    def __init__(self, *, images: int = 512) -> None:
+    def __init__(self, *, images: int = 256) -> None:
         self.images = check_count("images", images, 2)
 
     def get_config(self) -> dict[str, Any]:
@@ -34,14 +35,16 @@ class Automatic(Criterion):
         return {"images": self.images}
 
     def choose(self, model: keras.Model, graph: ChannelGraph, data: Any = None) -> Criterion:
-        """The criterion that it stands for; Taylor is tried on a handful of images."""
-        if data is None:
-            return L1()
-        try:
-            Taylor(images=_FEW, verbose=False)(model, graph, data)
-        except (ValueError, TypeError, KeyError):
-            return L1()
-        return Taylor(images=self.images)
+        """The criterion that it stands for; each is tried on a handful of images."""
+        if data is not None:
+            some = {"images": _FEW, "verbose": False}
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                OptimalBrainSurgeon(**some).look_at(model, graph, data)
+                return OptimalBrainSurgeon(images=self.images)
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                Taylor(**some)(model, graph, data)
+                return Taylor(images=self.images)
+        return L1()
 
     def __call__(
         self, model: keras.Model, graph: ChannelGraph, data: Any = None

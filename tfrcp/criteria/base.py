@@ -20,6 +20,9 @@ _REDUCTIONS = {"mean": np.mean, "sum": np.sum, "max": np.max}
 class Criterion:
     """Scores channels. Hyperparameters go into `__init__`, data into the call."""
 
+    #: Whether rankings of the channels of all groups by it are worth trying.
+    ranks_groups = True
+
     def __call__(
         self, model: keras.Model, graph: ChannelGraph, data: Any = None
     ) -> dict[str, np.ndarray]:

@@ -12,14 +12,12 @@ from keras import ops
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.gates import Gate, gates_of
 from tfrcp.criteria.images import check_count, check_finite, read_images
+from tfrcp.criteria.loss import loss_of
 from tfrcp.criteria.progress import Progress
-from tfrcp.data import check_labels, read_examples
+from tfrcp.data import read_examples
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 from tfrcp.graph.program import Program
-from tfrcp.graph.reading import output_structure
 from tfrcp.graph.weights import slice_weights
-from tfrcp.scoring import losses
-from tfrcp.scoring.objectives import has_own_loss
 
 
 class Taylor(CoupledCriterion):
@@ -97,7 +95,7 @@ class Taylor(CoupledCriterion):
             )
         x, _ = read_images(graph, data, images=self.images, labels=True)
         found = read_examples(data, count=self.images)
-        loss, targets = self._loss(model, found.y, found.sample_weight)
+        loss, targets = loss_of("taylor", model, self.loss, found.y, found.sample_weight)
         gates = gates_of(graph)
         for group in graph.prunable:
             if not gates[group.name]:
@@ -113,36 +111,6 @@ class Taylor(CoupledCriterion):
         return {
             group.name: self._score(group, gates[group.name], slopes_of) for group in graph.prunable
         }
-
-    def _loss(
-        self, model: keras.Model, y: Any, sample_weight: Any
-    ) -> tuple[Callable[[Any, Any], Any], Any]:
-        """The loss as a function of targets and outputs, and the targets as it takes them."""
-        if self.loss is None and has_own_loss(model):
-            targets = {"y": y} if sample_weight is None else {"y": y, "weight": sample_weight}
-            structure = output_structure(model)
-
-            def own(targets: Any, outputs: Any) -> Any:
-                outputs = keras.tree.pack_sequence_as(structure, keras.tree.flatten(outputs))
-                weight = targets.get("weight")
-                return model.compute_loss(None, targets["y"], outputs, weight, training=False)
-
-            return own, targets
-        if len(model.outputs) != 1 or keras.tree.is_nested(y):
-            raise ValueError(
-                "The criterion 'taylor' needs a classifier, or a model that is compiled with its "
-                f"loss. Received: '{model.name}' with outputs "
-                f"{[tuple(x.shape) for x in model.outputs]}; compile it, or take another criterion"
-            )
-        if self.loss is not None:
-            if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
-                raise ValueError(f"Labels must be finite numbers. Received: dtype {y.dtype}")
-            return keras.losses.get(self.loss), y
-        check_labels(y, losses.classes(model))
-        if y.ndim == 2 and y.shape[1] > 1:
-            logits = not losses.ends_in_softmax(model)
-            return keras.losses.CategoricalCrossentropy(from_logits=logits), y
-        return losses.crossentropy(model), y.reshape(-1)
 
     def _score(
         self, group: ChannelGroup, gates: list[Gate], found: list[dict[Gate, np.ndarray]]

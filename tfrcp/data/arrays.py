@@ -286,7 +286,9 @@ def _size(parts) -> int:
     shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(parts)]
     if not leaves or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
         hint = ""
-        if leaves and () in shapes:
+        if any(isinstance(part, list) and part and np.ndim(part[0]) == 0 for part in parts):
+            hint = ". A list means several inputs or outputs: give labels as numpy.array(y)"
+        elif leaves and () in shapes:
             hint = ". It looks like single examples: pass batches, such as data.batch(32)"
         raise ValueError(
             "`data` must hold arrays (or batches) with one entry per image along their first axis, "

@@ -19,6 +19,7 @@ import numpy as np
 from tfrcp.deployment import latency
 from tfrcp.deployment.formats import FORMATS, Format
 from tfrcp.deployment.writing import Exported, export
+from tfrcp.models.structure import input_structure
 
 _WORDS = {None: "float32", "dynamic": "dynamic range"}  # of quantizations, where they differ
 
@@ -91,7 +92,7 @@ def writer(name: str) -> Callable[[keras.Model, Path], Any]:
         if kind.quantization == "int8":
             random = np.random.default_rng(0)
             calibration = keras.tree.map_structure(
-                lambda t: random.random((8, *t.shape[1:])).astype(t.dtype), model.input
+                lambda t: random.random((8, *t.shape[1:])).astype(t.dtype), input_structure(model)
             )
         return export(
             model,

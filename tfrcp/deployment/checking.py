@@ -13,6 +13,7 @@ import numpy as np
 from tfrcp.data import check_labels
 from tfrcp.deployment.runtimes import Runner
 from tfrcp.deployment.samples import by_name
+from tfrcp.models.structure import output_structure
 from tfrcp.scoring import objectives
 from tfrcp.scoring.objectives import Objective
 
@@ -174,9 +175,10 @@ def _score(model: keras.Model, truth: Truth, outputs: list[list[np.ndarray]], sa
         np.concatenate(parts).astype(dtype)
         for parts, dtype in zip(zip(*outputs, strict=True), types, strict=True)
     ]
+    structure = output_structure(model)
     for start in range(0, len(whole[0]), 32):
         cut = operator.itemgetter(slice(start, start + 32))
-        parts = [keras.tree.pack_sequence_as(model.output, [cut(array) for array in whole])]
+        parts = [keras.tree.pack_sequence_as(structure, [cut(array) for array in whole])]
         y, weight, x = (
             None if tree is None else keras.tree.map_structure(cut, tree)
             for tree in (truth.y, truth.sample_weight, sample)

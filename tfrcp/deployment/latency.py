@@ -24,6 +24,7 @@ import keras
 import numpy as np
 
 from tfrcp.deployment import runtimes
+from tfrcp.models.structure import input_structure
 
 Model = Callable[[Any], Any] | str | os.PathLike[str]
 
@@ -171,7 +172,7 @@ def peak_memory(model: Model, x: Any, *, batch_size: int = 64, threads: int | No
             )
         with tempfile.TemporaryDirectory() as folder:
             model.save(pathlib.Path(folder, "model.keras"))
-            names = [tensor.name for tensor in keras.tree.flatten(model.input)]
+            names = [tensor.name for tensor in keras.tree.flatten(input_structure(model))]
             images = dict(zip(names, keras.tree.flatten(x), strict=True))
             path = pathlib.Path(folder, "model.keras")
             return peak_memory(path, images, batch_size=batch_size, threads=threads)

@@ -19,6 +19,7 @@ import numpy as np
 from tfrcp.deployment import latency
 from tfrcp.graph.inheritance import slice_model
 from tfrcp.graph.trace import trace
+from tfrcp.models.structure import input_structure
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import RandomSampler
@@ -132,7 +133,8 @@ def advise(
         space = SearchSpace(graph, min_ratio, divisor=divisor)
         vectors[divisor] = RandomSampler(space, cost, budget, seed).suggest(networks)
     x = keras.tree.map_structure(
-        lambda tensor: generator.random((1, *tensor.shape[1:])).astype(tensor.dtype), model.input
+        lambda tensor: generator.random((1, *tensor.shape[1:])).astype(tensor.dtype),
+        input_structure(model),
     )
     with tempfile.TemporaryDirectory() as folder:
         timed = {"unpruned": _write(write, model, folder, "unpruned")}

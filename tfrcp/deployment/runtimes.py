@@ -134,7 +134,8 @@ class _Keras(Runner):
         import keras
 
         model = keras.models.load_model(path, compile=False)
-        self._tree, self._structure = keras.tree, model._inputs_struct
+        single = isinstance(model, keras.Sequential)
+        self._tree, self._structure = keras.tree, model.inputs[0] if single else model.input
         self.inputs = tuple(tensor.name for tensor in keras.tree.flatten(self._structure))
         self._function = self._tf.function(lambda x: model(x, training=False))
 

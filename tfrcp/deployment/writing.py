@@ -245,7 +245,7 @@ def _with_preprocessing(model: keras.Model, mean: np.ndarray, std: np.ndarray) -
     (source,) = keras.tree.flatten(model_inputs(model))
     inputs = keras.Input(source.shape[1:], dtype=source.dtype, name=source.name)
     scaled = keras.layers.Rescaling((1 / std).tolist(), (-mean / std).tolist())(inputs)
-    outputs = keras.tree.pack_sequence_as(model.input, [scaled])
+    outputs = keras.tree.pack_sequence_as(model_inputs(model), [scaled])
     return keras.Model(inputs, model(outputs), name=model.name)
 
 

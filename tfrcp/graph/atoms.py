@@ -68,7 +68,10 @@ class Atoms:
         self._labels: dict[Value, np.ndarray] = {}
         self._places: dict[tuple[str, str, int], Place] = {}
         self._given_up: dict[str, str] = {}
+        self._whole: dict[str, str] = {}
         self.unknown: dict[str, str] = {}
+        self.proven: dict[str, str] = {}
+        self.held: dict[Value, Call] = {}
         self.normalized: list[tuple[str, np.ndarray]] = []
         self.parts: list[np.ndarray] = []
 
@@ -156,8 +159,21 @@ class Atoms:
             self[value] = self.outside(len(value.shape), reason)
         # Another call of the same layer may have been followed: its weights stay whole now.
         self._given_up[call.path] = reason
+        self._keep_whole(call.path, reason)
+
+    def keep_whole(self, call: Call, reason: str) -> None:
+        """States that a layer's weights are not sliced, whatever its other calls are.
+
+        Args:
+            call: The call.
+            reason: Why.
+        """
+        self._keep_whole(call.path, f"{call.path} ({call.kind}): {reason}")
+
+    def _keep_whole(self, path: str, reason: str) -> None:
+        self._whole.setdefault(path, reason)
         for place in self.places:
-            if place.path == call.path:
+            if place.path == path:
                 self.freeze(place.labels, reason)
 
     def normalize(self, call: Call, labels: np.ndarray) -> None:
@@ -186,11 +202,14 @@ class Atoms:
                 for _, labels in axes.values():
                     self.freeze(labels, f"{call.path} ({call.kind}): {reason}")
         for axis, (role, labels) in axes.items():
-            if call.path in self._given_up:
-                self.freeze(labels, self._given_up[call.path])
+            if call.path in self._whole:
+                self.freeze(labels, self._whole[call.path])
             key = (call.path, name, axis)
             if key in self._places:
-                self.unite(self._places[key].labels, labels)
+                place = self._places[key]
+                self.unite(place.labels, labels)
+                if role == "output" != place.role:  # a weight that turns out to be a kernel
+                    self._places[key] = dataclasses.replace(place, role=role)
             else:
                 self._places[key] = Place(call.path, name, axis, role, labels)
 

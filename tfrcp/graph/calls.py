@@ -21,12 +21,22 @@ class Value:
     """A tensor of the graph.
 
     Attributes:
-        shape: Tuple of ints and `None`s; the first entry is the batch.
+        shape: Tuple of ints and `None`s.
         dtype: String.
+        batch: The axis of the batch, in nearly all tensors the first; `None` if there is none.
+        fold: How many entries every example has on that axis: more than one where the batch is
+            joined with another axis, as that of the windows of an image.
     """
 
     shape: tuple[int | None, ...]
     dtype: str
+    batch: int | None = 0
+    fold: int = 1
+
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        """The shape for a batch of one example."""
+        return tuple(self.fold if i == self.batch else n for i, n in enumerate(self.shape))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -66,6 +66,8 @@ class ChannelGraph:
         labels: The atoms that each tensor holds.
         places: The weight axes with channels.
         unknown: Maps the path of every operation that no rule knows to its class name.
+        proven: Maps the path of every layer of the user's that was shown to act on each channel
+            alone to how.
         given_up: Paths of the operations that cannot be followed: they run as they are.
         group_of: int array [atoms]: index of the atom's group among `groups`.
         channel_of: int array [atoms]: the atom's channel inside its group.
@@ -77,6 +79,7 @@ class ChannelGraph:
     labels: Mapping[Value, np.ndarray]
     places: tuple[Place, ...]
     unknown: Mapping[str, str]
+    proven: Mapping[str, str]
     given_up: frozenset[str]
     group_of: np.ndarray
     channel_of: np.ndarray

@@ -6,45 +6,14 @@ import contextlib
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from tfrcp.graph.inside import functional, own_variables, tree
-
-#: Stands for the batch where a layer asks for its size: a prime that divides no usual size.
-BATCH = 1009
-#: Operations that run functions of the user's, which hold layers and weights that nobody sees.
-_HIDING = frozenset(
-    "AssociativeScan Cond CustomGradient ForiLoop Map Scan Switch VectorizedMap WhileLoop".split()
-)
-
-Tensor = keras.KerasTensor
-
-
-class Refused(Exception):
-    """A layer cannot be opened; the message says why."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Step:
-    """Something that an opened layer calls, told as a node of Keras's graph is.
-
-    Attributes:
-        operation: What is called.
-        args: Positional arguments with symbolic tensors.
-        kwargs: Keyword arguments, likewise.
-        input_tensors: The symbolic tensors among them.
-        outputs: The symbolic tensors that it makes.
-    """
-
-    operation: keras.Operation
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    input_tensors: Sequence[Tensor]
-    outputs: Sequence[Tensor]
+from tfrcp.graph.held import HeldWeight
+from tfrcp.graph.inside import BOOKS, functional, own_variables, tree
+from tfrcp.graph.steps import BATCH, Refused, Step, Tensor, kinds_of, nodes_between, step_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,12 +33,15 @@ class Opened:
     names: Mapping[int, str]
 
 
-def is_composite(operation: Any) -> bool:
-    """Whether something is a layer that holds layers, other than a model with a graph."""
+def can_be_opened(operation: Any) -> bool:
+    """Whether something is a layer that may be made of others, other than a model with a graph.
+
+    Keras's own layers that hold no layers are not: they call what Keras does not show.
+    """
     return (
         isinstance(operation, keras.layers.Layer)
         and functional(operation) is None
-        and bool(operation._layers)
+        and (bool(operation._layers) or not type(operation).__module__.startswith("keras."))
     )
 
 
@@ -88,27 +60,24 @@ def unfold(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> O
         Refused: If what it does is not told by the operations that it calls.
     """
     _check(layer, args, kwargs)
-    first: Exception
-    try:
-        return _run(layer, args, kwargs)
+    try:  # with a number for the batch, so that it can be told wherever it goes
+        return _run(layer, *_with_batch((args, dict(kwargs))))
     except Exception as error:  # whatever a user's code does with symbolic tensors
         first = error
     try:
-        return _run(layer, *_with_batch((args, dict(kwargs))))
-    except Refused:
-        raise
-    except Exception:  # likewise; the first error speaks of the sizes that the user knows
+        return _run(layer, args, kwargs)
+    except Refused as refused:
+        raise (first if isinstance(first, Refused) else refused) from None
+    except Exception as error:  # likewise; this one speaks of the sizes that the user knows
         if isinstance(first, Refused):
             raise first from None
-        raise Refused(f"its `call` does not run on symbolic tensors: {_line(first)}") from first
+        raise Refused(f"its `call` does not run on symbolic tensors: {_line(error)}") from error
 
 
 def _check(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> None:
     """Refuses what can be told without calling the layer."""
     if not layer.built:
         raise Refused("it is not built")
-    if own_variables(layer):
-        raise Refused(f"it has a weight of its own, '{own_variables(layer)[0].name}'")
     if type(layer).__call__ not in (keras.layers.Layer.__call__, keras.Model.__call__):
         raise Refused("it has a `__call__` of its own")
     if layer.activity_regularizer is not None:
@@ -124,17 +93,32 @@ def _check(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> N
 
 def _with_batch(structure: Any) -> Any:
     """The same tensors with a number for the batch."""
+    made: dict[int, Tensor] = {}
 
     def sized(x: Any) -> Any:
         if isinstance(x, Tensor) and len(x.shape) and x.shape[0] is None:
-            return Tensor((BATCH, *x.shape[1:]), dtype=x.dtype)
+            if id(x) not in made:
+                made[id(x)] = Tensor((BATCH, *x.shape[1:]), dtype=x.dtype)
+            return made[id(x)]
         return x
 
     return keras.tree.map_structure(sized, structure)
 
 
-def _run(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> Opened:
-    """Calls the layer once and lists what it did."""
+def _run(
+    layer: keras.layers.Layer,
+    args: Any,
+    kwargs: Mapping[str, Any],
+    read_from: Sequence[keras.layers.Layer] = (),
+) -> Opened:
+    """Calls the layer once and lists what it did.
+
+    Args:
+        layer: The layer.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        read_from: Inner layers of which it reads the weights without calling them on its inputs.
+    """
     given = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, Tensor)]
     given = list({id(x): x for x in given}.values())
     names: dict[int, str] = {id(layer): ""}
@@ -147,38 +131,50 @@ def _run(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> Ope
         options["training"] = None  # inference, where nobody says otherwise
     if found is None:
         options.pop("training", None)
-    with _as_before([layer, *held]), _plain_errors(), _Reads() as reads:
+    with (
+        _as_before([layer, *held]),
+        _plain_errors(),
+        _weights_of([layer, *read_from]) as own,
+        _run_inside(held),
+        _Reads() as reads,
+    ):
+        ends = [*given, *own]
         outputs = layer.call(*_cast(layer, tuple(args)), **_cast(layer, options))
         flat = [x for x in keras.tree.flatten(outputs) if x is not None]
         if not flat or not all(isinstance(x, Tensor) for x in flat):
             raise Refused("it returns something that does not depend on its inputs")
-        nodes = _nodes(flat, given)
-        if found is not None and _kinds(nodes) != _trained(layer, given, args, options):
+        nodes = nodes_between(ends, flat)
+        if found is not None and kinds_of(nodes) != _trained(layer, ends, args, options):
             raise Refused("its `call` does something else in training")
     if reads.variables:
+        owners = [x for x in held if any(id(v) in reads.variables for v in own_variables(x))]
+        if owners and not set(owners) & set(read_from):
+            return _run(layer, args, kwargs, (*read_from, *owners))
         variable = next(iter(reads.variables.values()))
         raise Refused(f"it computes with the weight '{variable.path}' outside of its layer")
-    steps = [_step(node, names) for node in nodes]
-    for x in [x for step in steps for x in step.outputs]:
-        if any(n and n % BATCH == 0 for n in x.shape[1:]) or (
-            x.shape and x.shape[0] and x.shape[0] % BATCH == 0 and x.shape[0] != BATCH
-        ):
-            raise Refused("it moves the batch to another axis, or joins it with one")
+    called = {id(node.operation) for node in nodes}
+    if any(id(x) in called for x in read_from):
+        raise Refused("it both calls an inner layer and computes with its weights")
+    read = {id(x) for node in nodes for x in node.input_tensors}
+    steps = []
+    for x, operation in own.items():
+        if id(x) in read:
+            names[id(operation)] = names[id(operation.variable)]
+            steps.append(Step(operation, (), {}, (), [x]))
+    steps += [step_of(node, names, given) for node in nodes]
     return Opened(given, steps, flat, names)
 
 
-def _trained(layer: keras.layers.Layer, given: list[Any], args: Any, options: Any) -> list[str]:
+def _trained(layer: keras.layers.Layer, ends: list[Any], args: Any, options: Any) -> list[str]:
     """The kinds of operations that a layer calls in training."""
     try:
         options = {**options, "training": True}
         outputs = layer.call(*_cast(layer, tuple(args)), **_cast(layer, options))
-        return _kinds(_nodes([x for x in keras.tree.flatten(outputs) if x is not None], given))
+        return kinds_of(
+            nodes_between(ends, [x for x in keras.tree.flatten(outputs) if x is not None])
+        )
     except Exception:  # whatever a user's code does: it does not do what it does in inference
         return []
-
-
-def _kinds(nodes: Iterable[Any]) -> list[str]:
-    return sorted(type(node.operation).__name__ for node in nodes)
 
 
 def _cast(layer: keras.layers.Layer, args: Any) -> Any:
@@ -206,6 +202,69 @@ class _Reads(keras.StatelessScope):
 
 
 @contextlib.contextmanager
+def _run_inside(held: Sequence[keras.layers.Layer]) -> Iterator[None]:
+    """Has inner layers of layers run as they are where Keras cannot tell what they return."""
+
+    def call(layer: keras.layers.Layer) -> Any:
+        symbolic = layer.symbolic_call
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return symbolic(*args, **kwargs)
+            except Exception:  # such as one output that is `None`
+                return layer.call(*args, **kwargs)
+
+        return run
+
+    some = [x for x in held if x._layers and functional(x) is None]
+    try:
+        for x in some:
+            vars(x)["symbolic_call"] = call(x)
+        yield
+    finally:
+        for x in some:
+            vars(x).pop("symbolic_call", None)
+
+
+@contextlib.contextmanager
+def _weights_of(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[Tensor, HeldWeight]]:
+    """Puts symbolic tensors in place of the weights that layers hold themselves.
+
+    Yields:
+        Dict that maps each of them to the operation that stands for it.
+    """
+    tensors: dict[int, Tensor] = {}
+    found: dict[Tensor, HeldWeight] = {}
+    for owner, v in [(x, v) for x in layers for v in own_variables(x)]:
+        if "float" in str(v.dtype):
+            cast = owner.autocast and getattr(v, "_autocast", True)
+            operation = HeldWeight(v, owner.compute_dtype if cast else str(v.dtype))
+            tensors[id(v)] = Tensor(v.shape, dtype=operation.dtype)
+            found[tensors[id(v)]] = operation
+
+    def stand_in(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [stand_in(x) for x in value]
+        if isinstance(value, dict):
+            return {name: stand_in(x) for name, x in value.items()}
+        return tensors.get(id(value), value)
+
+    before = [
+        (vars(layer), name, value)
+        for layer in layers
+        for name, value in vars(layer).items()
+        if name not in BOOKS and any(id(x) in tensors for x in keras.tree.flatten(value))
+    ]
+    try:
+        for place, name, value in before:
+            place[name] = stand_in(value)
+        yield found
+    finally:
+        for place, name, value in before:
+            place[name] = value
+
+
+@contextlib.contextmanager
 def _as_before(held: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """Takes away the nodes that layers get when they are called on symbolic tensors."""
     lists = [nodes for x in held for nodes in (x._inbound_nodes, x._outbound_nodes)]
@@ -227,82 +286,6 @@ def _plain_errors() -> Iterator[None]:
     finally:
         if filtered:
             keras.config.enable_traceback_filtering()
-
-
-def _nodes(outputs: Sequence[Tensor], given: Sequence[Tensor]) -> list[Any]:
-    """All calls that lead from the given tensors to the outputs, in order."""
-    ends = {id(x) for x in given}
-    ordered: dict[int, Any] = {}
-    seen: set[int] = set()
-    waiting: list[tuple[Any, bool]] = [(x, False) for x in reversed(outputs)]
-    while waiting:
-        x, ready = waiting.pop()
-        if ready:
-            ordered[id(x)] = x
-            continue
-        if id(x) in ends:
-            continue
-        history = getattr(x, "_keras_history", None)
-        if history is None or history.operation is None:
-            raise Refused("it reads a tensor that it is not given")
-        node = history.operation._inbound_nodes[history.node_index]
-        if node.is_input:
-            raise Refused("it reads a tensor that it is not given")
-        if id(node) not in seen:
-            seen.add(id(node))
-            waiting.append((node, True))
-            waiting += [(y, False) for y in reversed(node.input_tensors)]
-    return list(ordered.values())
-
-
-def _step(node: Any, names: Mapping[int, str]) -> Step:
-    """One call, for a batch of any size."""
-    operation, kind = node.operation, type(node.operation).__name__
-    args, kwargs = tuple(node.arguments.args), dict(node.arguments.kwargs)
-    if kind in _HIDING:
-        raise Refused(f"it calls `{kind}`, which runs a function out of sight")
-    if isinstance(operation, keras.layers.Layer):
-        if id(operation) not in names and operation.variables:
-            raise Refused(f"it calls the layer '{operation.name}', which it does not hold")
-        told = kwargs.get("training")
-        if told is not None:
-            parameter = inspect.signature(operation.call).parameters.get("training")
-            if parameter is None or parameter.default is not told:
-                raise Refused(f"it calls '{operation.name}' with training={told}")
-            del kwargs["training"]
-    else:
-        operation = _open_batch(operation, node)
-        if isinstance(operation, type(node.operation)) and operation is not node.operation:
-            args, kwargs = (node.input_tensors[0],), {}
-    leaves = keras.tree.flatten((args, kwargs))
-    if any(isinstance(x, keras.Variable) for x in leaves):
-        raise Refused(f"it calls `{kind}` on a weight of an inner layer")
-    if any(_has_batch(x) for x in leaves):
-        raise Refused(f"it calls `{kind}` with numbers that depend on the batch size")
-    return Step(operation, args, kwargs, node.input_tensors, node.outputs)
-
-
-def _open_batch(operation: keras.Operation, node: Any) -> keras.Operation:
-    """The operation, or for a reshape to the size of the batch one to an open size."""
-    own = [v for k, v in vars(operation).items() if not k.startswith("_")]
-    open_sizes = any(isinstance(v, tuple | list) and None in v for v in own)
-    if not open_sizes and not any(_has_batch(x) for x in keras.tree.flatten(own)):
-        return operation
-    kind, shape = type(operation).__name__, node.outputs[0].shape
-    if kind != "Reshape" or None in shape[1:] or shape[0] not in (None, BATCH):
-        raise Refused(f"it calls `{kind}` with numbers that depend on the batch size")
-    return type(operation)((-1, *shape[1:]), name=operation.name)
-
-
-def _has_batch(x: Any) -> bool:
-    """Whether an argument holds a number that the batch size went into."""
-    if isinstance(x, Tensor | bool | np.bool_):
-        return False
-    if isinstance(x, int | np.integer):
-        return bool(x) and x % BATCH == 0
-    if isinstance(x, slice):
-        return any(_has_batch(n) for n in (x.start, x.stop, x.step))
-    return any(n and n % BATCH == 0 for n in tuple(getattr(x, "shape", ()) or ()))
 
 
 def _line(error: Exception) -> str:

@@ -38,6 +38,13 @@ def explain(graph: ChannelGraph) -> str:
         lines += ["", "Frozen:"]
     for group in frozen:
         lines += _wrap(f"{group.name}: {_count(group.size, 'channel')}, {group.reason}", "  ")
+    if graph.proven:
+        lines += [
+            "",
+            "Layers without a rule through which each channel passes alone, as was shown:",
+        ]
+    for path, proof in graph.proven.items():
+        lines += _wrap(f"{path}: {proof}", "  ")
     if graph.unknown:
         weights = {call.path: _size(call) for call in graph.calls.calls}
         lines += ["", "No rule; what they touch is frozen, and what they cost stays:"]

@@ -11,8 +11,8 @@ import keras
 from keras.src.models.functional import Functional
 from keras.src.utils.naming import to_snake_case
 
-# Where Keras keeps lists of its own.
-_BOOKS = frozenset(
+#: Where Keras keeps lists of its own.
+BOOKS = frozenset(
     "_layers _metrics _losses _tracker _trainable_variables _non_trainable_variables "
     "_seed_generators _functional _inbound_nodes _outbound_nodes _called _loss_ids".split()
 )
@@ -45,7 +45,7 @@ def parts(layer: keras.layers.Layer) -> dict[str, Any]:
     held = {id(x): x for x in (*layer._layers, *own_variables(layer))}
     by_attribute: dict[int, str] = {}
     for attribute, value in vars(layer).items():
-        if attribute in _BOOKS or attribute.startswith("_self_"):
+        if attribute in BOOKS or attribute.startswith("_self_"):
             continue
         for place, x in _leaves(attribute.lstrip("_"), value):
             if id(x) in held:

@@ -14,18 +14,25 @@ import keras
 from keras.src.utils.naming import to_snake_case
 
 from tfrcp.graph.calls import Call, Calls, Nested, Value
-from tfrcp.graph.expand import BATCH, Opened, Refused, Step, unfold
-from tfrcp.graph.inside import functional
+from tfrcp.graph.expand import Opened, unfold
+from tfrcp.graph.held import HeldWeight
+from tfrcp.graph.inside import functional, own_variables
+from tfrcp.graph.shapes import shapes_of, tensor_of, value_of
+from tfrcp.graph.steps import Refused, Step
 
 
 def read_calls(
-    model: keras.Model, opens: Callable[[keras.Operation], bool] = lambda operation: False
+    model: keras.Model,
+    opens: Callable[[keras.Operation], bool] = lambda operation: False,
+    knows: Callable[[keras.Operation], bool] = lambda operation: True,
 ) -> Calls:
     """Reads a built Functional or Sequential model.
 
     Args:
         model: `keras.Model`. Nested Functional and Sequential models are read, too.
         opens: Whether a layer is to be opened: replaced by what it calls.
+        knows: Whether there is a rule for an operation. A layer without layers inside is opened
+            only if there is one for all that it calls.
 
     Returns:
         `Calls`.
@@ -53,8 +60,9 @@ def read_calls(
     values = {id(x): Value(tuple(x.shape), str(x.dtype)) for x in graph.inputs}
     as_value = lambda x: values[id(x)]  # noqa: E731
     inputs = keras.tree.map_structure(as_value, graph._inputs_struct)
-    reader = _Reader(opens)
-    steps = tuple(reader.read(_steps(graph), values, _Scope()))
+    reader = _Reader(opens, knows, all(x.shape and x.shape[0] is None for x in graph.inputs))
+    first = next(iter(values.values()))
+    steps = tuple(reader.read(_steps(graph), values, _Scope(first)))
     outputs = keras.tree.map_structure(as_value, graph._outputs_struct)
     return Calls(tuple(_used(steps, outputs, Counter())), inputs, outputs, reader.closed)
 
@@ -84,12 +92,6 @@ def _used(
         yield dataclasses.replace(step, key=step.path if number == 1 else f"{step.path}#{number}")
 
 
-def output_structure(model: keras.Model) -> Any:
-    """The outputs of a Functional or Sequential model in their structure (`Sequential` has no
-    `output` of its own)."""
-    return functional(model)._outputs_struct
-
-
 def _steps(graph: Any) -> Iterator[Step]:
     """What a model with a graph calls, in order."""
     for depth in sorted(graph._nodes_by_depth, reverse=True):
@@ -103,16 +105,27 @@ class _Scope:
     """Where calls stand: in a model, or in an opened layer.
 
     Args:
+        source: The first input of the model.
         path: Path of the model or layer; empty for the whole model.
         prefix: What precedes names in a sliced model, which has no opened layers.
         names: Maps id(layer) to the path below an opened layer; `None` in a model.
     """
 
     def __init__(
-        self, path: str = "", prefix: str = "", names: Mapping[int, str] | None = None
+        self,
+        source: Value,
+        path: str = "",
+        prefix: str = "",
+        names: Mapping[int, str] | None = None,
     ) -> None:
+        self.source = source
         self._path, self._prefix, self._names = path, prefix, names
         self._counts: Counter[str] = Counter()
+
+    @property
+    def inside(self) -> bool:
+        """Whether these are the calls of an opened layer."""
+        return self._names is not None
 
     def place(self, operation: keras.Operation) -> tuple[str, str]:
         """Path and name of an operation that is met for the first time."""
@@ -132,13 +145,20 @@ class _Reader:
 
     Args:
         opens: Whether a layer is to be opened.
+        knows: Whether there is a rule for an operation.
+        open_batch: Whether the batch size of the model is open.
 
     Attributes:
         closed: Maps the paths of layers that could not be opened to the reasons.
     """
 
-    def __init__(self, opens: Callable[[keras.Operation], bool]) -> None:
-        self._opens = opens
+    def __init__(
+        self,
+        opens: Callable[[keras.Operation], bool],
+        knows: Callable[[keras.Operation], bool],
+        open_batch: bool,
+    ) -> None:
+        self._opens, self._knows, self._open_batch = opens, knows, open_batch
         self._places: dict[int, tuple[str, str]] = {}
         self._kept: list[Opened] = []  # so that ids stay theirs
         self.closed: dict[str, str] = {}
@@ -168,26 +188,31 @@ class _Reader:
                 continue
             fill = lambda x: values.get(id(x), x)  # noqa: E731
             args, kwargs = keras.tree.map_structure(fill, (step.args, dict(step.kwargs)))
-            found = self._open(step, path, args, kwargs)
+            if isinstance(operation, HeldWeight):
+                args = (scope.source,)
+            found = self._open(step, path, args, kwargs, scope.inside)
             if found is not None:
                 sources = dict.fromkeys(
                     x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, Value)
                 )
                 inside = {id(x): value for x, value in zip(found.given, sources, strict=True)}
-                below = _Scope(path, name + "_", found.names)
+                below = _Scope(scope.source, path, name + "_", found.names)
                 yield from self.read(found.steps, inside, below)
                 for x, y in zip(found.outputs, step.outputs, strict=True):
                     values[id(y)] = inside[id(x)]
                 continue
-            for x, shape in zip(step.outputs, _shapes(step, values), strict=True):
-                values[id(x)] = Value(shape, str(x.dtype))
+            sources = [values[id(x)] for x in step.input_tensors]
+            for x, shape in zip(step.outputs, shapes_of(step, values), strict=True):
+                values[id(x)] = value_of(
+                    shape, str(x.dtype), sources, scope.inside, self._open_batch
+                )
             yield Call(
                 path=path,
                 key=path,
                 operation=operation,
                 args=args,
                 kwargs=kwargs,
-                inputs=tuple(values[id(x)] for x in step.input_tensors),
+                inputs=args if isinstance(operation, HeldWeight) else tuple(sources),
                 outputs=tuple(values[id(x)] for x in step.outputs),
                 name=name,
             )
@@ -201,7 +226,8 @@ class _Reader:
         }
         as_value = lambda x: inside[id(x)]  # noqa: E731
         given = keras.tree.map_structure(as_value, graph._inputs_struct)
-        steps = tuple(self.read(_steps(graph), inside, _Scope(path)))
+        scope = _Scope(next(iter(inside.values())), path)
+        steps = tuple(self.read(_steps(graph), inside, scope))
         for x, y in zip(graph.outputs, step.outputs, strict=True):
             values[id(y)] = inside[id(x)]
         return Nested(
@@ -216,14 +242,17 @@ class _Reader:
             name=name,
         )
 
-    def _open(self, step: Step, path: str, args: Any, kwargs: Any) -> Opened | None:
+    def _open(self, step: Step, path: str, args: Any, kwargs: Any, inside: bool) -> Opened | None:
         """What a composite layer does; `None` if it stays whole."""
         if not self._opens(step.operation) or path in self.closed:
             return None
+        leaf = isinstance(step.operation, keras.layers.Layer) and not step.operation._layers
+        if leaf and not inside and not own_variables(step.operation):
+            return None  # it runs on any number of channels, or on none
         tensors: dict[Value, keras.KerasTensor] = {}
 
         def tensor(x: Any) -> Any:
-            return tensors.setdefault(x, _tensor(x)) if isinstance(x, Value) else x
+            return tensors.setdefault(x, tensor_of(x)) if isinstance(x, Value) else x
 
         try:
             if any(keras.src.backend.get_keras_mask(x) is not None for x in step.input_tensors):
@@ -231,37 +260,11 @@ class _Reader:
             found = unfold(step.operation, *keras.tree.map_structure(tensor, (args, kwargs)))
             if [x.dtype for x in found.outputs] != [x.dtype for x in step.outputs]:
                 raise Refused("its `call` returns something else on symbolic tensors")
+            strange = [s.operation for s in found.steps if not self._knows(s.operation)]
+            if leaf and strange:
+                raise Refused(f"it calls `{type(strange[0]).__name__}`, which has no rule")
         except Refused as refused:
             self.closed[path] = str(refused)
             return None
         self._kept.append(found)
         return found
-
-
-def _shapes(step: Step, values: Mapping[int, Value]) -> list[tuple[int | None, ...]]:
-    """Shapes of a step's outputs.
-
-    `EinsumDense` says `None` for sizes that it takes over from its input, so that all that follows
-    would be unknown; these are filled in here and followed on.
-    """
-    outputs, operation = step.outputs, step.operation
-    if any(values[id(x)].shape != _open(x.shape) for x in step.input_tensors):
-        known = lambda x: _tensor(values[id(x)]) if id(x) in values else x  # noqa: E731
-        args, kwargs = keras.tree.map_structure(known, (step.args, dict(step.kwargs)))
-        outputs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
-    shapes = [list(_open(x.shape)) for x in outputs]
-    if isinstance(operation, keras.layers.EinsumDense) and "..." not in operation.equation:
-        letters, rest = operation.equation.replace(" ", "").split(",")
-        known = dict(zip(letters, values[id(step.input_tensors[0])].shape, strict=True))
-        for i, letter in enumerate(rest.split("->")[1]):
-            shapes[0][i] = known.get(letter) if shapes[0][i] is None else shapes[0][i]
-    return [tuple(shape) for shape in shapes]
-
-
-def _open(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """A shape with an open batch where a number stood for it."""
-    return (None, *shape[1:]) if shape and shape[0] == BATCH else tuple(shape)
-
-
-def _tensor(value: Value) -> keras.KerasTensor:
-    return keras.KerasTensor(value.shape, dtype=value.dtype)

@@ -14,6 +14,7 @@ from tfrcp.graph.classes import model_like
 from tfrcp.graph.cloning import without_arrays
 from tfrcp.graph.compiling import compile_like
 from tfrcp.graph.rules import Rule, find_rule
+from tfrcp.graph.rules.held import Table
 from tfrcp.graph.weights import Weights, arrays_of, layer_at
 
 Steps = Iterable[Call | Nested]
@@ -41,6 +42,8 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     for (path, _), new in builder.rebuilt.items():
         if isinstance(new, keras.layers.Layer):
             carry_over(_source(model, path, traced[path]), new, arrays.get(path, {}))
+        elif isinstance(new, Table):
+            new.carry(layer_at(model, path), arrays.get(path, {}))
     freeze_like(pruned, model)
     compile_like(pruned, model)
     return pruned
@@ -180,7 +183,7 @@ def _last(path: str) -> str:
 def _rename(operation: Any, name: str) -> None:
     """Names a new layer or operation, which has no weights yet."""
     inner = getattr(operation, "operation", operation)
-    if inner.name != name:
+    if getattr(inner, "name", name) != name:
         inner.name = name
 
 

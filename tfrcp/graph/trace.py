@@ -10,7 +10,7 @@ import numpy as np
 from tfrcp.graph.atoms import Atoms, Place
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.reading import read_calls
-from tfrcp.graph.rules import find_rule, opens
+from tfrcp.graph.rules import find_rule, knows, opens
 
 
 def trace(model: keras.Model, expand: bool = True) -> ChannelGraph:
@@ -33,7 +33,7 @@ def trace(model: keras.Model, expand: bool = True) -> ChannelGraph:
     Raises:
         ValueError: If `model` is subclassed or not built.
     """
-    calls = read_calls(model, opens if expand else lambda operation: False)
+    calls = read_calls(model, opens if expand else lambda operation: False, knows)
     atoms = Atoms()
     for value in keras.tree.flatten(calls.inputs):
         atoms[value] = atoms.outside(len(value.shape), "joined with a model input")
@@ -83,6 +83,7 @@ def trace(model: keras.Model, expand: bool = True) -> ChannelGraph:
         labels=atoms.labels,
         places=atoms.places,
         unknown=atoms.unknown,
+        proven=atoms.proven,
         given_up=atoms.given_up,
         group_of=group_of,
         channel_of=channel_of,

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfrcp.graph.calls import Call, named_variables
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.held import HeldWeight
 from tfrcp.graph.inside import parts
 from tfrcp.graph.rules import find_rule
 
@@ -56,6 +57,8 @@ def variables_of(graph: ChannelGraph, model: keras.Model) -> dict[str, dict[str,
 def layer_at(model: keras.Model, path: str) -> keras.layers.Layer:
     """The layer of a model at a path, such as "backbone/conv1", composite layers included.
 
+    A weight that such a layer holds itself has a path, too: `HeldWeight` stands for it.
+
     Raises:
         ValueError: If there is none.
     """
@@ -68,7 +71,7 @@ def layer_at(model: keras.Model, path: str) -> keras.layers.Layer:
             f"The model '{model.name}' has no layer '{path}', so it is not the one that was "
             "traced. Trace this model."
         ) from error
-    return layer
+    return HeldWeight(layer) if isinstance(layer, keras.Variable) else layer
 
 
 def slice_weights(

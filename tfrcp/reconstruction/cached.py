@@ -29,7 +29,7 @@ from tfrcp.reconstruction.segments import inputs_of
 
 
 @dataclasses.dataclass(eq=False)
-class _Layer:
+class Layer:
     """A layer that can lose inputs.
 
     Attributes:
@@ -129,7 +129,7 @@ class CachedLeastSquares:
         images = calibration_images(graph, data, count)
         self._graph, self._ridge = graph, ridge
         program, weights = Program(graph), read_weights(graph, model)
-        layers = {layer.call.path: layer for layer in _layers_losing_inputs(program, weights)}
+        layers = {layer.call.path: layer for layer in layers_losing_inputs(program, weights)}
         self.left_out = LeftOut()
         limits = _limits(layers, memory_limit)
         for path, layer in layers.items():
@@ -179,9 +179,10 @@ class CachedLeastSquares:
             if layer is not None:
                 x = applied_to(call, args[0], entry)
                 if call not in rows:
-                    rows[call] = Rows(
-                        call, x, *layer.shape, images=total, samples=samples, seed=len(rows)
-                    )
+                    options = {"images": total, "samples": samples, "seed": len(rows)}
+                    most = sums[call.path].most(*layer.shape, 0)
+                    rows[call] = Rows(call, x, *layer.shape, most=most, **options)
+                    sums[call.path].ignored += rows[call].left_out
                 for _, chunk in rows[call].unfold(x):
                     sums[call.path].add(chunk)
             return program.step(call, entry, args, kwargs)
@@ -203,7 +204,7 @@ class CachedLeastSquares:
                 layer.variances = layer.equations.variances(matrix)
 
 
-def _limits(layers: Mapping[str, _Layer], limit: int) -> dict[str, float]:
+def _limits(layers: Mapping[str, Layer], limit: int) -> dict[str, float]:
     """Bytes that each layer may take: the smallest what they need, the others what is left."""
     limits: dict[str, float] = {}
     left = limit
@@ -214,7 +215,7 @@ def _limits(layers: Mapping[str, _Layer], limit: int) -> dict[str, float]:
     return limits
 
 
-def _layers_losing_inputs(program: Program, weights: Weights) -> Iterator[_Layer]:
+def layers_losing_inputs(program: Program, weights: Weights) -> Iterator[Layer]:
     """The layers that some candidate may take inputs from."""
     graph = program.graph
     norms = {layer.path: norm.path for norm, layer in program.folds.items()}
@@ -227,11 +228,11 @@ def _layers_losing_inputs(program: Program, weights: Weights) -> Iterator[_Layer
         target = places[call.path, rule.kernel, "output"]
         kernel = weights[call.path][rule.kernel]
         norm = norms.get(call.path)
-        yield _Layer(call, rule, kernel, source.labels, target.labels, target.axis, norm)
+        yield Layer(call, rule, kernel, source.labels, target.labels, target.axis, norm)
 
 
 def _fit(
-    layer: _Layer, arrays: Weights, kept: np.ndarray, kept_outputs: np.ndarray, ridge: float
+    layer: Layer, arrays: Weights, kept: np.ndarray, kept_outputs: np.ndarray, ridge: float
 ) -> None:
     """Fits one layer, in place.
 

@@ -13,6 +13,7 @@ import numpy as np
 from tfrcp.data import IN_MEMORY, Examples, read_examples
 from tfrcp.deployment import latency as timing
 from tfrcp.graph.trace import trace
+from tfrcp.models.structure import input_structure
 from tfrcp.reconstruction.blocked_statistics import AT_ONCE
 from tfrcp.scoring import objectives
 from tfrcp.scoring.evaluator import makes_masks
@@ -264,7 +265,7 @@ def _batches(found: Examples) -> Iterator[tuple[Any, Any, Any]]:
 
 def _packed(model: keras.Model, x: Any) -> Any:
     """Inputs in the structure that the model takes."""
-    return keras.tree.pack_sequence_as(model.input, keras.tree.flatten(x))
+    return keras.tree.pack_sequence_as(input_structure(model), keras.tree.flatten(x))
 
 
 def _made_up(model: keras.Model) -> Any:
@@ -276,7 +277,7 @@ def _made_up(model: keras.Model) -> Any:
         else np.zeros((1, *tensor.shape[1:]), tensor.dtype)
         for tensor in model.inputs
     ]
-    return keras.tree.pack_sequence_as(model.input, arrays)
+    return keras.tree.pack_sequence_as(input_structure(model), arrays)
 
 
 def _is_compiled(model: keras.Model) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.models.structure import input_structure
+
 
 def is_classifier(model: keras.Model) -> bool:
     """Whether a model has one output [batch, classes] of class scores.
@@ -72,7 +74,7 @@ def adds_losses(model: keras.Model) -> bool:
         for x in model.inputs
     ]
     try:  # They are known after a call.
-        model(keras.tree.pack_sequence_as(model.input, one), training=False)
+        model(keras.tree.pack_sequence_as(input_structure(model), one), training=False)
     except Exception:  # such as an open size that must be another
         return False
     penalties = [v for v in model.trainable_variables if getattr(v, "regularizer", None)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,27 @@ from tfrcp.search.stored_scores import Scores, load_or_compute
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.search.winner import Winner, choose_winner
 
-_STARTS = ("l1",)  # criteria, beside the search's own, whose rankings are tried first
+_RANKINGS = (
+    "taylor:images=256",
+    "l1",
+)  # criteria whose rankings are tried first: the first that applies
 
 
 class GuidedChannelSearch(ChannelSearch):
     """The search that is best known: allocations first, then moves around the best of them.
 
     Its first trials are the allocations that cost nothing: uniform widths, and global rankings by
-    the criterion and by the L1 norm, of all groups and of the inner ones. The others are moves
-    around the best so far. It ends when `patience` moves in a row have gained nothing. The best
-    few that differ are reconstructed layer by layer, and the best of these wins: it comes first in
-    `get_best_models` and `get_best_channels`. So what is found is never worse than any start.
+    Taylor scores (or else by the L1 norm) and by the criterion, of all groups and of the inner
+    ones. The others are moves around the best so far. It ends when `patience` moves in a row have
+    gained nothing. The best few that differ are reconstructed layer by layer, and the best of these
+    wins: it comes first in `get_best_models` and `get_best_channels`. So what is found is never
+    worse than any start.
 
     Arguments as for `ChannelSearch`, but for these defaults; and further ones:
 
     Args:
-        criterion: "auto" stands for `taylor` where labels and a loss allow it, else for `l1`.
+        criterion: "auto" stands for `optimal_brain_surgeon` where images and a loss allow it, else
+            for `taylor`, else for `l1`.
         finalists: How many candidates are reconstructed layer by layer.
         winner_images: Number of training images for that.
         **options: Further arguments of `ChannelSearch`, and `patience`, the number of moves in a
@@ -88,18 +94,26 @@ class GuidedChannelSearch(ChannelSearch):
             print(f"search: begins with {len(starts)} allocations: {'; '.join(starts)}", flush=True)
 
     def _scores_of_several(self, data: Any) -> dict[str, Scores]:
-        """Scores by the search's own criterion and by those that cost nothing, by name."""
+        """Scores by which all groups are ranked: Taylor's, the search's own, or else the L1 norm's.
+
+        Those of the search's own criterion are left out where they only tell channels of a group
+        apart; Taylor's where the model or its data do not allow them.
+        """
         own = self.channel_scores(data)
         identity = inputs.identity(self.criterion)
         name = identity["class_name"] if isinstance(identity, dict) else str(identity)
-        found = {name: own}
-        for other in _STARTS:
-            if other != name:
-                key = {"criterion": other, "model": self.scorer.settings["model"]}
-                file = Path(self.project_dir) / f"scores_{other}.npz"
+        found = {name: own} if getattr(self.criterion, "ranks_groups", True) else {}
+        for ranking in _RANKINGS:
+            other, criterion = ranking.partition(":")[0], criteria.get(ranking)
+            if other in found:
+                return found
+            key = {"criterion": inputs.identity(criterion), "model": self.scorer.settings["model"]}
+            file = Path(self.project_dir) / f"scores_{other}.npz"
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # no labels, or no loss
                 found[other] = load_or_compute(
-                    file, key, lambda other=other: criteria.get(other)(self.model, self.graph)
+                    file, key, lambda c=criterion: c(self.model, self.graph, data)
                 )
+                return found
         return found
 
     def _best(self, count: int) -> list[Any]:

@@ -126,8 +126,8 @@ def prune(
         sampler: A new `tfrcp.search.Sampler` that proposes the candidates, instead of all these.
         objective: What candidates are scored by: "auto", "val_loss", "val_NAME", "agreement", a
             `keras_tuner.Objective`, a `keras.metrics.Metric`, or a function (y, outputs) -> [n].
-        criterion: Which channels of a layer stay; see `tfrcp.criteria.get`. "auto" is `taylor`
-            where labels and a loss allow it, else `l1`.
+        criterion: Which channels of a layer stay; see `tfrcp.criteria.get`. "auto" is
+            `optimal_brain_surgeon` where images and a loss allow it, else `taylor`, else `l1`.
         search: "guided", "random" (the paper's plain baseline), "evolutionary", "surrogate", or a
             class such as `GuidedChannelSearch`.
         max_trials: Most candidates. Defaults to 100.

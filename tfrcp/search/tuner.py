@@ -47,8 +47,8 @@ class ChannelSearch(ScoringTuner):
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
         flops: Target of the MACs: a float in (0, 1] is a share of the unpruned network's,
             an int is absolute. Defaults to 0.5 where no other cost is given.
-        criterion: Name, config or instance, see `tfrcp.criteria.get`; or "auto": `taylor` where
-            labels and a loss allow it, else `l1`.
+        criterion: Name, config or instance, see `tfrcp.criteria.get`; or "auto":
+            `optimal_brain_surgeon` where images and a loss allow it, else `taylor`, else `l1`.
         objective: What candidates are scored by: "auto" (accuracy for a classifier, else the
             compiled loss; "agreement" where there are no labels), "val_loss" as `model.evaluate`
             gives it, "val_NAME" for a compiled metric, "agreement" with the unpruned model, which

@@ -95,8 +95,12 @@ class Activations(Cost):
     def products(self, use: LayerUse) -> Iterable[Product]:
         """Channels of the output at every position."""
         if isinstance(use.rule, KernelRule):
+            positions = use.rule.output_positions(use.call)
             _, outputs = use.rule.ends(use.call, use.labels)
-            yield Product(use.rule.output_positions(use.call), (outputs,))
+            found = use.labels[use.call.outputs[0]]
+            if found.size > 1 and (outputs < 0).all():  # channels pass along another axis
+                positions, outputs = positions * len(outputs) // found.size, found.ravel()
+            yield Product(positions, (outputs,))
 
 
 COSTS: dict[str, Cost] = {cost.name: cost for cost in (Flops(), Params(), Activations())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def multiply_adds(call: Call) -> int | None:
     import tensorflow as tf
 
     values = list(dict.fromkeys(call.inputs))
-    shapes = [tuple(n or 1 if i == 0 else n for i, n in enumerate(v.shape)) for v in values]
+    shapes = [v.sizes for v in values]
     if any(None in shape for shape in shapes):
         return None
     specs = [tf.TensorSpec(s, v.dtype) for s, v in zip(shapes, values, strict=True)]
@@ -41,9 +42,24 @@ def multiply_adds(call: Call) -> int | None:
         return call.operation(*args, **kwargs)
 
     try:
-        graph = tf.function(run, autograph=False).get_concrete_function(*specs).graph
+        return multiply_adds_of(run, specs)
     except Exception:  # whatever a layer does outside of its model
         return None
+
+
+def multiply_adds_of(function: Callable[..., Any], specs: Sequence[Any]) -> int | None:
+    """Multiply-adds of a function of tensors.
+
+    Args:
+        function: The function.
+        specs: `tf.TensorSpec`s of its arguments, of known shapes.
+
+    Returns:
+        The number, or `None` if there are loops or open sizes.
+    """
+    import tensorflow as tf
+
+    graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
     return _of_graph(graph)
 
 

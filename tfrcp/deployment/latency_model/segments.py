@@ -16,6 +16,7 @@ from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.rules import BatchNormalizationRule, ElementwiseRule, KernelRule, Rule, find_rule
 from tfrcp.graph.weights import arrays_of, slice_weights
+from tfrcp.models.structure import input_structure, output_structure
 
 # What a configuration says that does not change how long a layer takes.
 _IDLE = ("name", "trainable", "initializer", "regularizer", "constraint", "seed", "momentum")
@@ -205,7 +206,7 @@ def corner(tensor: Any) -> Any:
 
 def quiet(model: keras.Model) -> keras.Model:
     """The model with a single position of its output."""
-    return keras.Model(model.input, corner(model.output))
+    return keras.Model(input_structure(model), corner(output_structure(model)))
 
 
 def inputs_of(model: keras.Model) -> Any:

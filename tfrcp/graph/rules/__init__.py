@@ -5,9 +5,10 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tfrcp.graph.expand import is_composite
+from tfrcp.graph.expand import can_be_opened
+from tfrcp.graph.held import AcrossBatch, HeldWeight
 from tfrcp.graph.rules.attention import GroupQueryAttentionRule, MultiHeadAttentionRule
-from tfrcp.graph.rules.base import Axes, Product, Rule, UnknownRule
+from tfrcp.graph.rules.base import Axes, Product, Rule
 from tfrcp.graph.rules.convolution import ConvolutionRule
 from tfrcp.graph.rules.dense import DenseRule, EinsumDenseRule
 from tfrcp.graph.rules.depthwise import DepthwiseRule, SeparableRule
@@ -18,6 +19,7 @@ from tfrcp.graph.rules.elementwise import (
     ChannelScaleRule,
     ConstantsRule,
     ElementwiseRule,
+    FilledRule,
     PReLURule,
     PreprocessingRule,
     RollRule,
@@ -32,19 +34,21 @@ from tfrcp.graph.rules.frozen import (
     einsum,
     is_pair,
     is_recurrent,
-    matmul,
     recurrent,
     reverse_embedding,
 )
+from tfrcp.graph.rules.held import AcrossBatchRule, HeldWeightRule
 from tfrcp.graph.rules.kernel import KernelRule
-from tfrcp.graph.rules.merging import ConcatenateRule, MergeRule
+from tfrcp.graph.rules.matmul import MatmulRule
+from tfrcp.graph.rules.merging import ConcatenateRule, MergeRule, StackRule, UnstackRule
 from tfrcp.graph.rules.normalization import (
     BatchNormalizationRule,
     ChannelNormalizationRule,
     GroupNormalizationRule,
 )
+from tfrcp.graph.rules.proving import UnknownRule
 from tfrcp.graph.rules.reshaping import MovingRule, ReshapeRule
-from tfrcp.graph.rules.slicing import GetItemRule, PadRule, SplitRule
+from tfrcp.graph.rules.slicing import GetItemRule, PadRule, SplitRule, TakeRule
 from tfrcp.graph.rules.spatial import (
     DepthToSpaceRule,
     ReductionRule,
@@ -62,6 +66,7 @@ __all__ = [
     "Product",
     "Rule",
     "find_rule",
+    "knows",
     "opens",
     "register_rule",
 ]
@@ -80,8 +85,16 @@ def find_rule(operation: keras.Operation) -> Rule:
 
 
 def opens(operation: keras.Operation) -> bool:
-    """Whether an operation is a layer of layers that has no rule, so that it may be opened."""
-    return find_rule(operation) is _UNKNOWN and is_composite(operation)
+    """Whether an operation is a layer that has no rule and may be made of others."""
+    if type(operation) is layers.Activation:
+        # No file can hold a function without a name; what it calls can be written down.
+        return getattr(operation.activation, "__name__", "") == "<lambda>"
+    return find_rule(operation) is _UNKNOWN and can_be_opened(operation)
+
+
+def knows(operation: keras.Operation) -> bool:
+    """Whether an operation has a rule, or may be made of others that have."""
+    return find_rule(operation) is not _UNKNOWN or opens(operation)
 
 
 def register_rule(layer_class: type[keras.Operation], rule: Rule) -> None:
@@ -130,6 +143,8 @@ _UNKNOWN = UnknownRule()
 _RECURRENT = FrozenRule("recurrent layers are not pruned", recurrent, counts=is_recurrent)
 _ATTENTION = FrozenRule("attention without projections mixes the channels that it reads", attention)
 _LAYERS: dict[type, Rule] = {
+    AcrossBatch: AcrossBatchRule(),
+    HeldWeight: HeldWeightRule(),
     layers.Activation: ActivationRule(),
     layers.AdditiveAttention: _ATTENTION,
     layers.Attention: _ATTENTION,
@@ -187,13 +202,18 @@ _BY_NAME: dict[str, Rule] = {
     "GetItem": GetItemRule(),
     "LayerScale": ChannelScaleRule(),
     "LogSoftmax": SoftmaxRule(),
-    "Matmul": FrozenRule("multiplies tensors with each other", matmul),
+    "Matmul": MatmulRule(),
+    "OnesLike": FilledRule(),
     "Pad": PadRule(),
     "Reshape": ReshapeRule(),
     "Roll": RollRule(),
     "Softmax": SoftmaxRule(),
     "SpaceToDepth": SpaceToDepthRule(),
     "Split": SplitRule(),
+    "Stack": StackRule(),
+    "Take": TakeRule(),
+    "Unstack": UnstackRule(),
+    "ZerosLike": FilledRule(),
     **dict.fromkeys(ELEMENTWISE_OPERATIONS, ElementwiseRule()),
     **dict.fromkeys(
         "Add Arctan2 CustomScaleLayer Divide DivideNoNan Equal FloorDivide Fmax Fmin Fmod Greater "

@@ -208,7 +208,7 @@ def _pairs(call: Call, query: Value, key: Value | None) -> int:
     """Number of pairs of positions that attend to each other; of positions if `key` is `None`."""
     rank = len(query.shape)
     attended = getattr(call.operation, "attention_axes", None) or range(1, rank - 1)
-    sizes = [query.shape[axis] for axis in range(1, rank - 1)]
+    sizes = list(query.sizes[:-1])
     if key is not None:
         sizes += [key.shape[axis] for axis in attended]
     if None in sizes:

@@ -85,6 +85,12 @@ class Rule:
         try:
             return clone(operation)
         except NotImplementedError as error:
+            if type(operation).__init__ in (
+                keras.layers.Layer.__init__,
+                keras.layers.Identity.__init__,
+            ):
+                # Keras writes no configuration where a layer got a policy object.
+                return type(operation)(name=operation.name, dtype=operation.dtype_policy.name)
             if getattr(operation, "variables", ()) or getattr(operation, "_layers", ()):
                 raise ValueError(
                     f"`{call.path}` ({call.kind}) has no `get_config`, so that no pruned model can "
@@ -130,8 +136,8 @@ def positions(call: Call, axis: int, value: Value | None = None) -> int:
     Raises:
         ValueError: If a size is unknown.
     """
-    shape = (value or call.outputs[0]).shape
-    sizes = [n for i, n in enumerate(shape) if i not in (0, axis % len(shape))]
+    shape = (value or call.outputs[0]).sizes
+    sizes = [n for i, n in enumerate(shape) if i != axis % len(shape)]
     if None in sizes:
         raise ValueError(
             f"The cost of `{call.path}` depends on the image size, which the model leaves open: "
@@ -139,12 +145,3 @@ def positions(call: Call, axis: int, value: Value | None = None) -> int:
             "3)."
         )
     return math.prod(sizes)
-
-
-class UnknownRule(Rule):
-    """Stands in for operations that have no rule: freezes whatever they touch."""
-
-    def trace(self, call: Call, atoms: Atoms) -> None:
-        """Freezes the inputs; the outputs carry no channels of ours."""
-        atoms.give_up(call, "no rule for this kind of operation")
-        atoms.unknown[call.path] = call.kind

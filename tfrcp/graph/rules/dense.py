@@ -13,6 +13,7 @@ from keras import ops
 from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like, positions
+from tfrcp.graph.rules.elementwise import is_elementwise
 from tfrcp.graph.rules.kernel import KernelRule, Placement
 
 
@@ -30,8 +31,22 @@ class DenseRule(KernelRule):
         outputs = atoms.new(layer.units)
         return {"kernel": {0: ("input", inputs), 1: ("output", outputs)}}, outputs
 
+    def passes(self, call: Call, atoms: Atoms) -> bool:
+        """Channels along another axis, where the layer mixes tokens: its kernel stays whole."""
+        labels = atoms[call.inputs[0]]
+        if labels.shape[-1] > 1 or not is_elementwise(call.operation.activation):
+            return False
+        atoms.keep_whole(call, "mixes another axis than the channels'")
+        atoms[call.outputs[0]] = labels
+        return True
+
     def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
         """Positions x inputs x outputs."""
+        found = labels[call.inputs[0]]
+        if found.size > 1 and found.shape[-1] == 1:
+            elements = self.output_positions(call) * call.outputs[0].shape[-1]
+            inputs = call.inputs[0].shape[-1]
+            return (Product(elements * inputs // found.size, (found.ravel(),)),)
         return (Product(self.output_positions(call), self.ends(call, labels)),)
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:

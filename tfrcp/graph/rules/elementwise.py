@@ -10,7 +10,9 @@ from keras import activations, layers, ops
 
 from tfrcp.graph.atoms import Atoms, line
 from tfrcp.graph.calls import Call
+from tfrcp.graph.cloning import is_own_function
 from tfrcp.graph.rules.base import Arrays, Rule, layer_like
+from tfrcp.graph.rules.proving import acts_alone, channel_axis
 
 ELEMENTWISE_LAYERS = (
     layers.ActivityRegularization,
@@ -40,9 +42,9 @@ ELEMENTWISE_OPERATIONS = (
     "Absolute Arccos Arccosh Arcsin Arcsinh Arctan Arctanh Cast Cbrt Ceil Celu Clip Copy Cos Cosh "
     "Deg2rad Elu Erf Erfinv Exp Exp2 Expm1 Floor Gelu HardShrink HardSigmoid HardSilu HardTanh "
     "Identity Isfinite Isinf Isnan LeakyRelu Log Log10 Log1p Log2 LogSigmoid LogicalNot NanToNum "
-    "ReLU Negative OnesLike Rad2deg Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Signbit "
+    "ReLU Negative Rad2deg Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Signbit "
     "Silu Sin Sinc Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square "
-    "Squareplus StopGradient Tan Tanh TanhShrink Threshold Trunc ZerosLike"
+    "Squareplus StopGradient Tan Tanh TanhShrink Threshold Trunc"
 ).split()
 
 
@@ -77,11 +79,34 @@ class ActivationRule(ElementwiseRule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """The output's labels are the input's, if the function allows."""
         function = call.operation.activation
-        if is_elementwise(function):
+        if is_elementwise(function) or self._is_shown(call, atoms):
             super().trace(call, atoms)
         else:
             name = getattr(function, "__name__", function)
             atoms.give_up(call, f"the activation {name} may mix channels")
+
+    def _is_shown(self, call: Call, atoms: Atoms) -> bool:
+        """Whether running a function of the user's shows that it acts on each channel alone."""
+        function, value = call.operation.activation, call.inputs[0]
+        axis = channel_axis(atoms[value], value)
+        if axis is None or not is_own_function(function):
+            return False
+        proof = acts_alone(function, value, axis)
+        if proof:
+            atoms.proven[call.path] = proof
+        return bool(proof)
+
+
+class FilledRule(ElementwiseRule):
+    """`zeros_like`, `ones_like`: the channels of what it is like; of a single number none."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """The output's labels are the input's."""
+        if all(n == 1 for n in call.outputs[0].sizes):
+            rank = len(call.outputs[0].shape)
+            atoms[call.outputs[0]] = atoms.outside(rank, f"{call.path}: a constant")
+        else:
+            super().trace(call, atoms)
 
 
 class SoftmaxRule(ElementwiseRule):
@@ -98,7 +123,7 @@ class SoftmaxRule(ElementwiseRule):
             super().trace(call, atoms)
 
 
-class RollRule(ElementwiseRule):
+class RollRule(Rule):
     """`keras.ops.roll` of other axes than the channels'."""
 
     def trace(self, call: Call, atoms: Atoms) -> None:
@@ -107,7 +132,7 @@ class RollRule(ElementwiseRule):
         if axis is None or any(labels.shape[k] > 1 for k in np.atleast_1d(axis)):
             atoms.give_up(call, "rolls the channels")
         else:
-            super().trace(call, atoms)
+            atoms[call.outputs[0]] = labels
 
 
 class PreprocessingRule(Rule):

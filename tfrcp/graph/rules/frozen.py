@@ -81,7 +81,7 @@ def attention(call: Call) -> int:
     """Scores and weighted sums, without projections: queries x keys x (size of both)."""
     query, value = call.inputs[:2]
     key = call.inputs[2] if len(call.inputs) > 2 else value
-    sizes = _known(call, (*query.shape[1:-1], key.shape[-2]))
+    sizes = _known(call, (*query.sizes[:-1], key.shape[-2]))
     return sizes * _known(call, (key.shape[-1] + value.shape[-1],))
 
 
@@ -89,12 +89,7 @@ def dot(call: Call) -> int:
     """`Dot`: elements of the output x the size that is summed over."""
     axes, source = call.operation.axes, call.inputs[0]
     axis = axes if isinstance(axes, int) else axes[0]
-    return _known(call, (*call.outputs[0].shape[1:], source.shape[axis]))
-
-
-def matmul(call: Call) -> int:
-    """`matmul`: elements of the output x the size that is summed over."""
-    return _known(call, (*call.outputs[0].shape[1:], call.args[0].shape[-1]))
+    return _known(call, (*call.outputs[0].sizes, source.shape[axis]))
 
 
 def is_pair(call: Call) -> bool:
@@ -110,7 +105,7 @@ def einsum(call: Call) -> int:
     inputs = call.operation.subscripts.replace(" ", "").split("->")[0].split(",")
     sizes: dict[str, int | None] = {}
     for letters, x in zip(inputs, call.args, strict=True):
-        for letter, n in list(zip(letters, x.shape, strict=True))[isinstance(x, Value) :]:
+        for letter, n in zip(letters, x.sizes if isinstance(x, Value) else x.shape, strict=True):
             sizes[letter] = sizes.get(letter) or n
     return _known(call, tuple(sizes.values()))
 
@@ -119,7 +114,7 @@ def reverse_embedding(call: Call) -> int:
     """`ReversibleEmbedding`: reading a row is free, the projection back is a matrix product."""
     if not (call.kwargs.get("reverse") or call.args[1:2] == (True,)):
         return 0
-    return _known(call, (*call.outputs[0].shape[1:], call.inputs[0].shape[-1]))
+    return _known(call, (*call.outputs[0].sizes, call.inputs[0].shape[-1]))
 
 
 def _known(call: Call, sizes: Sequence[int | None]) -> int:

@@ -139,6 +139,10 @@ class KernelRule(Rule):
         source, target, axis = call.inputs[0], call.outputs[0], self.axis(call)
         return known_line(labels, source, axis), known_line(labels, target, axis)
 
+    def passes(self, call: Call, atoms: Atoms) -> bool:
+        """Lets channels pass that lie along an axis on which the layer does nothing, if it can."""
+        return False
+
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels kernels, bias and output."""
         layer, axis = call.operation, self.axis(call)
@@ -146,6 +150,8 @@ class KernelRule(Rule):
         if not refusal:
             _same_everywhere(call.inputs[0], axis, atoms)
         inputs = line(atoms[call.inputs[0]], call.inputs[0], axis)
+        if not refusal and inputs is None and self.passes(call, atoms):
+            return
         if refusal or inputs is None:
             atoms.give_up(call, refusal or "channels lie along an axis that the layer does not mix")
             return
@@ -163,12 +169,16 @@ class KernelRule(Rule):
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Kernel, bias (the layer's own or one of a folded batch norm), activation."""
-        layer = call.operation
-        arrays = {name: ops.cast(array, layer.compute_dtype) for name, array in arrays.items()}
-        y = self.linear(call, ops.cast(args[0], layer.compute_dtype), arrays)
+        dtype = call.operation.compute_dtype
+        arrays = {name: ops.cast(array, dtype) for name, array in arrays.items()}
+        return self.finish(call, self.linear(call, ops.cast(args[0], dtype), arrays), arrays)
+
+    def finish(self, call: Call, y: Any, arrays: Arrays) -> Any:
+        """What the layer makes of `linear`: adds the bias, if there is one, and activates."""
         if "bias" in arrays:
             y = _add_bias(y, arrays["bias"], self.axis(call))
-        return y if layer.activation is None else layer.activation(y)
+        activation = call.operation.activation
+        return y if activation is None else activation(y)
 
 
 def _same_everywhere(value: Value, axis: int, atoms: Atoms) -> None:

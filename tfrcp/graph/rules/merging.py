@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call, Value
-from tfrcp.graph.rules.base import Rule
+from tfrcp.graph.rules.base import Arrays, Keep, Labels, Rule
 
 
 class MergeRule(Rule):
@@ -22,27 +23,51 @@ class MergeRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Unites the operands' channels."""
         target = call.outputs[0]
-        if any(len(value.shape) != len(target.shape) for value in call.inputs):
+        rank = len(target.shape)
+        if any(
+            v.batch is not None and v.batch + rank - len(v.shape) != target.batch
+            for v in call.inputs
+        ):
             atoms.give_up(call, "joins tensors of different rank")
             return
-        if any(np.ndim(x) for x in constants(call)):
+        operands = [
+            (v, *(_raised(x, rank) for x in (v.shape, atoms[v].shape))) for v in call.inputs
+        ]
+        along = [k for k in range(rank) if any(labels[k] > 1 for _, _, labels in operands)]
+        if any(self._spoils(x, call, along, atoms) for x in constants(call)):
             atoms.give_up(call, "has an array as operand, with numbers for each channel")
             return
-        rank = len(target.shape)
-        along = [k for k in range(rank) if any(atoms[v].shape[k] > 1 for v in call.inputs)]
         result = None
-        for value in call.inputs:
-            if any(value.shape[k] == 1 != target.shape[k] for k in along):
+        for value, shape, raised in operands:
+            if any(shape[k] == 1 != target.shape[k] for k in along):
                 atoms.freeze(
                     atoms[value], f"{call.path} ({call.kind}): spreads one channel over all others"
                 )
             else:
-                labels = atoms[value]
+                labels = atoms[value].reshape(raised)
                 result = labels if result is None else atoms.unite(result, labels)
         if result is None:
             atoms.give_up(call, "spreads the channels of every operand over the others'")
             return
         atoms[target] = result
+
+    def _spoils(self, x: Any, call: Call, along: list[int], atoms: Atoms) -> bool:
+        """Whether an operand is an array that has numbers for each channel."""
+        if not np.ndim(x):
+            return False
+        rank = len(call.outputs[0].shape)
+        shape, sizes = _raised(np.shape(x), rank), call.outputs[0].shape
+        full = [_raised(v.shape, rank) for v in call.inputs]
+        return (
+            any(shape[k] > 1 for k in along)
+            or any(atoms[v].size == 1 and atoms[v].item() >= 0 for v in call.inputs)
+            or any(n > 1 and all(f[k] != sizes[k] for f in full) for k, n in enumerate(shape))
+        )
+
+
+def _raised(shape: Any, rank: int) -> tuple[Any, ...]:
+    """A shape with as many axes as what it is broadcast to."""
+    return (1,) * (rank - len(shape)) + tuple(shape)
 
 
 def constants(call: Call) -> list[Any]:
@@ -87,3 +112,37 @@ def _lies_elsewhere(value: Value, axis: int) -> bool:
     """Whether a single channel rather lies along another axis, one of length 1."""
     others = [n for i, n in enumerate(value.shape) if i not in (0, axis)]
     return value.shape[axis] != 1 and 1 in others
+
+
+class StackRule(Rule):
+    """`keras.ops.stack`: a new axis, along which the channels are the same."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Unites the operands' channels."""
+        labels = [atoms[value] for value in call.inputs]
+        result = labels[0]
+        for x in labels[1:]:
+            result = atoms.unite(result, x)
+        axis = call.operation.axis % len(call.outputs[0].shape)
+        atoms[call.outputs[0]] = np.expand_dims(result, axis)
+
+
+class UnstackRule(Rule):
+    """`keras.ops.unstack` of another axis than the channels'."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """The same channels in every part."""
+        labels, axis = atoms[call.inputs[0]], call.operation.axis
+        if labels.shape[axis] > 1:
+            atoms.give_up(call, "takes the channels apart")
+            return
+        for target in call.outputs:
+            atoms[target] = labels.squeeze(axis)
+
+    def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, np.ndarray]:
+        """The number of parts, which no tensor of the program tells."""
+        return {"parts": np.array(len(call.outputs), dtype="int32")}
+
+    def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Takes apart."""
+        return ops.unstack(args[0], len(call.outputs), call.operation.axis)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms
+from tfrcp.graph.atoms import Atoms, along
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Keep, Labels, Rule, layer_like
 
@@ -34,14 +34,15 @@ class MovingRule(Rule):
     def moved(self, call: Call, atoms: Atoms) -> np.ndarray:
         """Labels of the output, one for every position."""
         value = call.inputs[0]
-        shape = [1 if i == 0 else n or _OPEN for i, n in enumerate(value.shape)]
+        shape = [n or _OPEN for n in value.sizes]
         full = np.broadcast_to(atoms[value], shape).astype("int32")
         args, kwargs = call.bind({value: full})
         return ops.convert_to_numpy(call.operation(*args, **kwargs)).astype(int)
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Runs the operation on the labels."""
-        labels, rank = atoms[call.inputs[0]], len(call.outputs[0].shape)
+        labels, target = atoms[call.inputs[0]], call.outputs[0]
+        rank = len(target.shape)
         if labels.size == 1 and labels.min() < 0:
             # Nothing to follow; a negative label tells its reason wherever it is moved.
             atoms[call.outputs[0]] = labels.reshape((1,) * rank)
@@ -55,51 +56,63 @@ class MovingRule(Rule):
         if moved.size == 0:
             atoms.give_up(call, "may take nothing, depending on the image size")
             return
-        if moved.ndim != rank or moved.shape[0] != 1:
+        batch = target.batch
+        if moved.ndim != rank or (batch is not None and moved.shape[batch] != target.fold):
             atoms.give_up(call, "treats the batch like any other axis")
             return
         moved = compress(moved)
-        if not np.isin(labels, moved).all():
+        if batch is not None and moved.shape[batch] != 1:
+            atoms.give_up(call, "lays channels along the batch")
+        elif not np.isin(labels, moved).all():
             atoms.give_up(call, "takes some of the channels")
         else:
-            atoms[call.outputs[0]] = moved
-            _keep_rectangular(moved, atoms)
+            atoms[target] = _rectangular(moved, atoms)
 
 
-def _keep_rectangular(labels: np.ndarray, atoms: Atoms) -> None:
+def _rectangular(labels: np.ndarray, atoms: Atoms) -> np.ndarray:
     """Unites channels that a reshape has spread over several axes, as in a channel shuffle.
 
     What is kept must be whole slices along one axis, the longest; along the others channels stay or
     go together.
     """
-    if sum(n > 1 for n in labels.shape) > 1:
-        longest = max(range(labels.ndim), key=lambda axis: (labels.shape[axis], axis))
-        atoms.unite_rows(np.moveaxis(labels, longest, -1).reshape(-1, labels.shape[longest]))
+    if sum(n > 1 for n in labels.shape) < 2:
+        return labels
+    longest = max(range(labels.ndim), key=lambda axis: (labels.shape[axis], axis))
+    rows = np.moveaxis(labels, longest, -1).reshape(-1, labels.shape[longest])
+    atoms.unite_rows(rows)
+    return along(rows[0], longest, labels.ndim)
 
 
 class ReshapeRule(MovingRule):
     """`Reshape` and `keras.ops.reshape`: the channels' number is part of the target shape."""
 
     def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, np.ndarray]:
-        """The target shape, without the batch, as it is after slicing."""
+        """The target shape as it is after slicing; -1 for the batch and for open sizes."""
         target = call.outputs[0]
-        shape = [-1 if n is None else n for n in target.shape[1:]]
+        shape = [-1 if n is None else n for n in target.shape]
+        if target.batch is not None:
+            shape[target.batch] = -1
         kept = keep(labels[target])
-        for axis in range(1, kept.ndim):
+        for axis in range(kept.ndim):
             if kept.shape[axis] > 1:
                 others = tuple(i for i in range(kept.ndim) if i != axis)
-                shape[axis - 1] = int(kept.any(axis=others).sum())
+                shape[axis] = int(kept.any(axis=others).sum())
         return {"target_shape": np.array(shape, dtype="int32")}
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
         """The same operation with the new target shape."""
-        shape = tuple(int(n) for n in arrays["target_shape"])
+        shape, batch = [int(n) for n in arrays["target_shape"]], call.outputs[0].batch
         if isinstance(call.operation, keras.layers.Layer):
-            return layer_like(call.operation, target_shape=shape)
-        return type(call.operation)((call.operation.newshape[0], *shape), name=call.operation.name)
+            return layer_like(call.operation, target_shape=tuple(shape[1:]))
+        if batch is not None:
+            shape[batch] = call.operation.newshape[batch]
+        return type(call.operation)(tuple(shape), name=call.operation.name)
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Reshapes to sizes that are known at run time only."""
-        x = ops.convert_to_tensor(args[0])
-        batch = ops.convert_to_tensor([ops.shape(x)[0]], dtype="int32")
-        return ops.reshape(x, ops.concatenate([batch, arrays["target_shape"]], axis=0))
+        x, target = ops.convert_to_tensor(args[0]), call.outputs[0]
+        shape, axis = arrays["target_shape"], target.batch
+        if axis == 0 == call.inputs[0].batch and target.fold == call.inputs[0].fold:
+            batch = ops.convert_to_tensor([ops.shape(x)[0]], dtype="int32")
+            shape = ops.concatenate([batch, shape[1:]], axis=0)
+        return ops.reshape(x, shape)

@@ -173,6 +173,18 @@ class SplitRule(Rule):
         return result
 
 
+class TakeRule(MovingRule):
+    """`keras.ops.take` of rows by fixed numbers, along another axis than the channels'."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Moves the labels."""
+        axis, labels = call.operation.axis, atoms[call.inputs[0]]
+        if len(call.inputs) > 1 or axis is None or labels.shape[axis] > 1:
+            atoms.give_up(call, "takes by numbers of the network's, or takes channels")
+        else:
+            super().trace(call, atoms)
+
+
 class PadRule(MovingRule):
     """`keras.ops.pad`: on the channel axis it adds constant channels, as option A shortcuts do."""
 

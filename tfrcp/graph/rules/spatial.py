@@ -62,17 +62,25 @@ def _along_last(call: Call, atoms: Atoms) -> np.ndarray | None:
 
 
 class ReductionRule(Rule):
-    """`keras.ops.mean`, `max`, `sum`, ... over axes that are neither the batch nor the channels."""
+    """`keras.ops.mean`, `max`, `sum`, ... over any axes but the batch's.
+
+    Over the channels the result is one number, of no channel, that depends on all that are kept.
+    """
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Drops the reduced axes."""
-        target, axis = call.outputs[0], call.operation.axis
-        labels = atoms[call.inputs[0]]
+        target, axis, value = call.outputs[0], call.operation.axis, call.inputs[0]
+        labels = atoms[value]
         axes = range(labels.ndim) if axis is None else np.atleast_1d(axis) % labels.ndim
-        if 0 in axes:
+        keep = len(target.shape) == labels.ndim
+        over = [k for k in axes if labels.shape[k] > 1]
+        if value.batch in axes:
             atoms.give_up(call, "reduces over the batch")
-        elif any(labels.shape[k] > 1 for k in axes):
-            atoms.give_up(call, "reduces over the channels, so that each result depends on all")
-        else:
-            keep = len(target.shape) == labels.ndim
+        elif not over:
             atoms[target] = labels if keep else labels.squeeze(tuple(int(k) for k in axes))
+        elif labels.size > labels.shape[over[0]]:
+            atoms.give_up(call, "reduces over channels that lie along several axes")
+        else:
+            atoms.normalize(call, labels.ravel())
+            reason = f"{call.path} ({call.kind}): is taken over all channels"
+            atoms[target] = atoms.outside(len(target.shape), reason)

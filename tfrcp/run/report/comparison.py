@@ -130,7 +130,10 @@ def saving(metrics: Metrics) -> str:
     if not (all(map(is_number, share)) and share[0] > share[1]) or not ratios:
         return ""
     expected = 1 - share[1] / share[0]
-    parts = [f"{percent(1 - ratio)} in {title}" for title, ratio in ratios.items()]
+    parts = [
+        f"{percent(1 - ratio) if ratio < 1 else 'nothing'} in {title}"
+        for title, ratio in ratios.items()
+    ]
     text = f"Of the MACs {percent(expected)} are saved, of the time {', '.join(parts)}"
     best = min(ratios, key=ratios.get)
     realised = (1 - ratios[best]) / expected
