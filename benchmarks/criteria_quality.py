@@ -7,7 +7,7 @@ test images. Criteria that look at images see training images. Nothing is traine
 made, so that the rows differ by the criterion alone.
 
     python benchmarks/criteria_quality.py --network=resnet20 --data=cifar10_jpeg
-        --data_dir=../shared/data/tfds --weights=../shared/data/weights/cifar10_resnet20.npz
+        --data_dir=DIR --weights=cifar10_resnet20.npz
         [--flops=0.5,0.3] [--criteria=l1,taylor] [--images=512]
 
 What was measured stands in docs/method.md. What stands in the file of results is not run again.
@@ -47,6 +47,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--flops", default="0.5,0.3", help="shares of the multiply-adds")
     arguments.add_argument("--criteria", default=",".join(CRITERIA), help="joined by commas")
+    arguments.add_argument("--rankings", default="; ".join(RANKINGS), help="joined by semicolons")
     arguments.add_argument("--images", type=int, default=512, help="that reconstruct")
     arguments.add_argument("--test_images", type=int, default=3000)
     arguments = arguments.parse_args()
@@ -58,6 +59,7 @@ def main() -> None:
     shares = [float(share) for share in arguments.flops.split(",")]
     for criterion in arguments.criteria.split(","):
         rankings = list(RANKINGS)[: 5 if criterion.split(":")[0] in AS_THEY_ARE else 3]
+        rankings = [name for name in rankings if name in arguments.rankings.split("; ")]
         for key in (f"{criterion} | {r} | {s:g}" for r in rankings for s in shares):
             if key not in results:
                 results[key] = study.run(*key.split(" | "))

@@ -53,6 +53,7 @@ def test_help_of_a_command_calls_it_by_its_name(command, name):
         (["nothing"], "one of prune, train"),
         (["prune"], "--config must be given"),
         (["prune", "--config=nope"], "or one of .*digits_resnet20.*'nope'"),
+        (["prune", "--config=digit_resnet20"], "missing. Did you mean 'digits_resnet20'"),
         (["prune", "--config=digits_resnet20", "--config.foo=1"], "unknown field .*foo"),
         (["search", "--config", "digits_resnet20.py", "--config.foo=1"], "unknown field .*foo"),
         (["prune", "--config=other/digits_resnet20"], "'other/digits_resnet20'"),

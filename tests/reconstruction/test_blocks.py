@@ -1,7 +1,9 @@
 """Images in blocks give what all of them at once give."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfrcp
 from tests.networks import NETWORKS
@@ -90,3 +92,30 @@ def test_moments_in_float32(blocks):
     assert exact.count == rounded.count == 3000
     np.testing.assert_allclose(rounded.gram, exact.gram, atol=3e-6)
     np.testing.assert_allclose(rounded.change(1e-5), exact.change(1e-5), atol=1e-5)
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.0, 3000.0])
+@pytest.mark.parametrize("shape", [(5, 6, 6, 3), (5, 7, 1, 300), (9, 4)])
+def test_statistics_of_a_tensor(mean, shape):
+    keras.utils.clear_session()
+    inputs = keras.Input(shape[1:])
+    graph = tfrcp.trace(keras.Model(inputs, keras.layers.BatchNormalization()(inputs)))
+    (call,) = (c for c in graph.calls.calls if c.kind == "BatchNormalization")
+    x = np.random.default_rng(0).normal(mean, 1, shape).astype("float32")
+    found = blocked_statistics.statistics(call, tf.constant(x))
+    rows = x.reshape(-1, shape[-1]).astype("float64")
+    np.testing.assert_allclose(found[0], rows.mean(0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found[1], rows.var(0), rtol=1e-3)
+
+
+def test_moments_in_float32_of_inputs_far_from_zero():
+    random = np.random.default_rng(0)
+    x = random.normal(100, 1, (1, 6000, 130)).astype("float32")
+    equations = []
+    for fast in (False, True):
+        moments = Moments(fast=fast)
+        for start in range(0, 6000, 500):
+            moments.add(x[:, start : start + 500])
+        equations.append(moments.equations(True))
+    np.testing.assert_allclose(equations[1].gram, equations[0].gram, atol=1e-5)
+    np.testing.assert_allclose(equations[1].means, equations[0].means, rtol=1e-6)

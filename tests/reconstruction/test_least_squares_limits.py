@@ -14,6 +14,7 @@ from tfrcp.graph.program import Program
 from tfrcp.graph.weights import read_weights, slice_weights
 from tfrcp.reconstruction import CachedLeastSquares, reconstruct
 from tfrcp.reconstruction import sequential as sequential_module
+from tfrcp.reconstruction.layers import Rows
 from tfrcp.reconstruction.sequential import SequentialLeastSquares
 
 # Layers that keep their weights.
@@ -116,6 +117,17 @@ def test_layers_that_do_not_fit_take_fewer_samples():
     for fitted in (sequential.fitted, cached(inherited, masks)):
         change = fitted["c"]["kernel"] - inherited["c"]["kernel"]
         assert np.abs(change).max() > 1e-3
+
+
+def test_fewer_samples_are_taken_from_all_images():
+    model = network()
+    call = next(c for c in tfrcp.trace(model).calls.calls if c.path == "b")
+    x = np.arange(50.0)[:, None, None, None] * np.ones((1, 4, 4, 5))
+    for most, positions in ((None, 4), (200, 4), (120, 2), (3, 1)):
+        rows = Rows(call, x, 1, 45, images=50, samples=None, most=most, seed=0)
+        found = np.concatenate([chunk[0] for _, chunk in rows.unfold(x)])
+        assert np.unique(found, return_counts=True)[0].tolist() == list(range(50))
+        assert len(found) == 50 * positions and rows.left_out == 50 * (4 - positions)
 
 
 def test_warnings_are_not_repeated_for_every_candidate():

@@ -95,6 +95,12 @@ def test_data_of_any_kind_give_the_same(classifier):
     assert tfrcp.compare(model, pruned, batches).after == expected.after
 
 
+def test_the_error_is_that_of_the_named_images(classifier):
+    model, _, data = classifier
+    for name, error in (("test set", "test set's error"), ("images", "images' error")):
+        assert error in tfrcp.compare(model, model, data, images=name).verdict
+
+
 def test_sequential_networks():
     layers = keras.layers
     model = keras.Sequential(

@@ -16,6 +16,7 @@ import numpy as np
 from tfrcp.allocation.base import Allocation, Problem
 from tfrcp.allocation.kernels import Kernels
 from tfrcp.graph.calls import named_variables
+from tfrcp.graph.channels import ChannelGraph
 
 
 class GlobalRanking(Allocation):
@@ -128,15 +129,23 @@ class NetworkSlimming(GlobalRanking):
         return found
 
 
+def made_alone(graph: ChannelGraph) -> np.ndarray:
+    """Which groups one layer alone makes, that makes no other, bool array [prunable groups].
+
+    The others are such as run through the residual additions of a stage.
+    """
+    makers = Kernels(graph).of_group
+    groups = Counter(kernel for own in makers for kernel in own)
+    return np.array([len(own) == 1 and groups[own[0]] == 1 for own in makers], dtype=bool)
+
+
 def inner(problem: Problem) -> np.ndarray:
     """Which groups one layer alone makes, that makes no other, bool array [prunable groups].
 
     Raises:
         ValueError: If these cannot meet the budget without the others.
     """
-    makers = Kernels(problem.graph).of_group
-    groups = Counter(kernel for own in makers for kernel in own)
-    found = np.array([len(own) == 1 and groups[own[0]] == 1 for own in makers])
+    found = made_alone(problem.graph)
     narrowest = np.where(found, problem.space.smallest, problem.space.largest)
     most = problem.bounds.ranges[problem.budget.target][1]
     if not found.any() or problem.spent(narrowest[None])[0] > most:

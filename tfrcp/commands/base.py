@@ -5,6 +5,7 @@ Flags and configuration are checked before TensorFlow is imported, which takes s
 
 from __future__ import annotations
 
+import difflib
 import logging as std_logging
 import os
 import signal
@@ -71,7 +72,7 @@ def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> 
         except Exception as error:  # whatever a file that is no configuration leads to
             text = _plain(error)
             if isinstance(error, AttributeError | KeyError) and "get_config" not in text:
-                text = "unknown field " + text.replace("'", "")
+                text = "unknown field " + text.replace("'", "").replace(" Did you", ". Did you")
             _stop(error, text, 2)
 
     def guarded(_: None) -> None:
@@ -157,12 +158,16 @@ def _with_file(arguments: Sequence[str], flag: str) -> list[str]:
 def _file(flag: str, value: str) -> str:
     """The file of a flag: a path, or a configuration's name; what follows a colon stays."""
     path, colon, argument = value.partition(":")
-    file, known = os.path.expanduser(path), ""
+    file, known, hint = os.path.expanduser(path), "", ""
     if flag == "config":
         shipped = SHIPPED / f"{path.removesuffix('.py')}.py"
         if not os.path.isfile(file) and os.path.basename(path) == path and shipped.is_file():
             file = str(shipped)
         known = f", or one of {', '.join(names())}"
+        near = difflib.get_close_matches(path.removesuffix(".py"), names(), 1)
+        hint = f". Did you mean {near[0]!r}?" if near else ""
     if not os.path.isfile(file):
-        raise ValueError(f"--{flag} must be a file{known}. Received: {path!r}, which is missing")
+        raise ValueError(
+            f"--{flag} must be a file{known}. Received: {path!r}, which is missing{hint}"
+        )
     return f"{file}{colon}{argument}"

@@ -36,10 +36,14 @@ class Automatic(Criterion):
 
     def choose(self, model: keras.Model, graph: ChannelGraph, data: Any = None) -> Criterion:
         """The criterion that it stands for; each is tried on a handful of images."""
-        for kind in () if data is None else (OptimalBrainSurgeon, Taylor):
+        if data is not None:
+            some = {"images": _FEW, "verbose": False}
             with contextlib.suppress(ValueError, TypeError, KeyError):
-                kind(images=_FEW, verbose=False)(model, graph, data)
-                return kind(images=self.images)
+                OptimalBrainSurgeon(**some).look_at(model, graph, data)
+                return OptimalBrainSurgeon(images=self.images)
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                Taylor(**some)(model, graph, data)
+                return Taylor(images=self.images)
         return L1()
 
     def __call__(

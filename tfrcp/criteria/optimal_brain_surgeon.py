@@ -95,6 +95,27 @@ class OptimalBrainSurgeon(Criterion):
         self, model: keras.Model, graph: ChannelGraph, data: Any = None
     ) -> dict[str, np.ndarray]:
         """Scores every channel of every prunable group; `data` are images, perhaps labelled."""
+        look, readers = self.look_at(model, graph, data)
+        cases = {path: look.case(path) for path in {p for own in readers.values() for p, _ in own}}
+        return {
+            group.name: eliminate(
+                [cases[path](places, self.ridge) for path, places in readers[group.name]],
+                group.size,
+            )
+            for group in graph.prunable
+        }
+
+    def look_at(
+        self, model: keras.Model, graph: ChannelGraph, data: Any
+    ) -> tuple[_Look, dict[str, list[tuple[str, np.ndarray]]]]:
+        """Runs the model on the images.
+
+        Returns:
+            Tuple of what was seen, and by group the layers that read it, with the places.
+
+        Raises:
+            ValueError: If the criterion does not apply to the model or the data.
+        """
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "The criterion 'optimal_brain_surgeon' takes gradients with TensorFlow. Received: "
@@ -127,14 +148,7 @@ class OptimalBrainSurgeon(Criterion):
         for batch in batches((x, targets) if targets is not None else (x,), look.at_once):
             seen = look(*batch)
             progress.advance(seen, seen)
-        cases = {path: look.case(path) for path in layers}
-        return {
-            group.name: eliminate(
-                [cases[path](places, self.ridge) for path, places in readers[group.name]],
-                group.size,
-            )
-            for group in graph.prunable
-        }
+        return look, readers
 
 
 def _draw(model: keras.Model, seed: int) -> Callable[[Any], np.ndarray]:

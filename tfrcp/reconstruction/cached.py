@@ -179,9 +179,10 @@ class CachedLeastSquares:
             if layer is not None:
                 x = applied_to(call, args[0], entry)
                 if call not in rows:
-                    rows[call] = Rows(
-                        call, x, *layer.shape, images=total, samples=samples, seed=len(rows)
-                    )
+                    options = {"images": total, "samples": samples, "seed": len(rows)}
+                    most = sums[call.path].most(*layer.shape, 0)
+                    rows[call] = Rows(call, x, *layer.shape, most=most, **options)
+                    sums[call.path].ignored += rows[call].left_out
                 for _, chunk in rows[call].unfold(x):
                     sums[call.path].add(chunk)
             return program.step(call, entry, args, kwargs)

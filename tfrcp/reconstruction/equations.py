@@ -33,7 +33,7 @@ class Moments:
             samples at a time, about the mean of the first samples. What that rounds is far below a
             ridge of 1e-6.
         limit: Bytes that second moments may take. Where they take more, the first samples are kept,
-            as many as fit into half of it, and the others ignored.
+            as many as fit into half of it (`most`), and the others ignored.
 
     Attributes:
         count: Number of samples that are used.
@@ -49,6 +49,13 @@ class Moments:
         self._sums: tuple[Any, Any] = (0.0, 0.0)
         self._products: tuple[Any, Any] | None = None
 
+    def most(self, blocks: int, inputs: int, outputs: int) -> int | None:
+        """How many samples of so many values fit; `None` if their number does not matter."""
+        bytes_of_a_sample = 8 * blocks * (inputs + outputs)
+        if inputs * bytes_of_a_sample <= self._limit:
+            return None
+        return int(self._limit // (2 * bytes_of_a_sample))
+
     def add(self, x: np.ndarray, y: np.ndarray | None = None) -> None:
         """Adds samples.
 
@@ -58,17 +65,16 @@ class Moments:
         """
         blocks, size, inputs = x.shape
         y = np.zeros((blocks, size, 0), "float32") if y is None else y
-        bytes_of_a_sample = 8 * blocks * (inputs + y.shape[2])
-        large = inputs * bytes_of_a_sample > self._limit
-        if large:
-            most = max(0, int(self._limit // (2 * bytes_of_a_sample)) - self.count)
-            self.ignored += max(0, size - most)
-            x, y = x[:, :most], y[:, :most]
+        most = self.most(blocks, inputs, y.shape[2])
+        if most is not None:
+            left = max(0, most - self.count)
+            self.ignored += max(0, size - left)
+            x, y = x[:, :left], y[:, :left]
         self.count += x.shape[1]
         self._waiting += x.shape[1]
         self._rows.append((x, y))
         enough = 0 if self._products is None else _LEAST_SAMPLES
-        if not large and self.count > inputs and self._waiting >= enough:
+        if most is None and self.count > inputs and self._waiting >= enough:
             self._collapse()
 
     def equations(self, intercept: bool) -> Equations:

@@ -45,7 +45,12 @@ class Rows:
         images: Number of images in all.
         samples: How many equations there shall be for each input of a block, drawn at random among
             the output positions, the same ones in all images; `None` for all positions.
+        most: How many equations there may be at most, so that all images have their share of them,
+            at least one each; `None` for no limit.
         seed: Int.
+
+    Attributes:
+        left_out: How many equations are missing for that.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Rows:
         *,
         images: int,
         samples: int | None,
+        most: int | None = None,
         seed: int,
     ) -> None:
         self._call, self._rule = call, find_rule(call.operation)
@@ -64,10 +70,15 @@ class Rows:
         sizes = list(x.shape)
         del sizes[self._rule.axis(call)], sizes[0]
         windows = self._rule.windows(call, sizes)
+        count = len(windows)
+        if samples is not None:
+            count = min(count, math.ceil(samples * inputs / images))
+        share = count if most is None else min(count, max(1, most // images))
+        self.left_out = images * (count - share)
         self._positions = np.arange(len(windows))
-        if samples is not None and samples * inputs < images * len(windows):
+        if share < len(windows):
             order = np.random.default_rng(seed).permutation(len(windows))
-            self._positions = np.sort(order[: math.ceil(samples * inputs / images)])
+            self._positions = np.sort(order[:share])
         self._windows = windows[self._positions]
         self._step = max(1, _CHUNK // (8 * blocks * inputs * len(self._windows)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -103,22 +103,52 @@ def reconstruct(
         )
         fitted, left_out = cached(inherited, masks), cached.left_out
     else:
-        original = slice_weights(graph, weights, {})
-        sequential = SequentialLeastSquares(
+        original, keep = slice_weights(graph, weights, {}), graph.keep(masks)
+        fitted, left_out = fit_sequentially(
             program,
             original,
             inherited,
-            graph.keep(masks),
+            keep,
+            images,
             ridge=ridge,
             samples=samples,
-            memory_limit=memory_limit // 2,
+            memory_limit=memory_limit,
+            verbose=verbose,
         )
-        sequential.run(images, verbose, memory_limit // 2)
-        fitted, left_out = sequential.fitted, sequential.left_out
     for path, entry in variables.items():
         for name, variable in entry.items():
             variable.assign(fitted[path][name])
     return dict(left_out)
+
+
+def fit_sequentially(
+    program: Program,
+    original: Weights,
+    inherited: Weights,
+    keep: Callable[[np.ndarray], np.ndarray],
+    images: Any,
+    *,
+    ridge: float = 1e-5,
+    samples: int | None = 100,
+    memory_limit: int = 4 * 2**30,
+    verbose: bool = True,
+) -> tuple[Weights, dict[str, str]]:
+    """Fits weights layer by layer; arguments as of `SequentialLeastSquares` and `reconstruct`.
+
+    Returns:
+        Tuple of the fitted weights, and a dict of what was left out and why.
+    """
+    sequential = SequentialLeastSquares(
+        program,
+        original,
+        inherited,
+        keep,
+        ridge=ridge,
+        samples=samples,
+        memory_limit=memory_limit // 2,
+    )
+    sequential.run(images, verbose, memory_limit // 2)
+    return sequential.fitted, sequential.left_out
 
 
 def _variables(

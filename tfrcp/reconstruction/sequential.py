@@ -178,7 +178,9 @@ class SequentialLeastSquares:
             x = applied_to(call, _pruned(pair), entry)
             if rows is None:
                 options = {"images": self._total, "samples": self._samples, "seed": index}
-                rows = Rows(call, x, blocks, inputs, **options)
+                most = sums.most(blocks, inputs, old.shape[2])
+                rows = Rows(call, x, blocks, inputs, most=most, **options)
+                sums.ignored += rows.left_out
             for part, chunk in rows.unfold(x):
                 own = chunk.astype(precise.dtype, copy=False) @ precise
                 sums.add(chunk, rows.outputs(y[part]) - own)

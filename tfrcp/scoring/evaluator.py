@@ -24,7 +24,9 @@ from tfrcp.graph.inheritance import select
 from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import build_model
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
+from tfrcp.reconstruction import fit_sequentially
 from tfrcp.reconstruction.blocked_statistics import AT_ONCE, statistics_in_blocks, widest_bytes
+from tfrcp.reconstruction.calibration import calibration_images
 from tfrcp.scoring.holdout import Holdout, racing_possible
 from tfrcp.scoring.kinds import Objective
 from tfrcp.scoring.racing import RACING_INTERVAL, surely_positive
@@ -132,13 +134,9 @@ class SlicedEvaluator:
     def score(self, channels: np.ndarray) -> Score:
         """Scores the network with these channel counts, int array [prunable groups]."""
         arrays = self.prepare(channels)
-        if self._by_model:
-            pruned = build_model(self._model, self._graph, arrays)
-            total = self._holdout.total(run_model(pruned), pruned)
-            return Score(total, self._holdout.size)
+        if self._by_model or not self._holdout.by_values:
+            return Score(self.total(arrays), self._holdout.size)
         outputs = self._in_blocks(self._outputs(arrays))
-        if not self._holdout.by_values:
-            return Score(self._holdout.total(outputs), self._holdout.size)
         sign = 1 if self._holdout.objective.higher_is_better else -1
         seen, total = np.empty(0), self._holdout.size
         for part in self._holdout.forward_parts(RACING_INTERVAL if self.racing else None):
@@ -170,6 +168,28 @@ class SlicedEvaluator:
                 arrays[path]["moving_variance"] = np.asarray(variance)
         return arrays
 
+    def total(self, arrays: Weights) -> float:
+        """The score of weights and sizes, on all holdout images."""
+        if self._by_model:
+            pruned = build_model(self._model, self._graph, arrays)
+            return self._holdout.total(run_model(pruned), pruned)
+        return self._holdout.total(self._in_blocks(self._outputs(arrays)))
+
+    def reconstruct(self, channels: np.ndarray, images: Any, verbose: bool = False) -> Weights:
+        """Weights and sizes of a candidate, reconstructed once more: layer by layer.
+
+        Args:
+            channels: int array [prunable groups].
+            images: Images for that, in the structure of the model's inputs.
+            verbose: Whether to show progress.
+        """
+        keep = self._graph.keep(self.masks(channels))
+        images = calibration_images(self._graph, images)
+        inherited = self.prepare(channels)
+        return fit_sequentially(
+            self._program, self._full, inherited, keep, images, verbose=verbose
+        )[0]
+
     def masks(self, channels: np.ndarray) -> dict[str, np.ndarray]:
         """Which channels a candidate keeps, bool array [size] by group name."""
         return select(self._graph, self.scores, channels)
@@ -180,9 +200,10 @@ class SlicedEvaluator:
         outputs = self._in_blocks(run(model))
         return self._holdout.total(outputs, model if self._by_model else None)
 
-    def build(self, channels: np.ndarray) -> keras.Model:
-        """The candidate as a plain Keras model, with the weights that are scored."""
-        return build_model(self._model, self._graph, self.prepare(channels))
+    def build(self, channels: np.ndarray, arrays: Weights | None = None) -> keras.Model:
+        """The candidate as a plain Keras model, with the weights that are scored, or others."""
+        arrays = self.prepare(channels) if arrays is None else arrays
+        return build_model(self._model, self._graph, arrays)
 
     def _in_blocks(self, outputs: Outputs) -> Outputs:
         """The same function, which takes as many images at once as memory should hold."""

@@ -78,7 +78,8 @@ class Change:
                 f"on the {images}"
             )
         if self.is_unchanged:
-            return f"{self.label} unchanged within the {images}'s error, {self.difference_text()}"
+            error = f"the {_possessive(images)} error"
+            return f"{self.label} unchanged within {error}, {self.difference_text()}"
         word = "higher" if self.difference > 0 else "lower"
         ends = sorted(abs(end) for end in (self.low, self.high))
         if self.is_share:
@@ -181,3 +182,7 @@ def _fewer(ratio: float, noun: str) -> str:
         if ratio <= 2 / 3
         else f"{100 * (1 - ratio):.0f} % fewer {noun}"
     )
+
+
+def _possessive(name: str) -> str:
+    return f"{name}'" if name.endswith("s") else f"{name}'s"
