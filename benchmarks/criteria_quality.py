@@ -7,7 +7,7 @@ test images. Criteria that look at images see training images. Nothing is traine
 made, so that the rows differ by the criterion alone.
 
     python benchmarks/criteria_quality.py --network=resnet20 --data=cifar10_jpeg
-        --data_dir=../shared/data/tfds --weights=../shared/data/weights/cifar10_resnet20.npz
+        --data_dir=DIR --weights=cifar10_resnet20.npz
         [--flops=0.5,0.3] [--criteria=l1,taylor] [--images=512]
 
 What was measured stands in docs/method.md. What stands in the file of results is not run again.

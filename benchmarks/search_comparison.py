@@ -7,7 +7,7 @@ end. CPU seconds are those from the base to the pruned network, the criterion in
 shared between rows.
 
     python benchmarks/search_comparison.py --network=resnet20 --data=cifar10_jpeg
-        --data_dir=../shared/data/tfds --weights=../shared/data/weights/cifar10_resnet20.npz
+        --data_dir=DIR --weights=cifar10_resnet20.npz
         [--flops=0.5] [--seeds=3] [--rows=guided,random] [--finetune_images=10000]
 
 What was measured stands in docs/method.md. A row that stands in the file of results is not run

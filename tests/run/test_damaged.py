@@ -10,6 +10,7 @@ import pytest
 from tests.run.results import assert_same_weights, load, metrics
 from tests.run.test_workdir import network, run
 from tests.small_run import config
+from tfrcp.configs import default
 from tfrcp.run import Pipeline
 from tfrcp.run.locking import BusyError
 from tfrcp.run.workdir import Workdir
@@ -179,6 +180,19 @@ def test_a_field_that_was_renamed_is_no_other_configuration(workdir):
     assert not run(workdir, {"search": {"reconstruction": "batch_norm"}})
     with pytest.raises(ValueError, match="search.reconstruction was 'batch_norm' and is now"):
         run(workdir, {"search": {"reconstruction": "none"}})
+
+
+def test_fields_that_are_new_are_no_other_configuration(workdir):
+    new = {name: default.recipe().to_dict() for name in ("train", "finetune")}
+    old = {
+        name: {key: value for key, value in part.items() if not key.startswith("sparsity")}
+        for name, part in new.items()
+    }
+    run(workdir, old)
+    assert not run(workdir, new)
+    new["train"]["sparsity_strength"] = 1e-2
+    with pytest.raises(ValueError, match="train.sparsity_strength was 0.0001 and is now 0.01"):
+        run(workdir, new)
 
 
 def test_a_damaged_winner_is_found_again(copy, finished, inputs, capsys):

@@ -25,6 +25,8 @@ _MAPPINGS = (
 )
 _COPY = ".metrics.copy.json"
 _RENAMED = {("search", "update"): ("search", "reconstruction")}  # fields of a configuration
+_ADDED = {"train": {"sparsity_strength": 1e-4}, "finetune": {"sparsity_strength": 1e-4}}
+"""Fields that are new, with what they were like before; those that were empty need not be here."""
 
 _known: dict[tuple[str, int, int], dict[str, Any]] = {}  # fingerprints by path, size and time
 
@@ -83,8 +85,11 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def modern(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's part of the configuration with today's names of fields."""
-    config = {name: dict(v) if isinstance(v, dict) else v for name, v in config.items()}
+    """A stage's part of the configuration with today's fields, under today's names."""
+    config = {
+        name: {**_ADDED.get(name, {}), **v} if isinstance(v, dict) else v
+        for name, v in config.items()
+    }
     for (part, old), (place, new) in _RENAMED.items():
         if isinstance(config.get(part), dict) and old in config[part]:
             config[place][new] = config[part].pop(old)

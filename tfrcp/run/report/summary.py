@@ -97,7 +97,7 @@ def method(metrics: Metrics) -> list[str]:
     trials = len(search.get("trials") or [])
     criterion = f" {search['criterion']}" if search.get("criterion") else ""
     if search.get("criterion") == "auto":
-        criterion = " (taylor where labels and a loss allow it, else l1)"
+        criterion = " (optimal_brain_surgeon where the model allows it, else taylor, else l1)"
     holdout = f"{search['images_holdout']:,} " if search.get("images_holdout") else ""
     window = budget_window(metrics)
     network = "original" if section(metrics, "scratch") else "unpruned"
