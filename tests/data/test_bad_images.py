@@ -176,3 +176,12 @@ def test_a_damaged_archive_is_one_error(tmp_path, place):
         assert "data.npz" in str(error)
     else:  # the byte meant nothing, such as one of a date
         assert found["x"].tolist() == list(range(400)) and found["y"].sum() == 12
+
+
+def test_a_stream_names_the_file_that_it_cannot_read(folder):
+    path = sorted((folder / "train").rglob("*.jpg"))[1]
+    cut_short(path)
+    splits = data.load(str(folder), image_size=8, stream=True)
+    with pytest.raises(ValueError, match=path.name):
+        for split in (splits.train, splits.holdout):
+            split.arrays()

@@ -9,7 +9,7 @@ import numpy as np
 from tfrcp.data.augmentation import crop_and_flip, flip_at_random
 from tfrcp.data.batches import Batches
 from tfrcp.data.decoding import resized
-from tfrcp.data.folder import readable
+from tfrcp.data.folder import broken, readable
 from tfrcp.data.memory import batches_of_rows
 from tfrcp.data.splits import Split
 
@@ -79,6 +79,17 @@ class FileSplit(EncodedSplit):
         super().__init__(image_size, 3, scale, offset)
         self._paths, self._labels = paths, labels
         self.size = len(paths)
+
+    def arrays(self, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See `Split.arrays`; a ValueError names the file that cannot be decoded."""
+        import tensorflow as tf
+
+        try:
+            return super().arrays(count)
+        except tf.errors.OpError as error:
+            if found := unreadable_file(self):
+                raise ValueError(broken([found])) from error
+            raise
 
     def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
         import tensorflow as tf
