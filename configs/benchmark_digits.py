@@ -56,6 +56,9 @@ def studies() -> ConfigDict:
     config.epochs = 4  # of fine-tuning, where they are not compared
     config.samples = 20  # networks that a search scores, likewise
     config.seeds = 6
+    # Percentage points within which rows count as equivalent, if the tests say so. They belong to
+    # the settings of a folder: set them before the first run.
+    config.margins = (1.0, 0.5)
     config.criteria = CRITERIA  # study "criteria", each under random search
     config.allocations = ALLOCATIONS  # study "search"; "ALLOCATION@CRITERION" for another criterion
     config.epochs_grid = (0, 1, 2, 4, 8, 16)  # study "epochs", for these allocations:

@@ -169,6 +169,8 @@ def test_a_changed_function_gives_new_cells(inputs, tmp_path):
         ({"flops": (1.5,)}, "flops.*1.5"),
         ({"flops": ()}, r"flops.*one number"),
         ({"learning_rates": (0,)}, "learning_rates"),
+        ({"margins": (0,)}, "margins.*0"),
+        ({"margins": ()}, "margins"),
         ({"seeds": 1}, "seeds.*at least 2.*1"),
         ({"samples": 0}, "samples.*at least 1"),
         ({"epochs_grid": (-1,)}, "epochs_grid.*-1"),
@@ -195,6 +197,8 @@ def test_a_file_of_ones_own_that_cannot_be_run_is_named(inputs, tmp_path):
 def test_a_folder_of_another_benchmark_is_refused(inputs, finished):
     with pytest.raises(ValueError, match="search.tolerance was 0.05 and is now 0.06"):
         Benchmark(config(inputs, search__tolerance=0.06), finished)
+    with pytest.raises(ValueError, match="margins"):
+        Benchmark(config(inputs, margins=(5.0,)), finished)
     Benchmark(config(inputs, seeds=5), finished)  # more of the same is welcome
 
 
