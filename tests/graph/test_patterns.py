@@ -263,3 +263,14 @@ def macs(model):
 def test_how_a_layer_was_shown_to_act_on_each_channel_alone_is_told():
     text = " ".join(tfrcp.trace(PATTERNS["dropped"][0]()).explain().split())
     assert "dropped: run on 8 choices of its 6 channels alone" in text
+
+
+def test_a_network_with_weights_of_its_own_is_reconstructed():
+    model = PATTERNS["scale"][0]()
+    randomize(model)
+    graph, images = tfrcp.trace(model), images_for(model, 16)
+    masks = random_masks(graph, 1)
+    pruned = tfrcp.slice_model(model, graph, masks)
+    before = np.abs(flat(pruned(images))[0] - flat(model(images))[0]).mean()
+    tfrcp.reconstruct(pruned, model, graph, masks, images)
+    assert np.abs(flat(pruned(images))[0] - flat(model(images))[0]).mean() <= before

@@ -75,3 +75,18 @@ def test_keras_callbacks_hear_of_every_step():
         "on_epoch_end",
         "on_train_end",
     ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content.replace(b"\n1,", b"\n\xff,"),
+        lambda content: content.replace(b"\n1,", b"\n1x,"),
+        lambda content: content.replace(b"epoch", b"epocj"),
+    ],
+)
+def test_a_damaged_table_ends_no_training(tmp_path, damage, capsys):
+    path = tmp_path / "log.csv"
+    path.write_bytes(damage(b"epoch,learning_rate,loss\n1,0.1,2.0\n2,0.1,1.0\n"))
+    fit(network(), train, holdout(), RECIPE, callbacks=[EpochLog(path)], verbose=False)
+    assert [row["epoch"] for row in rows(path)] == ["1", "2", "3"]

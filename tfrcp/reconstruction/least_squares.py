@@ -11,6 +11,7 @@ from keras import ops
 
 from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.held import HeldWeight
 from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import pruned_path
 from tfrcp.graph.weights import Weights, layer_at, read_weights, slice_weights
@@ -155,7 +156,11 @@ def _variables(
 ) -> dict[str, dict[str, keras.Variable]]:
     """The pruned model's variables by the path of the original's layer, and weight name."""
     found = {}
+    # Weights that an opened layer held are tables in the pruned model; nothing is fitted there.
+    held = {c.path for c in graph.calls.calls if isinstance(c.operation, HeldWeight)}
     for path, entry in weights.items():
+        if path in held:
+            continue
         place = pruned_path(graph, path)
         own = dict(named_variables(layer_at(pruned, place)))
         found[path] = {name: own.get(name) for name in entry}

@@ -35,11 +35,23 @@ class EpochLog(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Reads what an interrupted training has left."""
         if self._path.exists():
-            self._rows = list(csv.DictReader(self._path.read_text().splitlines()))
+            self._rows = self._read()
         if self._board is not None:
             import tensorflow as tf
 
             self._writer = tf.summary.create_file_writer(os.fspath(self._board))
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The rows of the table; those that were damaged are left out, which is told."""
+        found = list(csv.DictReader(self._path.read_text(errors="replace").splitlines()))
+        sound = [_is_row(row) for row in found]
+        if not all(sound):
+            print(
+                f"training: {self._path} is damaged: {sound.count(False)} of its {len(found)} "
+                "lines are left out",
+                flush=True,
+            )
+        return [row for row, good in zip(found, sound, strict=True) if good]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Adds an epoch."""
@@ -64,3 +76,9 @@ class EpochLog(keras.callbacks.Callback):
         """Closes the files."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    """Whether what was read of a line is an epoch's."""
+    epoch = str(row.get("epoch"))
+    return epoch.isascii() and epoch.isdecimal() and "\ufffd" not in str(row)
