@@ -11,6 +11,7 @@ of single draws need the draws and stay as `tfrcp study` drew them. Takes second
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 from tfrcp import files
@@ -52,8 +53,9 @@ def _tables(grid: Grid, texts: Texts, study: str, rows: list) -> str:
     for target in dict.fromkeys(row.setting.flops for row in rows):
         own = [row for row in rows if row.setting.flops == target]
         headline = texts.headline(grid.studies[study], target)
-        parts += [f"{headline[0].upper()}{headline[1:]}:", as_markdown(texts.accuracies(own))]
-        parts.append(texts.verdict(own))
+        parts.append(textwrap.fill(f"{headline[0].upper()}{headline[1:]}:", 99))
+        parts.append(as_markdown(texts.accuracies(own)))
+        parts.append(textwrap.fill(texts.verdict(own), 99))
     return "\n\n".join(parts)
 
 

@@ -112,6 +112,8 @@ def test_shares_have_intervals_from_0_to_1():
     assert free.high > 1 == found.high and found.low == free.low and found.mean == free.mean
     assert statistics.proportion([0.0, 0.02]).low == 0
     assert math.isnan(statistics.proportion([0.5]).low)
+    wide = statistics.paired_proportions([0.1, 0.9], [0.9, 0.1])
+    assert (wide.mean, wide.low, wide.high) == pytest.approx((0, -1, 1))
     with pytest.raises(ValueError, match="shares"):
         statistics.proportion([0.5, 1.2])
 

@@ -69,6 +69,14 @@ def test_tables_with_a_wrong_verdict_are_one_in_twenty(truth):
     assert wrong / tables < 0.05 + 3 * math.sqrt(0.05 * 0.95 / tables)
 
 
+@pytest.mark.parametrize(("count", "margin", "least"), [(20, 1.0, 0.87), (60, 0.5, 0.76)])
+def test_so_many_pairs_show_equivalence_of_one_of_seven_rows(count, margin, least):
+    random, others = np.random.default_rng(0), [None] * 6
+    rows = [statistics.mean(random.normal(size=count) / 100) for _ in range(400)]
+    shown = [verdicts([row, *others], (margin,))[0].within is not None for row in rows]
+    assert least < np.mean(shown) < least + 0.1
+
+
 def test_what_is_alike_is_found_to_be_with_enough_runs():
     random = np.random.default_rng(0)
     shown = []
@@ -86,13 +94,14 @@ def made():
         "allocations": ("uniform", "erk", "greedy"),
         "seeds": 4,
     }
-    grid, random = Grid(options), np.random.default_rng(0)
+    grid = Grid(options)
     study, results = grid.studies["search"], {}
     for setting in study.settings:
         for seed in study.seeds:
             accuracy = 0.9 + {"uniform": 0.05}.get(setting.allocation, 0)
+            noise = {"random": (1, -1, 1, -1), "erk": (-1, 1, 1, 1)}.get(setting.allocation)
             results[Cell(setting, seed)] = {
-                "test_accuracy": accuracy + random.normal() / 2000,
+                "test_accuracy": accuracy + (noise[seed] / 2000 if noise else 0),
                 "holdout_accuracy": accuracy,
                 "score": 0.5,
                 **dict.fromkeys(("flops", "params"), 0.5),

@@ -21,7 +21,6 @@ from tfrcp.run.report.drawing import (
 )
 from tfrcp.studies.tables import Pool, Row
 from tfrcp.studies.texts import Texts
-from tfrcp.units import percent
 
 _GREEN, _PINK = "#009E73", "#CC79A7"
 _COLORS = (ORANGE, BLUE, _GREEN, _PINK, GREY)
@@ -44,7 +43,7 @@ def effects(title: str, rows: Sequence[Row], texts: Texts) -> Figure | None:
     if not any(panels):
         return None
     names = list(dict.fromkeys(texts.label(row) for row in rows if not texts.is_baseline(row)))
-    figure = Figure(figsize=(WIDTH, 1.7 + 0.27 * len(names)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.25 * len(names)), layout="constrained")
     axes = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
     for place, target, panel in zip(axes, targets, panels, strict=True):
         for margin in texts.margins:
@@ -57,13 +56,12 @@ def effects(title: str, rows: Sequence[Row], texts: Texts) -> Figure | None:
                 [100 * found.low, 100 * found.high], [y, y], color=color, linewidth=1.6, zorder=3
             )
             place.plot(100 * found.mean, y, "o", color=color, markersize=5, zorder=4)
-        baseline = next(
-            row for row in rows if texts.is_baseline(row) and row.setting.flops == target
+        place.set_title(f"{100 * target:g} % of the MACs")
+        place.set_xlabel("test accuracy, percentage points")
+        place.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        place.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:+g}" if value else "0")
         )
-        reached = f", random search {percent(baseline.test.mean)}" if baseline.test else ""
-        place.set_title(f"{100 * target:g} % of the MACs{reached}", fontsize=9.5)
-        place.xaxis.set_major_locator(MaxNLocator(5))
-        place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}"))
         place.grid(axis="y", color=PALE, linewidth=0.6)
         place.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(names)), names)
@@ -73,11 +71,11 @@ def effects(title: str, rows: Sequence[Row], texts: Texts) -> Figure | None:
         for text, color in _VERDICT_COLORS.items()
     ]
     figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=10.5)
     margins = " and ".join(f"{margin:g}" for margin in texts.margins)
-    figure.supxlabel(
-        "test accuracy less that of random search, percentage points: mean, 95 % interval;\n"
-        f"shaded: the margins, ± {margins}",
+    figure.suptitle(
+        f"{title}\ndifference from {texts.baseline}: mean, 95 % interval; shaded: ± {margins} points",
+        x=0.01,
+        horizontalalignment="left",
         fontsize=9.5,
     )
     return figure
@@ -140,6 +138,8 @@ def samples(title: str, rows: Sequence[Row], pool: Pool | None) -> Figure | None
         ):
             axes.plot(pool.counts, mean, color=color, label=f"pool of {len(pool.after)}")
             held = ~np.isnan(low)
+            if not held.any():
+                continue
             axes.errorbar(
                 pool.counts[held],
                 mean[held],
@@ -154,7 +154,7 @@ def samples(title: str, rows: Sequence[Row], pool: Pool | None) -> Figure | None
         x, means = [count for count, _ in found], [value for _, value in found]
         mean = np.array([value.mean for value in means])
         reach = [[v.mean - v.low for v in means], [v.high - v.mean for v in means]]
-        label = f"searches, {max(v.count for v in means)} seeds, 95 %" if means else None
+        label = f"searches, {max(v.count for v in means)} seeds, 95 % interval" if means else None
         axes.errorbar(
             x, mean, reach, fmt="s", color="#222222", markersize=4, capsize=2, label=label
         )

@@ -72,9 +72,12 @@ def proportion(values: Sequence[float], bases: Sequence[Hashable] | None = None)
     outside = [value for value in values if not 0 <= value <= 1]
     if outside:
         raise ValueError(f"`values` must be shares from 0 to 1. Received: {outside[0]}")
-    found = mean(values, bases)
-    # NaN, which one value has as its interval, stays.
-    low, high = (float(np.clip(end, 0, 1)) for end in (found.low, found.high))
+    return _within(mean(values, bases), 0, 1)
+
+
+def _within(found: Mean, least: float, most: float) -> Mean:
+    """Cuts an interval; NaN, which one value has as its ends, stays."""
+    low, high = (float(np.clip(end, least, most)) for end in (found.low, found.high))
     return dataclasses.replace(found, low=low, high=high)
 
 
@@ -85,6 +88,15 @@ def _averaged(values: np.ndarray, bases: Sequence[Hashable]) -> np.ndarray:
     for value, base in zip(values, bases, strict=True):
         groups.setdefault(base, []).append(value)
     return np.array([np.mean(group) for group in groups.values()])
+
+
+def paired_proportions(
+    values: Sequence[float],
+    baseline: Sequence[float],
+    bases: Sequence[Hashable] | None = None,
+) -> Mean:
+    """Like `paired`, of shares: the interval ends at -1 and at 1, as of `proportion`."""
+    return _within(paired(values, baseline, bases), -1, 1)
 
 
 def paired(

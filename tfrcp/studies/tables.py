@@ -134,7 +134,7 @@ def _difference(grid: Grid, setting: Setting, done: Mapping, results: Results) -
     ]
     if baseline == setting or not pairs:
         return None
-    return statistics.paired(*zip(*pairs, strict=True))
+    return statistics.paired_proportions(*zip(*pairs, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)

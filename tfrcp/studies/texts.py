@@ -35,12 +35,14 @@ class Texts:
         facts: See `tfrcp.studies.reporting`.
 
     Attributes:
+        baseline: What rows are compared with.
         margins: Of equivalence, in percentage points.
     """
 
     def __init__(self, grid: Grid, facts: Mapping[str, Any]) -> None:
         self._grid, self._facts = grid, facts
         self._main = facts["config"]["benchmark"]["criterion"]
+        self.baseline = f"random search by {facts['labels'][self._main]}"
         self.margins = grid.margins
 
     def label(self, row: Row) -> str:
@@ -79,7 +81,7 @@ class Texts:
         head = [
             "",
             "test accuracy, mean ± sd (95 % interval)",
-            "difference to random search, percentage points (95 % interval)",
+            f"difference to {self.baseline}, percentage points (95 % interval)",
         ]
         head += ["verdict", "before fine-tuning", "image passes", "seeds"]
         return [head, *([self.label(row), *self._accuracy(row)] for row in rows)]
@@ -144,7 +146,7 @@ class Texts:
 
         better = [row for row in judged if row.verdict.direction > 0]
         worse = [row for row in judged if row.verdict.direction < 0]
-        sentences = [f"Better than random search: {names(better)}. Worse: {names(worse)}."]
+        sentences = [f"Better than {self.baseline}: {names(better)}. Worse: {names(worse)}."]
         for margin in sorted(self.margins, reverse=True):
             same = [row for row in judged if row.verdict.within and row.verdict.within <= margin]
             sentences.append(f"Equivalent within {in_words(margin)}: {names(same)}.")
@@ -204,8 +206,9 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
     margins = " and ".join(f"{margin:g}" for margin in options["margins"])
     sentences.append(
         "Verdicts: better or worse by a two-sided t test of the paired differences, equivalent by "
-        f"two one-sided t tests (TOST) at margins of {margins} percentage points that the settings "
-        "fixed before the runs; each kind at 5 % after Holm's correction over the rows of a table. "
+        f"two one-sided t tests (TOST) at the margins of the settings, {margins} percentage "
+        "points; each kind at 5 % after Holm's correction over the rows of a table, while the "
+        "intervals are those of single rows. "
         "Undecided means that neither is shown, not that there is no difference."
     )
     return sentences
