@@ -73,7 +73,8 @@ def effects(title: str, rows: Sequence[Row], texts: Texts) -> Figure | None:
     figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False)
     margins = " and ".join(f"{margin:g}" for margin in texts.margins)
     figure.suptitle(
-        f"{title}\ndifference from {texts.baseline}: mean, 95 % interval; shaded: ± {margins} points",
+        f"{title}\ndifference from {texts.baseline}: mean, 95 % interval; "
+        f"shaded: ± {margins} points",
         x=0.01,
         horizontalalignment="left",
         fontsize=9.5,
