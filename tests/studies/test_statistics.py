@@ -104,3 +104,77 @@ def test_bootstrap_of_a_mean_is_its_normal_interval():
     assert (low, high) == pytest.approx((values.mean() - reach, values.mean() + reach), abs=0.015)
     again = statistics.bootstrap(lambda i: values[i].mean(), 400)
     assert again == (low, high)
+
+
+def test_shares_have_intervals_from_0_to_1():
+    values = [0.97, 1.0, 0.99]
+    found, free = statistics.proportion(values), statistics.mean(values)
+    assert free.high > 1 == found.high and found.low == free.low and found.mean == free.mean
+    assert statistics.proportion([0.0, 0.02]).low == 0
+    assert math.isnan(statistics.proportion([0.5]).low)
+    wide = statistics.paired_proportions([0.1, 0.9], [0.9, 0.1])
+    assert (wide.mean, wide.low, wide.high) == pytest.approx((0, -1, 1))
+    with pytest.raises(ValueError, match="shares"):
+        statistics.proportion([0.5, 1.2])
+
+
+def test_bases_are_the_sample_where_there_are_several():
+    values, bases = [1.0, 3.0, 5.0, 5.0, 5.0], ["a", "a", "b", "b", "b"]
+    assert statistics.mean(values, bases) == statistics.mean([2.0, 5.0])
+    assert statistics.mean(values, ["a"] * 5) == statistics.mean(values)
+    assert statistics.paired(values, [1.0] * 5, bases) == statistics.mean([1.0, 4.0])
+    with pytest.raises(ValueError, match="needs a base"):
+        statistics.mean(values, ["a", "b"])
+
+
+def test_p_values_are_those_of_tables():
+    # Mean 2, standard error 1: t = 2 with 3 degrees of freedom, p = 0.1393 two-sided.
+    found = statistics.Mean(2.0, 2.0, math.nan, math.nan, 4)
+    assert statistics.difference_test(found) == pytest.approx(0.13933, abs=1e-5)
+    # At margin 5 the tests have t = 7 and t = 3, p = 0.0030 and 0.0288: the greater counts.
+    assert statistics.equivalence_test(found, 5) == pytest.approx(0.02883, abs=1e-5)
+    assert statistics.equivalence_test(found, 2) == pytest.approx(0.5)
+    mirrored = statistics.Mean(-2.0, 2.0, math.nan, math.nan, 4)
+    assert statistics.equivalence_test(mirrored, 5) == statistics.equivalence_test(found, 5)
+    with pytest.raises(ValueError, match="margin"):
+        statistics.equivalence_test(found, 0)
+
+
+def test_equivalence_is_a_90_percent_interval_within_the_margin():
+    found = statistics.mean([0.1, -0.2, 0.4, 0.3, 0.0, 0.2])
+    reach = statistics.t_quantile(0.95, 5) * found.deviation / math.sqrt(6)
+    edge = abs(found.mean) + reach
+    assert statistics.equivalence_test(found, 1.001 * edge) < 0.05
+    assert statistics.equivalence_test(found, 0.999 * edge) > 0.05
+
+
+@pytest.mark.parametrize("values", [[0.2], [0.2, 0.2, 0.2], [0.0, 0.0]])
+def test_without_spread_there_is_no_test(values):
+    found = statistics.mean(values)
+    assert math.isnan(statistics.difference_test(found))
+    assert math.isnan(statistics.equivalence_test(found, 1))
+
+
+def test_holm_by_hand():
+    # Sorted: 4 x 0.005, 3 x 0.01, 2 x 0.03 and then no less than that: 1 x 0.04.
+    found = statistics.holm([0.01, 0.04, 0.03, 0.005])
+    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.02, math.nan]) == pytest.approx([0.04, 1])
+    assert list(statistics.holm([])) == []
+
+
+def test_intervals_of_best_of_m_stand_where_they_hold():
+    random, counts = np.random.default_rng(0), [1, 3, 4, 30]
+    hits = np.zeros(2)
+    for _ in range(300):
+        values = random.random(30)
+        scores = values + random.normal(size=30) / 1e6  # the same order
+        low, high = statistics.best_of_interval(scores, values, counts)
+        assert np.isnan(low[2:]).all() and np.isnan(high[2:]).all()
+        truth = np.array([1 / 2, 3 / 4])  # m / (m + 1)
+        hits += (low[:2] <= truth) & (truth <= high[:2])
+    assert (hits / 300 > 0.9).all()
+    low, high = statistics.best_of_interval(values, values, [1])
+    assert (low[0], high[0]) == pytest.approx(
+        (statistics.mean(values).low, statistics.mean(values).high)
+    )

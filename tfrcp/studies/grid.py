@@ -69,6 +69,7 @@ class Grid:
     Attributes:
         studies: Maps names to `Study`.
         seeds: The seeds.
+        margins: Within which rows count as equivalent, in percentage points.
 
     Raises:
         ValueError: If a field is wrong, with what would do.
@@ -78,6 +79,7 @@ class Grid:
         _check(options)
         self._options = options
         self.seeds = tuple(range(options["seeds"]))
+        self.margins = tuple(options["margins"])
         # The smallest network shows differences best.
         hardest, epochs, samples = min(options["flops"]), options["epochs"], options["samples"]
         main = options["criterion"]
@@ -142,13 +144,13 @@ def _check(options: Mapping[str, Any]) -> None:
             _check_int(name, value, least)
     for name in ("score_images", "finetune_images", "test_images"):
         _check_int(name, options[name], 0)
-    for name in ("flops", "learning_rates"):
+    for name, most in (("flops", 1), ("learning_rates", 1), ("margins", 100)):
         values = options[name]
         if not len(values) or not all(
-            isinstance(value, int | float) and 0 < value <= 1 for value in values
+            isinstance(value, int | float) and 0 < value <= most for value in values
         ):
             raise ValueError(
-                f"`config.benchmark.{name}` must hold one number in (0, 1] or more. "
+                f"`config.benchmark.{name}` must hold one number in (0, {most}] or more. "
                 f"Received: {values}"
             )
 

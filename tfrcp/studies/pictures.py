@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from tfrcp.run.report.drawing import (
     BLUE,
@@ -24,52 +24,69 @@ from tfrcp.studies.texts import Texts
 
 _GREEN, _PINK = "#009E73", "#CC79A7"
 _COLORS = (ORANGE, BLUE, _GREEN, _PINK, GREY)
+_VERDICT_COLORS = {"better": _GREEN, "worse": _PINK, "equivalent": BLUE, "undecided": GREY}
 _AFTER = "accuracy on the test images after fine-tuning"
 
 
-def ranking(
-    title: str, rows: Sequence[Row], texts: Texts, seeds: Mapping[int, Any]
-) -> Figure | None:
-    """Mean, interval and single seeds of every row, a panel for each target.
+def effects(title: str, rows: Sequence[Row], texts: Texts) -> Figure | None:
+    """Difference of every row from random search beside the margins, a panel for each target.
 
     Args:
         title: What is compared.
         rows: The rows of a study.
         texts: Names them.
-        seeds: The accuracies of the seeds of each row, by its `id`.
     """
     targets = list(dict.fromkeys(row.setting.flops for row in rows))
     panels = [
-        [row for row in rows if row.setting.flops == target and row.test] for target in targets
+        [row for row in rows if row.setting.flops == target and row.verdict] for target in targets
     ]
     if not any(panels):
         return None
-    names = list(dict.fromkeys(texts.label(row) for row in rows))
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.27 * len(names)), layout="constrained")
+    names = list(dict.fromkeys(texts.label(row) for row in rows if not texts.is_baseline(row)))
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.25 * len(names)), layout="constrained")
     axes = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
     for place, target, panel in zip(axes, targets, panels, strict=True):
+        for margin in texts.margins:
+            place.axvspan(-margin, margin, color=GREY, alpha=0.15, linewidth=0, zorder=0)
+        place.axvline(0, color=ORANGE, linewidth=1, zorder=1)
         for row in panel:
-            y = names.index(texts.label(row))
-            color = ORANGE if texts.is_baseline(row) else BLUE
+            y, found = names.index(texts.label(row)), row.difference
+            color = _verdict_color(row)
             place.plot(
-                seeds[id(row)], [y] * len(seeds[id(row)]), "|", color=color, alpha=0.5, zorder=2
+                [100 * found.low, 100 * found.high], [y, y], color=color, linewidth=1.6, zorder=3
             )
-            place.plot(
-                [row.test.low, min(row.test.high, 1)], [y, y], color=color, linewidth=1.6, zorder=3
-            )
-            place.plot(row.test.mean, y, "o", color=color, markersize=5, zorder=4)
-            if texts.is_baseline(row):
-                place.axvline(row.test.mean, color=ORANGE, linewidth=0.8, alpha=0.5, zorder=1)
+            place.plot(100 * found.mean, y, "o", color=color, markersize=5, zorder=4)
         place.set_title(f"{100 * target:g} % of the MACs")
-        place.xaxis.set_major_formatter(percent_ticks())
-        place.xaxis.set_major_locator(MaxNLocator(4))
+        place.set_xlabel("test accuracy, percentage points")
+        place.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        place.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:+g}" if value else "0")
+        )
         place.grid(axis="y", color=PALE, linewidth=0.6)
         place.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.4, -0.6)
-    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=10.5)
-    figure.supxlabel(f"{_AFTER}: mean, 95 % interval, seeds", fontsize=9.5)
+    marks = [
+        Line2D([], [], color=color, marker="o", markersize=5, label=text)
+        for text, color in _VERDICT_COLORS.items()
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False)
+    margins = " and ".join(f"{margin:g}" for margin in texts.margins)
+    figure.suptitle(
+        f"{title}\ndifference from {texts.baseline}: mean, 95 % interval; "
+        f"shaded: ± {margins} points",
+        x=0.01,
+        horizontalalignment="left",
+        fontsize=9.5,
+    )
     return figure
+
+
+def _verdict_color(row: Row) -> str:
+    direction, within = row.verdict.direction, row.verdict.within
+    if within is not None:
+        return _VERDICT_COLORS["equivalent"]
+    return _VERDICT_COLORS[("undecided", "better", "worse")[direction]]
 
 
 def epochs(title: str, rows: Sequence[Row], labels: Mapping[str, str]) -> Figure | None:
@@ -91,7 +108,7 @@ def epochs(title: str, rows: Sequence[Row], labels: Mapping[str, str]) -> Figure
         axes.errorbar(
             x + shift,
             mean,
-            [mean - low, np.minimum(high, 1) - mean],
+            [mean - low, high - mean],
             color=color,
             marker="o",
             markersize=4.5,
@@ -108,29 +125,44 @@ def epochs(title: str, rows: Sequence[Row], labels: Mapping[str, str]) -> Figure
 
 
 def samples(title: str, rows: Sequence[Row], pool: Pool | None) -> Figure | None:
-    """Expected accuracy of the best of m draws: by bootstrap of the pool, and by searches."""
-    if pool is None:
+    """Expected accuracy of the best of m draws: of the pool, and of searches."""
+    if pool is None and not any(row.test for row in rows):
         return None
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for axes, (mean, low, high), color, name in (
-        (left, pool.best_before, BLUE, "before fine-tuning, on the holdout images"),
-        (right, pool.best_after, ORANGE, "after fine-tuning, on the test images"),
-    ):
-        axes.fill_between(pool.counts, low, high, color=color, alpha=0.2, linewidth=0)
-        axes.plot(pool.counts, mean, color=color, label=f"pool of {len(pool.after)}, 95 % band")
-        axes.set_title(name)
+    left.set_title("before fine-tuning, on the holdout images")
+    right.set_title("after fine-tuning, on the test images")
+    if pool is not None:
+        for axes, (mean, low, high), color in (
+            (left, pool.best_before, BLUE),
+            (right, pool.best_after, ORANGE),
+        ):
+            axes.plot(pool.counts, mean, color=color, label=f"pool of {len(pool.after)}")
+            held = ~np.isnan(low)
+            if not held.any():
+                continue
+            axes.errorbar(
+                pool.counts[held],
+                mean[held],
+                [mean[held] - low[held], high[held] - mean[held]],
+                fmt="none",
+                color=color,
+                capsize=2,
+                label="its 95 % interval, where it holds",
+            )
     for axes, name in ((left, "before"), (right, "test")):
         found = [(row.setting.samples, getattr(row, name)) for row in rows if row.test]
         x, means = [count for count, _ in found], [value for _, value in found]
         mean = np.array([value.mean for value in means])
-        reach = [[v.mean - v.low for v in means], [min(v.high, 1) - v.mean for v in means]]
-        label = f"searches, {max(v.count for v in means)} seeds" if means else None
+        reach = [[v.mean - v.low for v in means], [v.high - v.mean for v in means]]
+        label = f"searches, {max(v.count for v in means)} seeds, 95 % interval" if means else None
         axes.errorbar(
             x, mean, reach, fmt="s", color="#222222", markersize=4, capsize=2, label=label
         )
         axes.set_xscale("log")
-        ticks = [m for m in (1, 2, 5, 10, 20, 50, 100) if m <= max([*x, len(pool.counts)])]
+        ticks = [
+            m for m in (1, 2, 5, 10, 20, 50, 100) if m <= max([*x, len(pool.counts) if pool else 1])
+        ]
         axes.set_xticks(ticks, [str(m) for m in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(percent_ticks())

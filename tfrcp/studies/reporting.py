@@ -20,8 +20,9 @@ from tfrcp.run.report.drawing import png
 from tfrcp.run.report.page import STYLE
 from tfrcp.studies import pictures, tables
 from tfrcp.studies.grid import Cell, Grid
-from tfrcp.studies.tables import Results, Row
-from tfrcp.studies.texts import TITLES, Table, Texts, as_csv, as_markdown, facts_in_words
+from tfrcp.studies.rows_csv import as_csv
+from tfrcp.studies.tables import Pool, Results, Row
+from tfrcp.studies.texts import TITLES, Table, Texts, as_markdown, facts_in_words
 
 _WIDER = """
 body { max-width: 60rem; }
@@ -30,9 +31,9 @@ table { font-size: .8125rem; }
 th, td { white-space: normal; vertical-align: bottom; }
 """
 _COSTS = (
-    "Costs, mean over the seeds. Image passes: images that went through a network before "
-    "fine-tuning, those of the criterion and, for each candidate, those that re-estimate its batch "
-    "norms and score it. Times are wall time."
+    "Sizes and costs, mean over the seeds. Image passes, above: images that went through a network "
+    "before fine-tuning, those of the criterion and, for each candidate, those that re-estimate "
+    "its batch norms and score it. Times are wall time."
 )
 
 
@@ -60,7 +61,7 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
         pool = tables.pool(study, results)
         markdown.append(f"## {TITLES[name]}")
         page.append(f"<h2>{TITLES[name]}</h2>")
-        for file, picture in _pictures(name, rows[name], pool, results, texts, facts).items():
+        for file, picture in drawn(name, rows[name], pool, texts, facts).items():
             files.write_bytes(workdir / "plots" / f"{file}.png", picture)
             markdown.append(f"![{TITLES[name]}](plots/{file}.png)")
             page.append(_figure(picture, TITLES[name]))
@@ -87,21 +88,25 @@ def _line(cell: Cell, result: Mapping[str, Any]) -> str:
     )
 
 
-def _pictures(
-    name: str, rows: list[Row], pool: Any, results: Results, texts: Texts, facts: Mapping[str, Any]
+def drawn(
+    name: str, rows: list[Row], pool: Pool | None, texts: Texts, facts: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """PNG files of a study by name; those for which there is nothing yet are left out."""
+    """PNG files of a study by name; those for which there is nothing yet are left out.
+
+    Args:
+        name: Of the study.
+        rows: Its rows.
+        pool: Its pool, if it has one.
+        texts: Names rows.
+        facts: `config` and `labels`.
+    """
     where = f"{facts['config']['model']['name']} on {facts['config']['data']['name']}"
-    seeds = {}
-    for row in rows:
-        own = (results.get(Cell(row.setting, seed)) for seed in range(row.planned))
-        seeds[id(row)] = [r["test_accuracy"] for r in own if r is not None and "error" not in r]
     if name in ("criteria", "search"):
         title = {
             "criteria": f"Criteria under random pruning, {where}",
             "search": f"Ways to allocate channels, {where}",
         }[name]
-        draws = {name: lambda _: pictures.ranking(title, rows, texts, seeds)}
+        draws = {name: lambda _: pictures.effects(title, rows, texts)}
     elif name == "epochs":
         title = f"Length of fine-tuning, {where}"
         draws = {name: lambda _: pictures.epochs(title, rows, facts["labels"])}

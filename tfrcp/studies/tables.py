@@ -1,10 +1,14 @@
-"""What the cells say, row by row: statistics over seeds, differences from random search, costs."""
+"""What the cells say, row by row: statistics over seeds, differences from random search, costs.
+
+A result may name its `base`. Where those of a row have several, the bases are the sample: see
+`tfrcp.studies.statistics.mean`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ import numpy as np
 from tfrcp.studies import statistics
 from tfrcp.studies.grid import Cell, Grid, Setting, Study
 from tfrcp.studies.statistics import Mean
+from tfrcp.studies.verdicts import Verdict, verdicts
 
 Results = Mapping[Cell, Mapping[str, Any]]
 
@@ -28,6 +33,7 @@ class Row:
         test: Accuracy on the test images; `None` if no cell is done, as all that follows.
         difference: Test accuracy less that of plain random search at the same cost and with the
             same fine-tuning, paired by seed; `None` also for the baseline itself.
+        verdict: What the tests say of the difference; `None` where there is none.
         holdout: Accuracy on the holdout images after fine-tuning.
         before: Accuracy on the holdout images that score candidates, before it.
         flops: Mean share of the unpruned MACs.
@@ -45,6 +51,7 @@ class Row:
     failures: tuple[str, ...] = ()
     test: Mean | None = None
     difference: Mean | None = None
+    verdict: Verdict | None = None
     holdout: Mean | None = None
     before: Mean | None = None
     flops: float = math.nan
@@ -64,7 +71,22 @@ def rows(grid: Grid, study: Study, results: Results) -> list[Row]:
         study: One of its studies.
         results: What cells came to; those that are not done are missing.
     """
-    return [_row(grid, study, setting, results) for setting in study.settings]
+    return judged(grid, [_row(grid, study, setting, results) for setting in study.settings])
+
+
+def judged(grid: Grid, rows: Sequence[Row]) -> list[Row]:
+    """The rows of a study with their verdicts: those of one target are one table."""
+    found = list(rows)
+    for target in {row.setting.flops for row in rows}:
+        table = [
+            index
+            for index, row in enumerate(rows)
+            if row.setting.flops == target and grid.baseline(row.setting) != row.setting
+        ]
+        own = verdicts([rows[index].difference for index in table], grid.margins)
+        for index, verdict in zip(table, own, strict=True):
+            found[index] = dataclasses.replace(rows[index], verdict=verdict)
+    return found
 
 
 def _row(grid: Grid, study: Study, setting: Setting, results: Results) -> Row:
@@ -75,13 +97,15 @@ def _row(grid: Grid, study: Study, setting: Setting, results: Results) -> Row:
     if not done:
         return row
 
+    bases = [result.get("base") for result in done.values()]
+
     def average(name: str) -> float:
         return float(np.mean([result[name] for result in done.values()]))
 
     return dataclasses.replace(
         row,
         **{
-            name: statistics.mean([result[key] for result in done.values()])
+            name: statistics.proportion([result[key] for result in done.values()], bases)
             for name, key in (
                 ("test", "test_accuracy"),
                 ("holdout", "holdout_accuracy"),
@@ -104,13 +128,13 @@ def _difference(grid: Grid, setting: Setting, done: Mapping, results: Results) -
     baseline = grid.baseline(setting)
     others = {seed: results.get(Cell(baseline, seed)) for seed in done}
     pairs = [
-        (done[seed]["test_accuracy"], other["test_accuracy"])
+        (done[seed]["test_accuracy"], other["test_accuracy"], done[seed].get("base"))
         for seed, other in others.items()
         if other is not None and "error" not in other
     ]
     if baseline == setting or not pairs:
         return None
-    return statistics.paired(*zip(*pairs, strict=True))
+    return statistics.paired_proportions(*zip(*pairs, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +145,8 @@ class Pool:
         before: Scores before fine-tuning, float array [n].
         after: Accuracies on the test images after it, float array [n].
         counts: Numbers m of draws, int array.
-        best_before: Expected score of the best-scored of m draws, with the ends of its band: float
-            arrays [counts].
+        best_before: Expected score of the best-scored of m draws, with the ends of its interval:
+            float arrays [counts], NaN for the numbers of draws for which no interval holds.
         best_after: Expected accuracy after fine-tuning of the best-scored of m draws, likewise.
         spearman: Rank correlation of score before and accuracy after, with its ends.
         kendall: Kendall's tau-b, likewise.
@@ -149,7 +173,11 @@ def pool(study: Study, results: Results) -> Pool | None:
     after = np.array([result["test_accuracy"] for result in done])
     counts = np.arange(1, len(done) + 1)
 
-    def with_band(statistic):
+    def best(values):
+        interval = statistics.best_of_interval(before, values, counts)
+        return (statistics.best_of(before, values, counts), *interval)
+
+    def with_interval(statistic):
         every = np.arange(len(done))
         return (statistic(every), *statistics.bootstrap(statistic, len(done)))
 
@@ -157,9 +185,9 @@ def pool(study: Study, results: Results) -> Pool | None:
         before,
         after,
         counts,
-        with_band(lambda i: statistics.best_of(before[i], before[i], counts)),
-        with_band(lambda i: statistics.best_of(before[i], after[i], counts)),
-        with_band(lambda i: statistics.spearman(before[i], after[i])),
-        with_band(lambda i: statistics.kendall(before[i], after[i])),
+        best(before),
+        best(after),
+        with_interval(lambda i: statistics.spearman(before[i], after[i])),
+        with_interval(lambda i: statistics.kendall(before[i], after[i])),
         len(study.pool),
     )

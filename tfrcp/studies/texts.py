@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tfrcp.studies.grid import Grid, Study
 from tfrcp.studies.statistics import Mean
 from tfrcp.studies.tables import Pool, Row
+from tfrcp.studies.verdicts import in_words
 from tfrcp.units import count, duration, percent, plural
 
 TITLES = {
@@ -20,6 +20,10 @@ TITLES = {
     "epochs": "Epochs of fine-tuning (F4)",
     "samples": "Sample size",
 }
+_BEST_OF = (
+    "Intervals (95 %) stand where they are known to hold, for m up to a tenth of the draws: the "
+    "best of more hangs on the few best draws, and intervals by the same draws miss it too often."
+)
 Table = list[list[str]]
 
 
@@ -29,11 +33,17 @@ class Texts:
     Args:
         grid: The grid.
         facts: See `tfrcp.studies.reporting`.
+
+    Attributes:
+        baseline: What rows are compared with.
+        margins: Of equivalence, in percentage points.
     """
 
     def __init__(self, grid: Grid, facts: Mapping[str, Any]) -> None:
         self._grid, self._facts = grid, facts
         self._main = facts["config"]["benchmark"]["criterion"]
+        self.baseline = f"random search by {facts['labels'][self._main]}"
+        self.margins = grid.margins
 
     def label(self, row: Row) -> str:
         """What tells a row from the others of its study."""
@@ -67,35 +77,33 @@ class Texts:
         return ", ".join(parts)
 
     def accuracies(self, rows: Sequence[Row]) -> Table:
-        """Accuracy of each row, and its difference from plain random search."""
+        """Accuracy of each row, its difference from plain random search and what it amounts to."""
         head = [
             "",
-            "test accuracy, mean ± sd",
-            "95 % interval",
-            "difference to random search, percentage points",
+            "test accuracy, mean ± sd (95 % interval)",
+            f"difference to {self.baseline}, percentage points (95 % interval)",
         ]
-        head += ["95 % interval", "before fine-tuning", "MACs", "weights", "seeds"]
+        head += ["verdict", "before fine-tuning", "image passes", "seeds"]
         return [head, *([self.label(row), *self._accuracy(row)] for row in rows)]
 
     def _accuracy(self, row: Row) -> list[str]:
         if row.test is None:
-            return [_state(row), *[""] * 6, f"0 of {row.planned}"]
+            return [_state(row), *[""] * 4, f"0 of {row.planned}"]
         share = f"{row.test.count} of {row.planned}"
         state = _state(row)
+        baseline = self.is_baseline(row)
         return [
-            f"{percent(row.test.mean)} ± {_number(row.test.deviation)}",
-            _interval(row.test),
-            "(baseline)" if self.is_baseline(row) else _points(row.difference),
-            _interval(row.difference, signed=True),
+            f"{percent(row.test.mean)} ± {_number(row.test.deviation)}{_interval(row.test)}",
+            "baseline" if baseline else _points(row.difference),
+            "" if row.verdict is None else str(row.verdict),
             percent(row.before.mean),
-            percent(row.flops),
-            percent(row.params),
+            f"{row.passes:,.0f}",
             f"{share}; {state}" if state else share,
         ]
 
     def costs(self, rows: Sequence[Row]) -> Table:
-        """What each row cost, mean over the seeds."""
-        head = ["", "networks scored", "images read by the criterion", "image passes before"]
+        """Size of the networks of each row and what they cost, mean over the seeds."""
+        head = ["", "MACs", "weights", "networks scored", "images read by the criterion"]
         head += ["images of fine-tuning", "criterion", "allocation", "fine-tuning"]
         return [head, *([self.label(row), *_cost(row)] for row in rows)]
 
@@ -104,9 +112,14 @@ class Texts:
         (rho, low, high), (tau, tau_low, tau_high) = pool.spearman, pool.kendall
         marks = [m for m in (1, 2, 5, 10, 20, 50, 100) if m < len(pool.counts)]
         marks.append(len(pool.counts))
+
+        def expected(found: tuple[np.ndarray, ...], m: int) -> str:
+            middle, low, high = (values[m - 1] for values in found)
+            interval = "" if math.isnan(low) else f" ({percent(low)} to {percent(high)})"
+            return percent(middle) + interval
+
         best = ", ".join(
-            f"{m}: {percent(pool.best_before[0][m - 1])} before and "
-            f"{percent(pool.best_after[0][m - 1])} after"
+            f"{m}: {expected(pool.best_before, m)} before and {expected(pool.best_after, m)} after"
             for m in marks
         )
         return [
@@ -117,44 +130,29 @@ class Texts:
             f"Rank correlation of the score before and the accuracy after: Spearman {rho:.2f} (95 "
             f"% interval {low:.2f} to {high:.2f}), Kendall {tau:.2f} ({tau_low:.2f} to "
             f"{tau_high:.2f}).",
-            f"Expected accuracy of the best-scored of m draws, m = {best}.",
+            f"Expected accuracy of the best-scored of m draws, m = {best}. {_BEST_OF}",
         ]
 
     def verdict(self, rows: Sequence[Row]) -> str:
-        """Which rows differ from random search by more than chance would explain."""
-        compared = [row for row in rows if row.difference and row.difference.count > 1]
-        if not compared:
+        """What the tests say of the rows of a table, in sentences."""
+        judged = [row for row in rows if row.verdict]
+        if not judged:
             return ""
-        clear = [row for row in compared if row.difference.low > 0 or row.difference.high < 0]
-        names = ", ".join(f"{self.label(row)} ({_points(row.difference)})" for row in clear)
-        return (
-            f"Of {plural(len(compared), 'row')} {len(clear)} differ from plain random search with "
-            f"intervals that exclude 0{': ' + names if names else ''}. By chance one in 20 does, "
-            "where there is no difference."
-        )
 
+        def names(some: Sequence[Row]) -> str:
+            if not some:
+                return "none"
+            return ", ".join(f"{self.label(row)} ({signed(row.difference.mean)})" for row in some)
 
-def as_csv(texts: Texts, rows: Sequence[Row]) -> str:
-    """All rows of all studies as CSV; accuracies and shares are fractions, times seconds."""
-    lines = []
-    for row in rows:
-        line = {"study": row.study, "row": texts.label(row), **dataclasses.asdict(row.setting)}
-        for name in ("test", "holdout", "before", "difference"):
-            found = getattr(row, name)
-            for field in dataclasses.fields(Mean):
-                value = getattr(found, field.name) if found else ""
-                line[f"{name}_{field.name}"] = value
-        for name in ("flops", "params", "candidates", "images", "passes", "finetune_images"):
-            line["flops_reached" if name == "flops" else name] = getattr(row, name)
-        for name in ("criterion", "allocation", "finetune"):
-            line[f"{name}_seconds"] = row.seconds.get(name, "")
-        line |= {"seeds_planned": row.planned, "failures": "; ".join(row.failures)}
-        lines.append({k: "" if v != v else v for k, v in line.items()})  # NaN is not itself
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return file.getvalue()
+        better = [row for row in judged if row.verdict.direction > 0]
+        worse = [row for row in judged if row.verdict.direction < 0]
+        sentences = [f"Better than {self.baseline}: {names(better)}. Worse: {names(worse)}."]
+        for margin in sorted(self.margins, reverse=True):
+            same = [row for row in judged if row.verdict.within and row.verdict.within <= margin]
+            sentences.append(f"Equivalent within {in_words(margin)}: {names(same)}.")
+        undecided = [row for row in judged if str(row.verdict) == "undecided"]
+        sentences.append(f"Undecided: {len(undecided)} of {len(judged)}.")
+        return " ".join(sentences)
 
 
 def as_markdown(table: Table) -> str:
@@ -205,6 +203,14 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
         "calibration images are the same for all. So intervals say nothing of other bases. "
         "Differences are paired by seed."
     )
+    margins = " and ".join(f"{margin:g}" for margin in options["margins"])
+    sentences.append(
+        "Verdicts: better or worse by a two-sided t test of the paired differences, equivalent by "
+        f"two one-sided t tests (TOST) at the margins of the settings, {margins} percentage "
+        "points; each kind at 5 % after Holm's correction over the rows of a table, while the "
+        "intervals are those of single rows. "
+        "Undecided means that neither is shown, not that there is no difference."
+    )
     return sentences
 
 
@@ -218,22 +224,33 @@ def _state(row: Row) -> str:
 
 def _cost(row: Row) -> list[str]:
     if row.test is None:
-        return [_state(row), *[""] * 6]
-    numbers = (row.candidates, row.images, row.passes, row.finetune_images)
+        return [_state(row), *[""] * 7]
+    numbers = (row.candidates, row.images, row.finetune_images)
     seconds = (row.seconds[name] for name in ("criterion", "allocation", "finetune"))
-    return [*(f"{number:,.0f}" for number in numbers), *(duration(s) for s in seconds)]
+    return [
+        percent(row.flops),
+        percent(row.params),
+        *(f"{number:,.0f}" for number in numbers),
+        *(duration(s) for s in seconds),
+    ]
 
 
 def _number(fraction: float) -> str:
     return "?" if math.isnan(fraction) else f"{100 * fraction:.1f}"
 
 
+def signed(fraction: float) -> str:
+    """A difference in percentage points, with its sign."""
+    return f"{100 * fraction:+.1f}"
+
+
 def _points(difference: Mean | None) -> str:
-    return "" if difference is None else f"{100 * difference.mean:+.1f}"
-
-
-def _interval(found: Mean | None, *, signed: bool = False) -> str:
-    if found is None or math.isnan(found.low):
+    if difference is None:
         return ""
-    form = "+.1f" if signed else ".1f"
-    return f"{100 * found.low:{form}} to {100 * found.high:{form}}"
+    return signed(difference.mean) + _interval(difference, "+.1f")
+
+
+def _interval(found: Mean, form: str = ".1f") -> str:
+    if math.isnan(found.low):
+        return ""
+    return f" ({100 * found.low:{form}} to {100 * found.high:{form}})"
