@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -153,7 +154,9 @@ base.run(main, needs_file=False)
 
 def start(body, **options):
     script = SCRIPT.format(body=body)
-    return subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, **options)
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored in the background
+    command = [sys.executable, "-c", script]
+    return subprocess.Popen(command, cwd=REPOSITORY, preexec_fn=listen, **options)
 
 
 def test_terminated_it_says_how_to_go_on():

@@ -94,7 +94,7 @@ def test_a_normalization_over_channels_has_its_gate_behind_it():
 def test_channels_may_be_scaled_by_one_map():
     model, graph = network("spatial_attention")
     x, y = labelled(model, 6)
-    where = {"b": {"b": lambda j: [j]}, "c": {"c": lambda j: [j]}}
+    where = {name: {name: lambda j: [j]} for name in "abc"}
     scores = Taylor(batch_size=6)(model, graph, (x, y))
     assert_scores(scores, _expected(model, graph, where, x, y, 1), 1e-3)
 

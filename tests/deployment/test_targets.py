@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-import tempfile
+from pathlib import Path
 
 import keras
 import pytest
@@ -98,6 +98,6 @@ def test_folder_that_is_missing_or_cannot_be_written(model, tmp_path, monkeypatc
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied", "scratch")
 
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(PermissionError, match="Cannot write the export: Permission denied"):
         export(model, tmp_path / "out")

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 import tfrcp
-from tests.networks import NETWORKS, Twice, conv, head, image
+from tests.networks import NETWORKS, conv, head, image
 from tests.references import count_cost
 from tfrcp.space.cost import Costs
 
@@ -87,9 +87,16 @@ def test_large_numbers_are_exact():
     assert cost(np.array([3999])).flops == [2 * 49 * 3 * 3999 * 2048**2]
 
 
+class Reversed(layers.Layer):
+    """Channels in the opposite order."""
+
+    def call(self, x):
+        return x[..., ::-1]
+
+
 def test_unknown_layers_are_listed():
     inputs = image()
-    x = head(Twice(name="unknown")(conv(4, "a")(inputs)))
+    x = head(Reversed(name="unknown")(conv(4, "a")(inputs)))
     cost = tfrcp.CostModel(tfrcp.trace(keras.Model(inputs, x)))
     assert cost.uncounted == () and cost.constant == {"unknown": 0}
     assert cost.full.flops == 9 * 2 * 4 * 36 + 4 * 3

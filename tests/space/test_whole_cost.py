@@ -75,6 +75,22 @@ def test_it_is_counted(name):
     assert cost.out_of_reach == 1.0
 
 
+class Blur(layers.Layer):
+    """A filter of fixed numbers, the same for every channel."""
+
+    def call(self, x):
+        return ops.depthwise_conv(x, ops.ones((3, 3, x.shape[-1], 1)) / 9, padding="same")
+
+
+def test_each_channel_takes_its_share_of_a_layer_through_which_it_passes_alone():
+    graph = tfrcp.trace(model(Blur(name="blur")))
+    cost = tfrcp.CostModel(graph)
+    assert "blur" in graph.proven and cost.uncounted == () and cost.constant == {}
+    head = 16 * 4 * 3
+    assert cost.full.flops == CONV + POSITIONS * 9 * 4 + head
+    assert cost(np.array([1])).flops.tolist() == [(CONV + POSITIONS * 9 * 4 + head) // 4]
+
+
 def test_what_cannot_be_counted_is_said():
     cost = tfrcp.CostModel(tfrcp.trace(model(Loops(name="loops"))))
     assert cost.uncounted == ("loops",) and cost.constant == {}

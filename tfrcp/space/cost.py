@@ -59,6 +59,7 @@ class CostModel:
     def __init__(self, graph: ChannelGraph) -> None:
         self.graph = graph
         self.constant: dict[str, int] = {}
+        self._uncounted: list[str] = []
         self.units = {name: cost.unit for name, cost in COSTS.items()}
         self._record = _record(tuple(COSTS))
         sums = [_Polynomial(graph) for _ in COSTS]
@@ -66,7 +67,7 @@ class CostModel:
             for cost, total in zip(COSTS.values(), sums, strict=True):
                 for product in cost.products(use):
                     total.add(product)
-        self.uncounted = tuple(path for path in graph.unknown if path not in self.constant)
+        self.uncounted = tuple(dict.fromkeys(self._uncounted))
         self.forms = self._record(*(total.form for total in sums))
         self._stacked = np.concatenate(self.forms, axis=1)
         self.full = self._record(*(int(n[0]) for n in self(graph.full[None])))
@@ -83,14 +84,19 @@ class CostModel:
         for place in graph.places:
             axes[place.path][place.weight, place.axis] = place.labels
         for call in graph.calls.calls:
-            rule, macs = find_rule(call.operation), None
-            if call.path in graph.unknown:
+            rule, macs, channels = find_rule(call.operation), None, None
+            if call.path in graph.unknown or call.path in graph.proven:
                 rule, macs = None, multiply_adds(call)
-            if macs is not None:
+                if macs is None:
+                    self._uncounted.append(call.path)
+            if call.path in graph.proven:  # each channel takes the same share
+                channels = graph.labels[call.outputs[0]].ravel()
+                channels = None if (macs or 0) % channels.size else channels
+            elif macs is not None:
                 self.constant[call.path] = self.constant.get(call.path, 0) + macs
             first = call.path not in seen
             seen.add(call.path)
-            yield LayerUse(call, rule, graph.labels, axes[call.path], first, macs)
+            yield LayerUse(call, rule, graph.labels, axes[call.path], first, macs, channels)
 
     def __call__(self, channels: np.ndarray) -> Costs:
         """Costs of channel vectors.

@@ -10,6 +10,8 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from tfrcp.graph.calls import Call, named_variables
 from tfrcp.graph.rules import Axes, KernelRule, Product, Rule
 from tfrcp.graph.rules.base import Labels
@@ -25,7 +27,9 @@ class LayerUse:
         labels: Maps every tensor to the labels of its channels.
         axes: Maps (weight, axis) of the layer to the labels along that axis.
         first: Whether this is the first use of the layer, with which its weights count.
-        macs: MACs of one that no rule knows, whatever is pruned; `None` if they cannot be counted.
+        macs: MACs of one that no rule knows, unpruned; `None` if they cannot be counted.
+        channels: The channels that share these alike, where each passes alone; `None` where the
+            MACs stay whatever is pruned.
     """
 
     call: Call
@@ -34,6 +38,7 @@ class LayerUse:
     axes: Axes
     first: bool
     macs: int | None = None
+    channels: np.ndarray | None = None
 
 
 class Cost:
@@ -68,7 +73,11 @@ class Flops(Cost):
         """What a rule says of its layer; a constant for what no rule knows."""
         if use.rule is not None:
             return use.rule.products(use.call, use.labels, use.axes)
-        return [] if use.macs is None else [Product(use.macs, ())]
+        if use.macs is None:
+            return []
+        if use.channels is None:
+            return [Product(use.macs, ())]
+        return [Product(use.macs // use.channels.size, (use.channels,))]
 
 
 class Params(Cost):
