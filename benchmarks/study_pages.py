@@ -32,6 +32,13 @@ class _Same(dict):
 
 
 def main() -> None:
+    for file, data in written().items():
+        files.write_bytes(file, data)
+
+
+def written() -> dict[Path, bytes]:
+    """What the files are to hold."""
+    found: dict[Path, bytes] = {}
     page = (_DOCS / "benchmark.md").read_text()
     for name, module in _CONFIGS.items():
         facts = {"config": module.get_config().to_dict(), "labels": _Same()}
@@ -42,10 +49,10 @@ def main() -> None:
         for study, rows in studies.items():
             page = _replaced(page, f"{name} {study}", _tables(grid, texts, study, rows))
             for picture, data in reporting.drawn(study, rows, None, texts, facts).items():
-                files.write_bytes(_DOCS / f"benchmark_{name}_{picture}.png", data)
+                found[_DOCS / f"benchmark_{name}_{picture}.png"] = data
         every = [row for rows in studies.values() for row in rows]
-        files.write_text(file, rows_csv.as_csv(texts, every))
-    files.write_text(_DOCS / "benchmark.md", page)
+        found[file] = rows_csv.as_csv(texts, every).encode()
+    return {**found, _DOCS / "benchmark.md": page.encode()}
 
 
 def _tables(grid: Grid, texts: Texts, study: str, rows: list) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.small_run import write_inputs
 from tests.studies.small_benchmark import OWN, config
-from tfrcp.studies import Benchmark
+from tfrcp.studies import Benchmark, pooling
 from tfrcp.studies.experiment import Experiment
 
 # What a row says but for the time that it took.
@@ -202,6 +202,44 @@ def test_a_folder_of_another_benchmark_is_refused(inputs, finished):
     with pytest.raises(ValueError, match="margins"):
         Benchmark(config(inputs, margins=(5.0,)), finished)
     Benchmark(config(inputs, seeds=5), finished)  # more of the same is welcome
+
+
+def test_folders_of_several_bases_are_pooled(inputs, finished, tmp_path):
+    second = tmp_path / "second"
+    shutil.copytree(finished, second)
+    with pytest.raises(ValueError, match="one base"):
+        pooling.pool(with_failures(inputs), [finished, second], tmp_path / "out")
+    settings = json.loads((second / "settings.json").read_text())
+    settings["seed"] += 1
+    (second / "settings.json").write_text(json.dumps(settings))
+    for file in second.glob("cells/l1-uniform-*.json"):
+        cell = json.loads(file.read_text())
+        file.write_text(json.dumps({**cell, "test_accuracy": cell["test_accuracy"] / 2}))
+    pooling.pool(with_failures(inputs), [finished, second], tmp_path / "out")
+    assert "over bases" in (tmp_path / "out" / "results.md").read_text()
+    ours, single = (
+        next(r for r in rows_of(folder) if (r["study"], r["row"]) == ("search", "uniform"))
+        for folder in (tmp_path / "out", finished)
+    )
+    assert (ours["test_count"], ours["seeds_done"], ours["seeds_planned"]) == ("2", "4", "4")
+    mean = float(single["test_mean"])
+    assert float(ours["test_mean"]) == pytest.approx(0.75 * mean)
+    assert float(ours["test_deviation"]) == pytest.approx(mean / 2 / np.sqrt(2))
+    with pytest.raises(ValueError, match="Two folders"):
+        pooling.pool(with_failures(inputs), [finished], tmp_path / "out")
+    with pytest.raises(ValueError, match="of its own"):
+        pooling.pool(with_failures(inputs), [finished, second], second)
+    with pytest.raises(ValueError, match="settings.json"):
+        pooling.pool(with_failures(inputs), [finished, tmp_path / "none"], tmp_path / "out")
+
+
+def test_a_folder_of_before_there_were_margins_takes_them(inputs, finished, tmp_path):
+    settings = json.loads((finished / "settings.json").read_text())
+    margins = settings["benchmark"].pop("margins")
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    Benchmark(with_failures(inputs), tmp_path)
+    kept = json.loads((tmp_path / "settings.json").read_text())
+    assert kept["benchmark"]["margins"] == margins == [1.0, 0.5]
 
 
 def test_an_unknown_study_and_a_configuration_without_studies(inputs, finished):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks import study_pages
 from configs import benchmark_digits
 from tfrcp.studies import rows_csv, statistics, tables
 from tfrcp.studies.grid import Cell, Grid
@@ -152,6 +153,12 @@ def test_a_csv_file_gives_back_its_rows_and_judges_them(made):
     grid.margins = kept
     assert again[2].verdict.within is None
     assert dataclasses.replace(again[2], verdict=None) == dataclasses.replace(rows[2], verdict=None)
+
+
+def test_the_page_says_what_its_tables_say():
+    for file, data in study_pages.written().items():
+        if file.suffix != ".png":
+            assert file.read_bytes() == data, "python -m benchmarks.study_pages"
 
 
 class Labels(dict):

@@ -6,6 +6,11 @@ tfrcp study --config=benchmark_digits [--study=all] [--workdir=DIR]
 Makes results.jsonl (the cells), results.csv, results.md and report.html. It may be killed and
 started again, and several processes or machines may run the same command on one --workdir: they
 share the work.
+
+tfrcp study --config=benchmark_digits --bases=DIR,DIR[,...] --workdir=DIR
+
+Runs nothing, and writes one report of folders that differ in their base alone (--config.seed): the
+base is a random effect.
 """
 
 from __future__ import annotations
@@ -22,10 +27,16 @@ def run() -> None:
     config = base.define_config()
     study = flags.DEFINE_enum("study", "all", STUDIES, "What to run.")
 
+    bases = flags.DEFINE_list("bases", None, "Folders whose results are pooled.")
+
     def main() -> None:
-        from tfrcp.studies import Benchmark
+        from tfrcp.studies import Benchmark, pooling
 
         settings = config.value
+        if bases.value:
+            folder = base.workdir(f"{settings.name}_bases")
+            print(f"report: {pooling.pool(settings.to_dict(), bases.value, folder)}")
+            return
         Benchmark(settings.to_dict(), base.workdir(settings.name)).run(study.value)
 
-    base.run(main, "config", "study", "workdir")
+    base.run(main, "config", "study", "bases", "workdir")

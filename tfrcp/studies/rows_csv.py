@@ -41,7 +41,11 @@ def as_csv(texts: Texts, rows: Sequence[Row]) -> str:
             line["flops_reached" if name == "flops" else name] = getattr(row, name)
         for name in _TIMES:
             line[f"{name}_seconds"] = row.seconds.get(name, "")
-        line |= {"seeds_planned": row.planned, "failures": "; ".join(row.failures)}
+        line |= {
+            "seeds_planned": row.planned,
+            "seeds_done": row.done,
+            "failures": "; ".join(row.failures),
+        }
         lines.append({k: "" if v != v else v for k, v in line.items()})  # NaN is not itself
     file = io.StringIO()
     writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
@@ -70,6 +74,7 @@ def from_csv(grid: Grid, text: str) -> dict[str, list[Row]]:
             line["study"],
             setting,
             int(line["seeds_planned"]),
+            int(line["seeds_done"]),
             tuple(filter(None, line["failures"].split("; "))),
             **{name: _mean(line, name) for name in _MEANS},
             **{

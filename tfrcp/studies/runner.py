@@ -100,26 +100,24 @@ class Benchmark:
         results = {
             cell: self.result(cell) for study in self.grid.studies.values() for cell in study.cells
         }
-        page = reporting.write(
-            self.workdir,
-            self.grid,
-            {cell: result for cell, result in results.items() if result is not None},
-            {
-                "name": self.config["name"],
-                "base": self._stores["base"].get("base"),
-                "learning_rate": self._stores["rates"].get("chosen"),
-                "config": self.config,
-                "labels": {
-                    name: named.label
-                    for name, named in (*self._criteria.items(), *self._allocations.items())
-                },
-                "images": {
-                    name: getattr(self.data, name).size for name in ("train", "holdout", "test")
-                },
-            },
-        )
+        done = {cell: result for cell, result in results.items() if result is not None}
+        page = reporting.write(self.workdir, self.grid, done, self.facts())
         print(f"report: {page}", flush=True)
         return page
+
+    def facts(self) -> dict[str, Any]:
+        """What all cells share, see `tfrcp.studies.reporting`."""
+        named = (*self._criteria.items(), *self._allocations.items())
+        return {
+            "name": self.config["name"],
+            "base": self._stores["base"].get("base"),
+            "learning_rate": self._stores["rates"].get("chosen"),
+            "config": self.config,
+            "labels": {name: found.label for name, found in named},
+            "images": {
+                name: getattr(self.data, name).size for name in ("train", "holdout", "test")
+            },
+        }
 
     def result(self, cell: Cell) -> Result | None:
         """All that is known of a cell: what it reached and what it cost; `None` if not done."""

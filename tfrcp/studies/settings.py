@@ -34,9 +34,13 @@ def check(file: Path, config: Mapping[str, Any]) -> None:
     settings["benchmark"] = {k: v for k, v in config["benchmark"].items() if k not in _FREE}
     if not file.exists():
         files.write_text(file, json.dumps(settings, indent=1))
+    before = json.loads(file.read_text())
+    if "margins" not in before["benchmark"]:  # a folder of before there were any
+        before["benchmark"]["margins"] = settings["benchmark"]["margins"]
+        files.write_text(file, json.dumps(before, indent=1))
     found = [
         f"{field} was {old!r} and is now {new!r}"
-        for field, old, new in files.differences(json.loads(file.read_text()), settings)
+        for field, old, new in files.differences(before, settings)
     ]
     if found:
         raise ValueError(

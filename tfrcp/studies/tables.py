@@ -28,7 +28,8 @@ class Row:
     Attributes:
         study: Name of the study.
         setting: The setting.
-        planned: Number of seeds.
+        planned: Number of seeds, of all bases.
+        done: Number of those with a result.
         failures: Why cells failed, one text per failed cell.
         test: Accuracy on the test images; `None` if no cell is done, as all that follows.
         difference: Test accuracy less that of plain random search at the same cost and with the
@@ -48,6 +49,7 @@ class Row:
     study: str
     setting: Setting
     planned: int
+    done: int = 0
     failures: tuple[str, ...] = ()
     test: Mean | None = None
     difference: Mean | None = None
@@ -93,7 +95,7 @@ def _row(grid: Grid, study: Study, setting: Setting, results: Results) -> Row:
     found = {seed: results.get(Cell(setting, seed)) for seed in study.seeds}
     failures = tuple(r["error"] for r in found.values() if r is not None and "error" in r)
     done = {seed: r for seed, r in found.items() if r is not None and "error" not in r}
-    row = Row(study.name, setting, len(study.seeds), failures)
+    row = Row(study.name, setting, len(study.seeds), len(done), failures)
     if not done:
         return row
 

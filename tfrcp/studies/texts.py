@@ -89,7 +89,7 @@ class Texts:
     def _accuracy(self, row: Row) -> list[str]:
         if row.test is None:
             return [_state(row), *[""] * 4, f"0 of {row.planned}"]
-        share = f"{row.test.count} of {row.planned}"
+        share = f"{row.done} of {row.planned}"
         state = _state(row)
         baseline = self.is_baseline(row)
         return [
@@ -199,10 +199,19 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
         f"augmentation {recipe['augment'] or 'none'}; an epoch is {tuned:,} images{chosen}."
     )
     sentences.append(
-        "A seed decides the draws of a method and the order of the images; base, split and "
-        "calibration images are the same for all. So intervals say nothing of other bases. "
-        "Differences are paired by seed."
+        "A seed decides the draws of a method and the order of the images. Differences are paired "
+        "by seed."
     )
+    if "bases" in facts:
+        sentences.append(
+            f"{facts['bases']} bases, each with its own split and learning rate: values are "
+            "averaged within a base, and standard deviations, intervals and tests are over bases."
+        )
+    else:
+        sentences.append(
+            "Base, split and calibration images are the same for all. So intervals say nothing of "
+            "other bases."
+        )
     margins = " and ".join(f"{margin:g}" for margin in options["margins"])
     sentences.append(
         "Verdicts: better or worse by a two-sided t test of the paired differences, equivalent by "
