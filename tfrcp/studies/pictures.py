@@ -57,7 +57,7 @@ def effects(title: str, rows: Sequence[Row], texts: Texts) -> Figure | None:
             )
             place.plot(100 * found.mean, y, "o", color=color, markersize=5, zorder=4)
         place.set_title(f"{100 * target:g} % of the MACs")
-        place.set_xlabel("test accuracy, percentage points")
+        place.set_xlabel("percentage points")
         place.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         place.xaxis.set_major_formatter(
             FuncFormatter(lambda value, _: f"{value:+g}" if value else "0")
@@ -73,7 +73,7 @@ def effects(title: str, rows: Sequence[Row], texts: Texts) -> Figure | None:
     figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False)
     margins = " and ".join(f"{margin:g}" for margin in texts.margins)
     figure.suptitle(
-        f"{title}\ndifference from {texts.baseline}: mean, 95 % interval; "
+        f"{title}\ntest accuracy less {texts.baseline}: mean, 95 % interval; "
         f"shaded: ± {margins} points",
         x=0.01,
         horizontalalignment="left",
