@@ -50,9 +50,6 @@ class BatchNormalizationRule(Rule):
         layer, x = call.operation, args[0]
         x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
         arrays = {name: ops.cast(array, x.dtype) for name, array in arrays.items()}
-        if _has_kernel(x, layer.axis % len(x.shape)):
-            y = _normalize_by_kernel(x, arrays, layer.epsilon)
-            return ops.cast(y, layer.compute_dtype)
         scale = arrays.get("gamma", 1.0) * ops.rsqrt(arrays["moving_variance"] + layer.epsilon)
         shift = arrays.get("beta", 0.0) - arrays["moving_mean"] * scale
         y = _affine(x, {"scale": scale, "beta": shift}, layer.axis % len(x.shape))
@@ -132,29 +129,6 @@ class GroupNormalizationRule(Rule):
     @staticmethod
     def _apart(call: Call) -> bool:
         return call.operation.groups == call.inputs[0].shape[call.operation.axis]
-
-
-def _has_kernel(x: Any, axis: int) -> bool:
-    """Whether TensorFlow normalizes such a tensor in one pass over memory."""
-    is_tensorflow = keras.backend.backend() == "tensorflow"
-    return is_tensorflow and x.dtype == "float32" and axis == len(x.shape) - 1
-
-
-def _normalize_by_kernel(x: Any, arrays: Arrays, epsilon: float) -> Any:
-    """Normalizes along the last axis; float32 arrays."""
-    import tensorflow as tf
-
-    shape, mean = tf.shape(x), arrays["moving_mean"]
-    found = tf.raw_ops.FusedBatchNormV3(
-        x=tf.reshape(x, [-1, 1, 1, shape[-1]]),
-        scale=arrays["gamma"] if "gamma" in arrays else tf.ones_like(mean),
-        offset=arrays["beta"] if "beta" in arrays else tf.zeros_like(mean),
-        mean=mean,
-        variance=arrays["moving_variance"],
-        epsilon=epsilon,
-        is_training=False,
-    )
-    return tf.ensure_shape(tf.reshape(found.y, shape), x.shape)
 
 
 def _affine(y: Any, arrays: Arrays, axis: int) -> Any:
