@@ -8,7 +8,8 @@ from keras import layers
 import tfrcp
 from tests.reconstruction.small_fits import METHODS, fit, keep_but
 from tests.references import images_for, randomize
-from tfrcp.reconstruction.equations import Moments, solve_samples
+from tfrcp.reconstruction.equations import Moments
+from tfrcp.reconstruction.solving import solve_samples
 
 RIDGE = 1e-3
 
