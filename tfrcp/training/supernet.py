@@ -9,8 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrcp.data.arrays import check_int
-from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import check_channels
 from tfrcp.graph.trace import trace
 from tfrcp.scoring.losses import ends_in_softmax
@@ -20,7 +18,7 @@ from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import RandomSampler
 from tfrcp.space.space import SearchSpace
 from tfrcp.training.distillation import Imitation, output_distance
-from tfrcp.training.widths import Widths
+from tfrcp.training.widths import Widths, check_supernet
 
 _DRAWS = 4096
 _ALL = Budget(1.0, tolerance=1 - 1e-9)
@@ -94,7 +92,7 @@ class Supernet(keras.Model):
     ) -> None:
         graph = trace(model)
         space = space or SearchSpace(graph)
-        _check(graph, space, random_widths, distillation, temperature)
+        check_supernet(graph, space, random_widths, distillation, temperature)
         classifier = _has_class_scores(model)
         super().__init__(name=name or f"supernet_{model.name}", dtype=model.dtype_policy)
         self.model, self.graph, self.space = model, graph, space
@@ -279,40 +277,3 @@ def _has_class_scores(model: keras.Model) -> bool:
     """Whether a model has one output [batch, classes]."""
     shape = tuple(model.outputs[0].shape)
     return len(model.outputs) == 1 and len(shape) == 2 and shape[1] > 1
-
-
-def _check(
-    graph: ChannelGraph,
-    space: SearchSpace,
-    random_widths: int,
-    distillation: float,
-    temperature: float,
-) -> None:
-    """Refuses arguments that do not go together."""
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "A Supernet needs Keras on TensorFlow. Received: the backend "
-            f"{keras.backend.backend()!r}"
-        )
-    groups, own = space.graph.prunable, graph.prunable
-    if [(g.name, g.size) for g in groups] != [(g.name, g.size) for g in own]:
-        raise ValueError(
-            f"`space` must be made from a trace of `model`. Received: one of '{space.graph.name}', "
-            f"whose groups are others than those of '{graph.name}'"
-        )
-    for group, most in zip(own, space.largest.tolist(), strict=True):
-        if most != group.size:
-            raise ValueError(
-                "The largest widths of `space` must be the model's: build the model with the "
-                f"channel counts `space.largest`. Received: {most} channels for group "
-                f"'{group.name}', which has {group.size}"
-            )
-    check_int("random_widths", random_widths, 0)
-    if not isinstance(distillation, int | float) or not 0 <= distillation <= 1:
-        raise ValueError(
-            f"`distillation` must be a number in [0, 1]. Received: distillation={distillation!r}"
-        )
-    if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
-        raise ValueError(
-            f"`temperature` must be a positive number. Received: temperature={temperature!r}"
-        )

@@ -19,11 +19,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfrcp.data.arrays import check_int
 from tfrcp.graph.calls import Call, Nested
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program, trains
 from tfrcp.graph.rules import BatchNormalizationRule, find_rule
 from tfrcp.graph.weights import variables_of
+from tfrcp.space.space import SearchSpace
 
 Sizes = dict[str, dict[str, Any]]
 
@@ -209,3 +211,40 @@ def _statistics(call: Call, x: Any) -> dict[str, Any]:
         synchronized=layer.synchronized,
     )
     return {"moving_mean": mean, "moving_variance": variance}
+
+
+def check_supernet(
+    graph: ChannelGraph,
+    space: SearchSpace,
+    random_widths: int,
+    distillation: float,
+    temperature: float,
+) -> None:
+    """Refuses arguments of a `Supernet` that do not go together."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "A Supernet needs Keras on TensorFlow. Received: the backend "
+            f"{keras.backend.backend()!r}"
+        )
+    groups, own = space.graph.prunable, graph.prunable
+    if [(g.name, g.size) for g in groups] != [(g.name, g.size) for g in own]:
+        raise ValueError(
+            f"`space` must be made from a trace of `model`. Received: one of '{space.graph.name}', "
+            f"whose groups are others than those of '{graph.name}'"
+        )
+    for group, most in zip(own, space.largest.tolist(), strict=True):
+        if most != group.size:
+            raise ValueError(
+                "The largest widths of `space` must be the model's: build the model with the "
+                f"channel counts `space.largest`. Received: {most} channels for group "
+                f"'{group.name}', which has {group.size}"
+            )
+    check_int("random_widths", random_widths, 0)
+    if not isinstance(distillation, int | float) or not 0 <= distillation <= 1:
+        raise ValueError(
+            f"`distillation` must be a number in [0, 1]. Received: distillation={distillation!r}"
+        )
+    if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
+        raise ValueError(
+            f"`temperature` must be a positive number. Received: temperature={temperature!r}"
+        )
