@@ -185,7 +185,9 @@ def measure(arguments: argparse.Namespace) -> None:
     seconds, peaks = Counter(), {}
 
     def timed(owner: Any, attribute: str, what: str) -> None:
-        function = getattr(owner, attribute)
+        function = getattr(owner, attribute, None)
+        if function is None:  # of another version
+            return
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             start = time.process_time()
@@ -203,6 +205,7 @@ def measure(arguments: argparse.Namespace) -> None:
     timed(ProgramEvaluator, "prepare", "candidates: fits, batch norms")
     timed(ProgramEvaluator, "score", "candidates")
     timed(ProgramEvaluator, "score_model", "winner: score")
+    timed(ProgramEvaluator, "reconstruct", "winner: fit")
     timed(winner, "reconstruct", "winner: fit")
     timed(winner, "recalibrate_batch_norm", "winner: batch norms")
     train, holdout = read_data(arguments.folder, arguments.images, arguments.stream)
