@@ -42,7 +42,8 @@ class EncodedSplit(Split):
         import tensorflow as tf
 
         def decoded(pair):
-            return resized(*pair, self._image_size, self._channels, crop=augment == "imagenet")
+            part = "random" if augment == "imagenet" else "middle"
+            return resized(*pair, self._image_size, self._channels, part)
 
         def finish(encoded, labels, keys):
             shape = (self._image_size, self._image_size, self._channels)
