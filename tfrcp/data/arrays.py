@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfrcp.arguments import check_int
 from tfrcp.data.row_file import RowFile
 
 IN_MEMORY = 2**28
@@ -185,12 +185,6 @@ def check_disjoint(first, second, names: tuple[str, str]) -> None:
             f"{names[0]} and {names[1]} must be disjoint: images that repair or train a network "
             f"cannot tell how good it is. Received: {shared} images that are in both"
         )
-
-
-def check_int(name: str, value, least: int) -> None:
-    """Raises a ValueError unless `value` is an int of at least `least`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"`{name}` must be an int of at least {least}. Received: {name}={value!r}")
 
 
 def _batches(data, count: int | None):

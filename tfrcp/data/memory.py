@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfrcp.data.arrays import check_int
+from tfrcp.arguments import check_int
 from tfrcp.data.augmentation import crop_and_flip, flip_at_random, random_box, resize_boxes
 from tfrcp.data.batches import Batches
 from tfrcp.data.splits import Split

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfrcp.data.arrays import check_int
+from tfrcp.arguments import check_int
 from tfrcp.data.augmentation import check_augmentation
 from tfrcp.data.batches import Batches
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.data.arrays import check_int
+from tfrcp.arguments import check_int
 from tfrcp.data.batches import Batches
 from tfrcp.data.memory import batches_of_rows
 from tfrcp.data.splits import Split

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfrcp.data.arrays import check_int
+from tfrcp.arguments import check_int, check_share
 from tfrcp.graph.calls import Call, Nested
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program, trains
@@ -240,10 +240,7 @@ def check_supernet(
                 f"'{group.name}', which has {group.size}"
             )
     check_int("random_widths", random_widths, 0)
-    if not isinstance(distillation, int | float) or not 0 <= distillation <= 1:
-        raise ValueError(
-            f"`distillation` must be a number in [0, 1]. Received: distillation={distillation!r}"
-        )
+    check_share("distillation", distillation)
     if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
         raise ValueError(
             f"`temperature` must be a positive number. Received: temperature={temperature!r}"

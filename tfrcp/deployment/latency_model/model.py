@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_int
 from tfrcp.deployment import latency
 from tfrcp.deployment.bundle import writer
 from tfrcp.deployment.latency_model.check import Check
@@ -75,13 +76,9 @@ class LatencyModel:
         seed: int = 0,
         verbose: bool = True,
     ) -> None:
-        for name, value, least in (
-            ("divisor", divisor, 1),
-            ("points", points, 2),
-            ("networks", networks, 2),
-        ):
-            if value < least:
-                raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value}")
+        check_int("divisor", divisor, 1)
+        check_int("points", points, 2)
+        check_int("networks", networks, 2)
         self.graph, self._model, self._write = graph, model, writer(format)
         self._timing = {"batch_size": batch_size, "repeats": repeats, "threads": threads}
         self._divisor, self._verbose = divisor, verbose
