@@ -22,6 +22,7 @@ from keras import ops
 from tfrcp.arguments import check_int, check_share
 from tfrcp.graph.calls import Call, Nested
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.inheritance import first_channels
 from tfrcp.graph.program import Program, trains
 from tfrcp.graph.rules import BatchNormalizationRule, find_rule
 from tfrcp.graph.weights import variables_of
@@ -68,13 +69,10 @@ class Widths:
             # They depend on few groups, whose counts recur.
             found, places = np.unique(channels[:, columns], axis=0, return_inverse=True)
             groups = [graph.prunable[column] for column in columns]
-            rows = []
+            rule, rows = find_rule(call.operation), []
             for counts in found.tolist():
-                masks = {
-                    group.name: np.arange(group.size) < count
-                    for group, count in zip(groups, counts, strict=True)
-                }
-                rows.append(find_rule(call.operation).sizes(call, graph.labels, graph.keep(masks)))
+                keep = graph.keep(first_channels(groups, counts))
+                rows.append(rule.sizes(call, graph.labels, keep))
             result[call.key] = {
                 name: np.stack([row[name] for row in rows])[places.ravel()] for name in rows[0]
             }
