@@ -56,19 +56,23 @@ def studies() -> ConfigDict:
     config = ConfigDict()
     config.criterion = "l1"  # where criteria are not compared
     config.flops = (0.25, 0.1)  # the studies of epochs and samples take the least
-    config.epochs = 4  # of fine-tuning, where they are not compared
+    config.epochs = 4.0  # of fine-tuning, where they are not compared
     config.samples = 20  # networks that a search scores, likewise
     config.seeds = 6
+    config.bases = 1  # own bases, of the seeds from config.seed on; all in one table
     # Percentage points within which rows count as equivalent, if the tests say so. They belong to
     # the settings of a folder: set them before the first run.
     config.margins = (1.0, 0.5)
     config.criteria = CRITERIA  # study "criteria", each under random search
+    # Candidates of these searches. 1: a seed's draw is shared by all criteria; 0: as `samples`.
+    config.criteria_samples = 0
     config.allocations = ALLOCATIONS  # study "search"; "ALLOCATION@CRITERION" for another criterion
     config.epochs_grid = (0, 1, 2, 4, 8, 16)  # study "epochs", for these allocations:
     config.epochs_allocations = ("random", "uniform")
     config.samples_grid = (1, 5, 20, 50)  # study "samples"
     config.pool = 30  # single draws that are all fine-tuned, likewise
-    # Of fine-tuning: one for all rows, chosen on the holdout images with uniform widths.
+    # Of fine-tuning: one for all rows of a length, chosen on the holdout images with uniform
+    # widths; continued while the best lies at the edge.
     config.learning_rates = (0.01, 0.03, 0.1, 0.3)
     config.test_images = 0  # test images that cells are tested on; 0 for all
     config.score_images = 0  # holdout images that score candidates; 0 for all

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tensorflow as tf
+
 from tfrcp.data.augmentation import centre_box, random_box
 
 _PIXELS = 2**28  # of an image; a header that tells of more is not believed
@@ -22,7 +24,6 @@ def resized(encoded, key, size: int, channels: int, part: str = "middle"):
     Returns:
         float32 [size, size, channels] from 0 to 255.
     """
-    import tensorflow as tf
 
     def checked(height, width):
         size = tf.cast(height, "int64") * tf.cast(width, "int64")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from tfrcp.data.decoding import resized
 
@@ -173,7 +174,6 @@ def _decoded(
     paths: np.ndarray, image_size: int, part: str = "middle"
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields number and image, uint8 [image_size, image_size, 3], of every file that is one."""
-    import tensorflow as tf
 
     def decode(index, path):
         encoded = tf.io.read_file(path)

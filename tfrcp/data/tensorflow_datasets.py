@@ -6,6 +6,7 @@ import difflib
 import os
 
 import numpy as np
+import tensorflow as tf
 
 
 class Prepared:
@@ -82,7 +83,6 @@ class Prepared:
 
     def read(self, image_size: int | None):
         """Reads training and test part into memory: images uint8 and labels."""
-        import tensorflow as tf
         import tensorflow_datasets as tfds
 
         from tfrcp.data.encoded import resized

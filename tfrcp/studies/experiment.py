@@ -3,13 +3,15 @@
 The protocol is enforced here: one base for all; the same images calibrate, select and test; every
 network inherits, is updated and fine-tuned in the same way and sees the images in an order that the
 seed alone decides. Criteria and allocations see training and holdout images; the test images are
-looked at once, when a cell ends.
+looked at in cells alone, which choose nothing. Batch-norm statistics are re-estimated before every
+test, whatever the length of the fine-tuning.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,6 +24,7 @@ from tfrcp import criteria, training
 from tfrcp.data import Splits
 from tfrcp.data.memory import MemorySplit
 from tfrcp.graph.trace import trace
+from tfrcp.reconstruction import recalibrate_batch_norm
 from tfrcp.run import inputs
 from tfrcp.run.report.units import percent
 from tfrcp.scoring import objectives
@@ -30,7 +33,7 @@ from tfrcp.search.scorer import evaluator_of
 from tfrcp.space.cost import CostModel
 from tfrcp.studies.allocations import Step, check
 from tfrcp.studies.functions import Named
-from tfrcp.studies.protocol import Counted, first, recipe
+from tfrcp.studies.protocol import Counted, drawn, first, recipe
 
 Result = dict[str, Any]
 
@@ -94,6 +97,11 @@ class Experiment:
         """The images that a cell is tested on, at its end."""
         return first(self._data.test, self._options["test_images"])
 
+    @cached_property
+    def _untrained_test(self) -> MemorySplit:
+        """Test images for networks before fine-tuning: as many as score candidates."""
+        return first(self._test, min(self._holdout.size, self._test.size))
+
     def base(self) -> Result:
         """Accuracies and costs of the unpruned network."""
         full = self._cost.full
@@ -121,7 +129,7 @@ class Experiment:
         """
         instance = criterion.call() if isinstance(criterion.call, type) else criterion.call
         if isinstance(instance, criteria.Random):
-            instance = criteria.Random(seed or 0)
+            instance = criteria.Random(self._draws(seed or 0))
         data = Counted(*self._data.train.arrays())
         start = time.perf_counter()
         found = instance(self._model, self._graph, data)
@@ -187,7 +195,8 @@ class Experiment:
             return known[vector.tobytes()][1]
 
         criterion = scored.get("criterion", "")
-        step = Step(space, self._cost, budget, scores, counted, samples, seed, criterion)
+        own = self._draws(seed)
+        step = Step(space, self._cost, budget, scores, counted, samples, own, criterion)
         start = time.perf_counter()
         vector = np.asarray(allocation.call(step))
         seconds, passes = time.perf_counter() - start, images
@@ -209,7 +218,7 @@ class Experiment:
         self,
         allocated: Result,
         scored: Result,
-        epochs: int,
+        epochs: float,
         learning_rate: float,
         seed: int,
         *,
@@ -220,38 +229,51 @@ class Experiment:
         Args:
             allocated: What `allocate` gave.
             scored: What `score_channels` gave.
-            epochs: Passes over the images that fine-tune.
+            epochs: Passes over the images that fine-tune; below 1 that share of them, once.
             learning_rate: Of its start.
             seed: Seed of the order and augmentation of the images.
             test: Whether to look at the test images.
 
         Returns:
-            Dict with `holdout_accuracy`, `test_accuracy` (where `test`), `finetune_images` that
-            were seen, and `seconds` of fine-tuning.
+            Dict with `holdout_accuracy`; where `test`, `test_accuracy` and, of the network that
+            inherits and is updated but not trained, `before_accuracy` on as many test images as
+            score candidates; `finetune_images` that were seen; and `seconds` of fine-tuning.
         """
         evaluator = self._evaluator
         evaluator.scores = {name: np.array(score) for name, score in scored["scores"].items()}
         model = evaluator.build(np.array(allocated["channels"], dtype="int64"))
-        recipe = dataclasses.replace(self._recipe, epochs=epochs, learning_rate=learning_rate)
+        before = self._accuracy(model, self._untrained_test) if test else math.nan
+        train = drawn(self._train, epochs, seed) if epochs else self._train
+        recipe = dataclasses.replace(
+            self._recipe, epochs=math.ceil(epochs), learning_rate=learning_rate, batch_norm_images=0
+        )
 
         def batches(epoch: int) -> Any:
-            return self._train.batches(
+            return train.batches(
                 recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
             )
 
         start = time.perf_counter()
         training.fit(model, batches, None, recipe, verbose=False)
         seconds = time.perf_counter() - start
+        if epochs and self._recipe.batch_norm_images:
+            count = min(self._recipe.batch_norm_images, self._train.size)
+            recalibrate_batch_norm(model, self._train.arrays(count)[0])
         result = {
             "holdout_accuracy": self._accuracy(model, self._holdout),
-            "finetune_images": epochs * self._train.size,
+            "finetune_images": recipe.epochs * train.size,
             "seconds": seconds,
         }
         if test:
+            result["before_accuracy"] = before
             result["test_accuracy"] = self._accuracy(model, self._test)
         del model
         gc.collect()  # Compiled steps refer to themselves.
         return result
+
+    def _draws(self, seed: int) -> int:
+        """The seed of what is drawn, of every base another one."""
+        return seed + 1000 * self._config["seed"]
 
     def _accuracy(self, model: keras.Model, split: MemorySplit) -> float:
         """Share of the images that are right; nothing is compiled for a model that is used once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfrcp import criteria
@@ -32,6 +32,13 @@ class Named:
     call: Callable[..., Any]
     label: str
     key: str
+
+
+def find_all(
+    kind: str, names: Iterable[str], known: Mapping[str, Callable[..., Any]]
+) -> dict[str, Named]:
+    """What each of some names stands for, once; see `find`."""
+    return {name: find(kind, name, known) for name in dict.fromkeys(names)}
 
 
 def find(kind: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Named:
