@@ -13,7 +13,7 @@ from tfrcp.allocation.global_ranking import made_alone
 if TYPE_CHECKING:
     from tfrcp.search.tuner import ChannelSearch
 
-_LEAST, _SHARE = 128, 2  # images that tell finalists apart: at least so many, such a share
+_LEAST, _SHARE = 128, 4  # images that tell finalists apart: at least so many, such a share
 _APART = 0.05  # mean difference of kept shares that makes finalists two different networks
 
 
@@ -38,7 +38,7 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
     network, which costs little. The kernels of the best one are fitted once more, each to the
     inputs that it has in the pruned network (`tfrcp.reconstruct`, "sequential"), its batch norms on
     the way. What that gains differs between networks, so a search may have several
-    `finalists`: it is done for each with half of the images (128 at least), and for the best
+    `finalists`: it is done for each with a quarter of the images (128 at least), and for the best
     of them with all. A network for which the holdout images show no gain stays as it was scored, so
     the winner is never worse than the best trial.
 
