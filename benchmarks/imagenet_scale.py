@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -32,61 +33,6 @@ import common
 import numpy as np
 
 _SIZE = 224
-# Repeats, window, stride, expansion, channels.
-_LITE0 = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
-
-
-def efficientnet_lite0(weights: str | None = None) -> Any:
-    """EfficientNet-Lite0, which takes images of 0 to 255."""
-    import keras
-    from keras import layers
-
-    names: dict[str, tuple[Any, str]] = {}
-
-    def norm(x: Any, name: str) -> Any:
-        layer = layers.BatchNormalization(epsilon=1e-3, name=name.strip("_").replace(".", "_"))
-        names[name] = (layer, "norm")
-        return layer(x)
-
-    def conv(x: Any, name: str, filters: int, window: int = 1, stride: int = 1) -> Any:
-        options = {"padding": "same", "use_bias": False, "name": name[1:].replace(".", "_")}
-        if filters:
-            layer = layers.Conv2D(filters, window, stride, **options)
-        else:
-            layer = layers.DepthwiseConv2D(window, stride, **options)
-        names[name] = (layer, "conv" if filters else "depthwise")
-        return layer(x)
-
-    inputs = keras.Input((_SIZE, _SIZE, 3))
-    x = layers.Rescaling(1 / 128, -127 / 128)(inputs)
-    x = layers.ReLU(6)(norm(conv(x, "_conv_stem", 32, 3, 2), "_bn0"))
-    block = 0
-    for repeats, window, stride, expansion, width in _LITE0:
-        for repeat in range(repeats):
-            at, before = f"_blocks.{block}.", x
-            if expansion > 1:
-                x = conv(x, at + "_expand_conv", expansion * x.shape[-1])
-                x = layers.ReLU(6)(norm(x, at + "_bn0"))
-            x = conv(x, at + "_depthwise_conv", 0, window, 1 if repeat else stride)
-            x = layers.ReLU(6)(norm(x, at + "_bn1"))
-            x = norm(conv(x, at + "_project_conv", width), at + "_bn2")
-            x = layers.Add()([before, x]) if repeat else x
-            block += 1
-    x = layers.ReLU(6)(norm(conv(x, "_conv_head", 1280), "_bn1"))
-    head = layers.Dense(1000, activation="softmax", name="classifier")
-    model = keras.Model(inputs, head(layers.GlobalAveragePooling2D()(x)), name="efficientnet_lite0")
-    if weights:
-        names["_fc"] = (head, "dense")
-        _load(names, dict(np.load(weights)))
-    return model
 
 
 def small() -> Any:
@@ -103,25 +49,19 @@ def small() -> Any:
     return keras.Model(inputs, head(layers.GlobalAveragePooling2D()(x)), name="small")
 
 
-def _load(names: dict[str, tuple[Any, str]], arrays: dict[str, np.ndarray]) -> None:
-    """Sets the weights of layers from arrays under their PyTorch names."""
-    orders = {"conv": (2, 3, 1, 0), "depthwise": (2, 3, 0, 1), "dense": (1, 0)}
-    for name, (layer, kind) in names.items():
-        if kind == "norm":
-            ends = ("weight", "bias", "running_mean", "running_var")
-            layer.set_weights([arrays[f"{name}.{end}"] for end in ends])
-        else:
-            kernel = arrays[f"{name}.weight"].transpose(orders[kind])
-            layer.set_weights([kernel, *([arrays[f"{name}.bias"]] if kind == "dense" else [])])
-
-
 def network(name: str, weights: str | None) -> Any:
-    """One of the networks, compiled."""
+    """One of the networks, which takes images of 0 to 255, compiled."""
     import keras
 
+    from tfrcp import models
+
     keras.utils.set_random_seed(0)
-    if name == "efficientnet_lite0":
-        model = efficientnet_lite0(weights)
+    logits = name == "efficientnet_lite0"
+    if logits:
+        scale = keras.layers.Rescaling(1 / 128, -127 / 128)
+        model = models.efficientnet_lite0((_SIZE, _SIZE, 3), preprocessing=scale)
+        if weights:
+            models.load_pytorch_efficientnet_lite0(model, weights)
     elif name == "small":
         model = small()
     else:
@@ -132,23 +72,25 @@ def network(name: str, weights: str | None) -> Any:
             "efficientnet_b0": keras.applications.EfficientNetB0,
         }[name]
         model = builder(weights=None, input_shape=(_SIZE, _SIZE, 3))
-    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    model.compile(loss=loss, metrics=["accuracy"])
     return model
 
 
 def make_data(name: str, weights: str | None, count: int, folder: str, stream: bool) -> None:
-    """Writes images, one after the other, and their labels."""
+    """Writes the network, images, one after the other, and their labels."""
     import keras
 
     random, y = np.random.default_rng(0), []
-    model = None if stream else network(name, weights)
+    model = network(name, weights)
+    model.save(f"{folder}/network.keras")
     with open(f"{folder}/images.bin", "wb") as file:
         for start in range(0, count, 50):
             coarse = random.uniform(0, 255, (min(50, count - start), 14, 14, 3)).astype("float32")
             x = keras.ops.image.resize(coarse, (_SIZE, _SIZE))
             x = keras.ops.convert_to_numpy(x).astype("uint8")
             file.write(x.tobytes())
-            if model is None:
+            if stream:
                 y.append(random.integers(0, 1000, len(x)))
             else:
                 y.append(model.predict(x, batch_size=10, verbose=0).argmax(-1))
@@ -175,13 +117,15 @@ def read_data(folder: str, images: int, stream: bool) -> tuple[Any, Any]:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Prunes and prints what it took, as JSON."""
+    import keras
+
     import tfrcp
     from tfrcp.reconstruction.cached import CachedLeastSquares
     from tfrcp.scoring.evaluator import ProgramEvaluator
     from tfrcp.search import winner
     from tfrcp.search.scorer import Scorer
 
-    model = network(arguments.network, arguments.weights)
+    model = keras.models.load_model(f"{arguments.folder}/network.keras")
     seconds, peaks = Counter(), {}
 
     def timed(owner: Any, attribute: str, what: str) -> None:
@@ -253,7 +197,8 @@ def main() -> None:
         return measure(arguments)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, *sys.argv, f"--folder={folder}"]
-        subprocess.run([*command, "--step=data"], check=True)
+        here = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        subprocess.run([*command, "--step=data"], check=True, env=here)
         process = subprocess.run(
             [*command, "--step=measure"], check=True, stdout=subprocess.PIPE, text=True
         )

@@ -63,16 +63,6 @@ CLASSES = (
     ),
     972,
 )
-# Repeats, window, stride, expansion, channels.
-_STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
 
 
 def get_config():
@@ -102,73 +92,16 @@ def network(weights: str = "", size: int = 128):
         size: Pixels that images of 64 x 64 are enlarged to.
     """
     import keras
-    from keras import layers
 
-    keras.utils.set_random_seed(0)
-    layers_of = {}
+    from tfrcp.models import efficientnet_lite0, load_pytorch_efficientnet_lite0
 
-    def norm(x, name):
-        layer = layers.BatchNormalization(epsilon=1e-3, name=_keras_name(name))
-        layers_of[name] = layer
-        return layer(x)
-
-    def conv(x, name, filters, window=1, stride=1):
-        options = {"padding": "same", "use_bias": False, "name": _keras_name(name)}
-        if filters:
-            layer = layers.Conv2D(filters, window, stride, **options)
-        else:
-            layer = layers.DepthwiseConv2D(window, stride, **options)
-        layers_of[name] = layer
-        return layer(x)
-
-    image = keras.Input((64, 64, 3), name="image")
-    x = layers.Resizing(size, size, name="enlarge")(image)
-    x = layers.ReLU(6)(norm(conv(x, "_conv_stem", 32, 3, 2), "_bn0"))
-    block = 0
-    for repeats, window, stride, expansion, width in _STAGES:
-        for repeat in range(repeats):
-            at, before = f"_blocks.{block}.", x
-            if expansion > 1:
-                x = conv(x, at + "_expand_conv", expansion * x.shape[-1])
-                x = layers.ReLU(6)(norm(x, at + "_bn0"))
-            x = conv(x, at + "_depthwise_conv", 0, window, 1 if repeat else stride)
-            x = layers.ReLU(6)(norm(x, at + "_bn1"))
-            x = norm(conv(x, at + "_project_conv", width), at + "_bn2")
-            x = layers.Add()([before, x]) if repeat else x
-            block += 1
-    x = layers.ReLU(6)(norm(conv(x, "_conv_head", 1280), "_bn1"))
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    layers_of["_fc"] = layers.Dense(len(CLASSES), name="classifier")
-    model = keras.Model(image, layers_of["_fc"](x), name="efficientnet_lite0")
+    enlarge = keras.layers.Resizing(size, size, name="enlarge")
+    model = efficientnet_lite0((64, 64, 3), len(CLASSES), preprocessing=enlarge)
     if weights:
-        _load(layers_of, weights)
+        load_pytorch_efficientnet_lite0(model, weights, CLASSES)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(loss=loss, metrics=["accuracy"])
     return model
-
-
-def _keras_name(name):
-    return name.strip("_").replace("._", "_").replace(".", "_")
-
-
-def _load(layers_of, weights):
-    """Sets the weights of layers from arrays under their PyTorch names."""
-    import keras
-    import numpy as np
-
-    with np.load(weights) as file:
-        for name, layer in layers_of.items():
-            if isinstance(layer, keras.layers.BatchNormalization):
-                ends = ("weight", "bias", "running_mean", "running_var")
-                layer.set_weights([file[f"{name}.{end}"] for end in ends])
-            elif isinstance(layer, keras.layers.Dense):
-                rows = list(CLASSES)
-                kernel, bias = file[f"{name}.weight"][rows], file[f"{name}.bias"][rows]
-                layer.set_weights([kernel.T, bias])
-            else:
-                depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-                order = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
-                layer.set_weights([file[f"{name}.weight"].transpose(order)])
 
 
 def main(wheel, out):

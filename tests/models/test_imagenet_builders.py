@@ -22,6 +22,7 @@ PUBLISHED = {
     "mobilenet_v3_small": (2_542_856, 0.057e9),
     "mobilenet_v3_large": (5_483_032, 0.217e9),
     "efficientnet_b0": (5_288_548, 0.386e9),
+    "efficientnet_lite0": (4_652_008, 0.385e9),
     "densenet121": (7_978_856, 2.834e9),
     "regnet_x_400mf": (5_157_512, 0.398e9),
 }

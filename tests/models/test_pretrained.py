@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from tfrcp.models import load_pytorch_cifar_resnet, resnet20, vgg16
+from tests.models.lite0_arrays import lite0_arrays
+from tfrcp.models import (
+    efficientnet_lite0,
+    load_pytorch_cifar_resnet,
+    load_pytorch_efficientnet_lite0,
+    resnet20,
+    vgg16,
+)
 
 WIDTHS = (16, 32, 64)
 
@@ -139,3 +146,31 @@ def test_pickled_arrays_are_refused(model, tmp_path):
     path = write(tmp_path / "weights.npz", {"conv1.weight": np.array([None])})
     with pytest.raises(ValueError, match="not a readable .npz file of arrays"):
         load_pytorch_cifar_resnet(model, path)
+
+
+def test_lite0_takes_every_array_by_name(tmp_path):
+    arrays = lite0_arrays()
+    path = write(tmp_path / "weights.npz", arrays)
+    model = efficientnet_lite0((32, 32, 3), classes=3)
+    load_pytorch_efficientnet_lite0(model, path, classes=[7, 999, 0])
+    kernels = {
+        "stem_conv": arrays["_conv_stem.weight"].transpose(2, 3, 1, 0),
+        "block4_depthwise_conv": arrays["_blocks.3._depthwise_conv.weight"].transpose(2, 3, 0, 1),
+        "block16_project_conv": arrays["_blocks.15._project_conv.weight"].transpose(2, 3, 1, 0),
+        "classifier": arrays["_fc.weight"][[7, 999, 0]].T,
+    }
+    for name, kernel in kernels.items():
+        np.testing.assert_array_equal(np.asarray(model.get_layer(name).kernel), kernel)
+    np.testing.assert_array_equal(np.asarray(model.get_layer("classifier").bias), [7, 999, 0])
+    variance = np.asarray(model.get_layer("block4_depthwise_bn").moving_variance)
+    np.testing.assert_array_equal(variance, arrays["_blocks.3._bn1.running_var"])
+    with pytest.raises(ValueError, match="_bn0.bias: missing from the file"):
+        load_pytorch_efficientnet_lite0(
+            model, write(tmp_path / "other.npz", without(arrays, "_bn0.bias")), classes=[1, 2, 3]
+        )
+
+
+def test_classes_that_the_file_does_not_have(tmp_path):
+    path = write(tmp_path / "weights.npz", lite0_arrays())
+    with pytest.raises(ValueError, match=r"`classes` must .* 0 to 999. Received: \[3, 1000\]"):
+        load_pytorch_efficientnet_lite0(efficientnet_lite0(classes=2), path, classes=[3, 1000])

@@ -25,14 +25,17 @@ from tfrcp.models import resnet as _resnet
 from tfrcp.models import vgg as _vgg
 from tfrcp.models.applications import load_keras_applications
 from tfrcp.models.densenet import densenet121
-from tfrcp.models.efficientnet import efficientnet_b0
+from tfrcp.models.efficientnet import efficientnet_b0, efficientnet_lite0
 from tfrcp.models.imagenet_resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from tfrcp.models.imagenet_vgg import vgg16_imagenet, vgg19_imagenet
 from tfrcp.models.imagenet_weights import load_imagenet_weights
 from tfrcp.models.mobilenet import mobilenet_v1
 from tfrcp.models.mobilenetv2 import mobilenet_v2
 from tfrcp.models.mobilenetv3 import mobilenet_v3_large, mobilenet_v3_small
-from tfrcp.models.pretrained import load_pytorch_cifar_resnet
+from tfrcp.models.pretrained import (
+    load_pytorch_cifar_resnet,
+    load_pytorch_efficientnet_lite0,
+)
 from tfrcp.models.regnet import regnet_x_400mf
 from tfrcp.models.resnet import resnet8, resnet20, resnet32, resnet44, resnet56, resnet110
 from tfrcp.models.saved import load_keras
@@ -41,11 +44,13 @@ from tfrcp.models.vgg import vgg16
 __all__ = [
     "densenet121",
     "efficientnet_b0",
+    "efficientnet_lite0",
     "full_channels",
     "load_imagenet_weights",
     "load_keras",
     "load_keras_applications",
     "load_pytorch_cifar_resnet",
+    "load_pytorch_efficientnet_lite0",
     "mobilenet_v1",
     "mobilenet_v2",
     "mobilenet_v3_large",
@@ -74,6 +79,7 @@ _FULL_CHANNELS = {
     **{f"mobilenet_v3_{s}": partial(_mobilenetv3.full_channels, s) for s in ("small", "large")},
     "densenet121": _densenet.full_channels,
     "efficientnet_b0": _efficientnet.full_channels,
+    "efficientnet_lite0": partial(_efficientnet.full_channels, lite=True),
     "mobilenet_v1": _mobilenet.full_channels,
     "mobilenet_v2": _mobilenetv2.full_channels,
     "regnet_x_400mf": _regnet.full_channels,

@@ -1,4 +1,4 @@
-"""EfficientNet-B0 (Tan and Le 2019, "EfficientNet: Rethinking Model Scaling", table 1).
+"""EfficientNet-B0 (Tan and Le 2019, "EfficientNet: Rethinking Model Scaling", table 1), and Lite0.
 
 A 3x3 stem, sixteen inverted residual blocks with swish and squeeze-and-excite, a 1x1 head of 1,280
 channels, global average pool, dropout of 0.2, logits: 5,288,548 trainable parameters (paper: 5.3e6)
@@ -7,6 +7,9 @@ images, for none of them at the first block and for nearly a fifth at the last.
 
 Squeeze-and-excite has a quarter of the channels that come into the block, before the expansion, as
 in the authors' code.
+
+Lite0 is the authors' form for integer arithmetic: ReLU6 instead of swish, no squeeze-and-excite;
+4,652,008 trainable parameters (the authors: 4.7e6) and 385e6 MACs at 224x224.
 
 Groups: the stem, the expanded and the squeezed channels of every block, and one stream for every
 run of blocks that are added to each other.
@@ -37,9 +40,13 @@ _STAGES = (
 _DROPOUT = _DROP_BLOCKS = 0.2
 
 
-def full_channels() -> dict[str, int]:
-    """Returns the width of every channel group of the unpruned network, in forward order."""
-    return inverted_residual.full_channels(_STEM, _rows(), _HEAD)
+def full_channels(*, lite: bool = False) -> dict[str, int]:
+    """Returns the width of every channel group of the unpruned network, in forward order.
+
+    Args:
+        lite: Whether it is Lite0.
+    """
+    return inverted_residual.full_channels(_STEM, _rows(lite), _HEAD)
 
 
 def efficientnet_b0(
@@ -51,15 +58,55 @@ def efficientnet_b0(
     name: str = "efficientnet_b0",
 ) -> keras.Model:
     """EfficientNet-B0; arguments as for `tfrcp.models.resnet18`; seeds dropout too."""
-    width = check_channels(channels, full_channels())
+    return _network(input_shape, classes, channels, seed, name)
+
+
+def efficientnet_lite0(
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
+    classes: int = 1000,
+    channels: Sequence[int] | None = None,
+    *,
+    preprocessing: keras.Layer | None = None,
+    seed: int = 0,
+    name: str = "efficientnet_lite0",
+) -> keras.Model:
+    """EfficientNet-Lite0; see `load_pytorch_efficientnet_lite0` for its ImageNet weights.
+
+    Args:
+        input_shape: As for `tfrcp.models.resnet18`, as the next two.
+        classes: See there.
+        channels: See there.
+        preprocessing: A layer between the images and the stem, such as `keras.layers.Resizing`.
+        seed: See there; seeds dropout too.
+        name: See there.
+    """
+    return _network(input_shape, classes, channels, seed, name, preprocessing, lite=True)
+
+
+def _network(
+    input_shape: tuple[int | None, int | None, int],
+    classes: int,
+    channels: Sequence[int] | None,
+    seed: int,
+    name: str,
+    preprocessing: keras.Layer | None = None,
+    *,
+    lite: bool = False,
+) -> keras.Model:
+    width = check_channels(channels, full_channels(lite=lite))
     blocks = Blocks(seed, padding="same", epsilon=1e-3, momentum=0.99)
     image = image_input(input_shape)
-    x = inverted_residual.trunk(blocks, image, _rows(), width, "silu")
+    x = image if preprocessing is None else preprocessing(image)
+    x = inverted_residual.trunk(blocks, x, _rows(lite), width, _activation(lite))
     x = blocks.dropout(x, _DROPOUT, "dropout")
     return keras.Model(image, blocks.classifier(x, classes), name=name)
 
 
-def _rows() -> list[InvertedResidual]:
+def _activation(lite: bool) -> str:
+    return "relu6" if lite else "silu"
+
+
+def _rows(lite: bool) -> list[InvertedResidual]:
     rows, inputs = [], _STEM
     total = sum(count for _, _, _, count, _ in _STAGES)
     for expansion, kernel_size, outputs, count, strides in _STAGES:
@@ -72,8 +119,8 @@ def _rows() -> list[InvertedResidual]:
                     outputs=outputs,
                     kernel_size=kernel_size,
                     strides=strides if index == 0 else 1,
-                    activation="silu",
-                    squeeze=SqueezeExcite(inputs // 4, "silu", "sigmoid"),
+                    activation=_activation(lite),
+                    squeeze=None if lite else SqueezeExcite(inputs // 4, "silu", "sigmoid"),
                     drop=_DROP_BLOCKS * len(rows) / total,
                 )
             )
