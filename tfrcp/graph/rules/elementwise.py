@@ -39,12 +39,12 @@ _ACTIVATIONS = frozenset(
 )
 #: Class names of the operations of `keras.ops` that act on each number alone.
 ELEMENTWISE_OPERATIONS = (
-    "Absolute Arccos Arccosh Arcsin Arcsinh Arctan Arctanh Cast Cbrt Ceil Celu Clip Copy Cos Cosh "
-    "Deg2rad Elu Erf Erfinv Exp Exp2 Expm1 Floor Gelu HardShrink HardSigmoid HardSilu HardTanh "
-    "Identity Isfinite Isinf Isnan LeakyRelu Log Log10 Log1p Log2 LogSigmoid LogicalNot NanToNum "
-    "ReLU Negative Rad2deg Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Signbit "
-    "Silu Sin Sinc Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square "
-    "Squareplus StopGradient Tan Tanh TanhShrink Threshold Trunc"
+    "Absolute Arccos Arccosh Arcsin Arcsinh Arctan Arctanh Cast Cbrt Ceil Celu Clip "
+    "ConvertToTensor Copy Cos Cosh Deg2rad Elu Erf Erfinv Exp Exp2 Expm1 Floor Gelu HardShrink "
+    "HardSigmoid HardSilu HardTanh Identity Isfinite Isinf Isnan LeakyRelu Log Log10 Log1p Log2 "
+    "LogSigmoid LogicalNot NanToNum ReLU Negative Rad2deg Reciprocal Relu Relu6 Round Rsqrt Selu "
+    "Sigmoid Sign Signbit Silu Sin Sinc Sinh SoftShrink Softplus Softsign SparsePlus "
+    "SparseSigmoid Sqrt Square Squareplus StopGradient Tan Tanh TanhShrink Threshold Trunc"
 ).split()
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
 
 import numpy as np
 
-from tfrcp.space.budget import Budget
-from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.drawing import DrawingSampler
-from tfrcp.space.space import SearchSpace
-
-if TYPE_CHECKING:
-    from tfrcp.deployment.latency_model import LatencyModel
 
 _BATCH = 128
 _STEPS = 24  # bisections of the mean ratio
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class SpreadSampler(DrawingSampler):
     """Draws how much the ratios of a network differ, then the ratios, then scales them to fit.
 
@@ -30,48 +25,25 @@ class SpreadSampler(DrawingSampler):
 
     The draws are not uniform over the space: it is another search, not the neutral baseline.
 
-    Args:
-        space: The allowed channel counts.
-        cost: The cost model of the same graph.
-        budget: The budget.
-        seed: Int. Defaults to 0.
-        max_spread: Largest standard deviation of the ratios of a network, before they are limited.
-        max_draws: Number of draws in a row without a new vector that end the sampling.
-        latency: See `Sampler`.
-
     Attributes:
-        attempts: Number of vectors drawn so far.
-        accepted: How many of them met the budget.
-
-    Raises:
-        ValueError: If the budget cannot be met by any vector of the space, or an argument is wrong.
+        max_spread: Largest standard deviation of the ratios of a network, before they are limited.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        cost: CostModel,
-        budget: Budget,
-        seed: int = 0,
-        *,
-        max_spread: float = 0.3,
-        max_draws: int = 20_000,
-        latency: LatencyModel | None = None,
-    ) -> None:
-        super().__init__(space, cost, budget, seed, max_draws=max_draws, latency=latency)
-        if not isinstance(max_spread, int | float) or not 0 < max_spread <= 1:
-            raise ValueError(
-                f"`max_spread` must be a number in (0, 1]. Received: max_spread={max_spread!r}"
-            )
-        self._max_spread = float(max_spread)
+    options = ("max_spread",)
+    _: dataclasses.KW_ONLY
+    max_draws: int = 20_000
+    max_spread: float = 0.3
 
-    def get_config(self) -> dict[str, Any]:
-        """What the suggestions depend on: a nested dict."""
-        return {**super().get_config(), "max_spread": self._max_spread}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.max_spread, int | float) or not 0 < self.max_spread <= 1:
+            raise ValueError(
+                f"`max_spread` must be a number in (0, 1]. Received: max_spread={self.max_spread!r}"
+            )
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """Vectors that are as wide as the upper bounds allow, all of them wanted."""
-        spread = self._random.uniform(0, self._max_spread, (_BATCH, 1))
+        spread = self._random.uniform(0, self.max_spread, (_BATCH, 1))
         shape = (_BATCH, len(self.space.blocks))
         offsets = spread * self._random.uniform(-(3**0.5), 3**0.5, shape)
         ratios = self.space.largest / self.space.graph.full
