@@ -10,7 +10,6 @@ that its layers hand on, is evaluated on the pruned Keras model itself.
 from __future__ import annotations
 
 import dataclasses
-import operator
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ import keras
 import numpy as np
 
 from tfrcp.data import Examples
+from tfrcp.data.rows import count_rows, take
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import select
 from tfrcp.graph.program import Program
@@ -103,20 +103,18 @@ class SlicedEvaluator:
         self.calibration = None if calibration is None else self._program.pack(calibration)
         self._normalizing, self.batch_norm_images = self.calibration, 0
         if calibration is not None:
-            some = operator.itemgetter(slice(batch_norm_images))
-            self._normalizing = keras.tree.map_structure(some, self.calibration)
-            self.batch_norm_images = len(keras.tree.flatten(self._normalizing)[0])
+            self._normalizing = take(self.calibration, slice(batch_norm_images))
+            self.batch_norm_images = count_rows(self._normalizing)
         self._weights = read_weights(graph, model)
         self._full = slice_weights(graph, self._weights, {})
         self._statistics = self._program.compile(self._program.run_on_batch_statistics, self._full)
         if not isinstance(holdout, Examples):
             holdout = Examples(*holdout, None, ())
-        pick = operator.itemgetter(slice(RACING_INTERVAL))
-        first = keras.tree.map_structure(pick, self._program.pack(holdout.x))
+        first = take(self._program.pack(holdout.x), slice(RACING_INTERVAL))
         widest = widest_bytes(self._program, self._full, first)
         self._most = max(1, AT_ONCE // max(1, widest))
         # Whether layers add losses is known after a call.
-        run_model(model)(keras.tree.map_structure(operator.itemgetter(slice(1)), first))
+        run_model(model)(take(first, slice(1)))
         self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
         if not self._by_model:
             self._prepare_program(first, in_blocks(run_compiled(model), self._most)(first))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfrcp.graph.calls import Call
 from tfrcp.graph.program import trains
@@ -33,8 +34,6 @@ def multiply_adds(call: Call) -> int | None:
         The number, or `None` if it cannot be told: sizes are open, there are loops over
         products, or the operation cannot be run by itself.
     """
-    import tensorflow as tf
-
     values = list(dict.fromkeys(call.inputs))
     shapes = [v.sizes for v in values]
     if any(None in shape for shape in shapes):
@@ -63,8 +62,6 @@ def multiply_adds_of(function: Callable[..., Any], specs: Sequence[Any]) -> int 
     Returns:
         The number, or `None` if there are loops over products, or open sizes.
     """
-    import tensorflow as tf
-
     graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
     return _of_graph(graph)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrcp.arguments import check_int
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.space.fixing import fits, meant_by
 
@@ -88,8 +89,7 @@ class SearchSpace:
         for low, high in zip(lows, highs, strict=True):
             _check_ratios(low, high, from_scratch)
         for number in divisors:
-            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-                raise ValueError(f"`divisor` must be a positive int. Received: divisor={number}")
+            check_int("divisor", number, 1)
         if not graph.prunable:
             raise ValueError(
                 f"No channel of '{graph.name}' can be pruned. `print(graph.explain())` says why."
