@@ -16,10 +16,9 @@ from tfrcp.graph.trace import trace
 from tfrcp.models.structure import input_structure
 from tfrcp.reconstruction.blocked_statistics import AT_ONCE
 from tfrcp.scoring import objectives
-from tfrcp.scoring.evaluator import makes_masks
 from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import Objective
-from tfrcp.scoring.running import Outputs, run_model, run_within_memory
+from tfrcp.scoring.running import Outputs, makes_masks, run_model, run_within_memory
 from tfrcp.scoring.verdict import Change, paired_interval, verdict
 from tfrcp.space.cost import CostModel
 from tfrcp.units import aligned, count, size

@@ -34,6 +34,7 @@ from tfrcp.scoring.running import (
     Outputs,
     in_blocks,
     in_other_sizes,
+    makes_masks,
     run_compiled,
     run_model,
     sizes_taken_for_bias,
@@ -294,18 +295,3 @@ class ProgramEvaluator(SlicedEvaluator):
 def _cut(images: Any, count: int) -> Any:
     """The first images of a structure of arrays."""
     return keras.tree.map_structure(operator.itemgetter(slice(count)), images)
-
-
-def makes_masks(graph: ChannelGraph) -> bool:
-    """Whether a layer makes a mask for those behind it, which a program does not hand on."""
-    for call in graph.calls.calls:
-        operation = call.operation
-        own = getattr(type(operation), "compute_mask", keras.Layer.compute_mask)
-        foreign = not type(operation).__module__.startswith("keras.")
-        if (
-            isinstance(operation, keras.layers.Masking)
-            or getattr(operation, "mask_zero", False)
-            or (foreign and own is not keras.Layer.compute_mask)
-        ):
-            return True
-    return False

@@ -14,6 +14,8 @@ from typing import Any
 
 import keras
 
+from tfrcp.graph.channels import ChannelGraph
+
 Outputs = Callable[[Any], Any]
 
 
@@ -143,3 +145,18 @@ def in_blocks(outputs: Outputs, most: int) -> Outputs:
         return keras.tree.map_structure(lambda *leaves: keras.ops.concatenate(leaves), *parts)
 
     return whole
+
+
+def makes_masks(graph: ChannelGraph) -> bool:
+    """Whether a layer makes a mask for those behind it, which a program does not hand on."""
+    for call in graph.calls.calls:
+        operation = call.operation
+        own = getattr(type(operation), "compute_mask", keras.Layer.compute_mask)
+        foreign = not type(operation).__module__.startswith("keras.")
+        if (
+            isinstance(operation, keras.layers.Masking)
+            or getattr(operation, "mask_zero", False)
+            or (foreign and own is not keras.Layer.compute_mask)
+        ):
+            return True
+    return False

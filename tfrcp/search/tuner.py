@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,10 +82,9 @@ class ChannelSearch(ScoringTuner):
             re-estimates the batch norms' statistics, "batch_norm" does only the latter, "none"
             neither.
         calibration_images: Number of training images for that.
-        batch_norm_images: How many of these re-estimate the batch norms of a candidate, which costs
-            more than the fit. Defaults to 128, of large images to as many as keep the network's
-            widest tensor within 93 MiB, but at least 16. The winner's reconstruction
-            (`tfrcp.search.winner`) takes all calibration images.
+        batch_norm_images: How many of these re-estimate the batch norms of a candidate. Defaults to
+            128, of large images to as many as keep the network's widest tensor within 93 MiB, but
+            at least 16. The winner's reconstruction (`tfrcp.search.winner`) takes all.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
@@ -246,10 +246,7 @@ class ChannelSearch(ScoringTuner):
         if self.refuses_guessing == "never":
             return
         strict = self.refuses_guessing == "always"
-
-        def score(count: int | None) -> float:
-            return self.evaluator.score_model(self.model, count)
-
+        score = functools.partial(self.evaluator.score_model, self.model)
         note = check_base(self.model, self.objective, score, data.holdout.x, strict=strict)
         if note and verbose:
             print(f"search: {note}", flush=True)
