@@ -24,7 +24,8 @@ FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 NAMES = sorted(
     path.stem
     for path in FOLDER.glob("*.py")
-    if path.stem not in ("default", "scratch") and not path.stem.startswith("benchmark_")
+    if path.stem not in ("default", "scratch")
+    and not path.stem.startswith(("benchmark_", "study_"))
 )
 every_config = pytest.mark.parametrize("name", NAMES)
 

@@ -117,7 +117,7 @@ def test_bad_folders(folder, tmp_path):
         data.load(str(folder))
     with pytest.raises(ValueError, match="`stream=True` needs `image_size`"):
         data.load(str(folder), stream=True)
-    with pytest.raises(ValueError, match="`image_size` must be a positive int"):
+    with pytest.raises(ValueError, match="`image_size` must be an int of at least 1"):
         data.load(str(folder), image_size=-1)
     with pytest.raises(ValueError, match="are for folders and TensorFlow data sets"):
         data.load("digits", image_size=8)

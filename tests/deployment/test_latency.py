@@ -166,7 +166,7 @@ def test_ratio_holds_the_truth_and_repeats_with_its_seed():
     ids=lambda a: next(iter(a)),
 )
 def test_counts_out_of_range(arguments):
-    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must be at least"):
+    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must be an int of at least"):
         latency.measure({"f": lambda x: x}, np.ones((1, 2)), **arguments)
 
 

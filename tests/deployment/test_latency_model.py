@@ -187,7 +187,7 @@ def test_its_error_is_told(measured):
 @pytest.mark.parametrize("wrong", [{"points": 1}, {"networks": 1}, {"divisor": 0}])
 def test_arguments_out_of_range(wrong):
     model = network()
-    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be at least"):
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be an int of at least"):
         LatencyModel(model, tfrcp.trace(model), folder=None, **(QUICK | wrong))
 
 

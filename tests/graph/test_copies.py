@@ -263,3 +263,30 @@ def test_random_layers_are_exported_as_in_inference(tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 6, 6, 2)).astype("float32")
     done = tfrcp.export(model, tmp_path / "saved", sample=x)
     assert done.max_difference < 1e-5
+
+
+class Resized(layers.Layer):
+    """Its configuration holds the weight that took the place of a number."""
+
+    def __init__(self, scale=2.0, **options):
+        super().__init__(**options)
+        self.scale = scale
+
+    def build(self, shape):
+        start = keras.initializers.Constant(self.scale)
+        self.scale = self.add_weight(shape=(1,), initializer=start, name="scale")
+
+    def call(self, x):
+        return ops.cond(ops.sum(x) > 0, lambda: x * self.scale, lambda: x)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+def test_copy_of_a_layer_whose_configuration_holds_a_weight():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, Resized(name="resized")(layers.Dense(4)(inputs)))
+    whole = half(model)
+    assert whole.get_layer("resized").scale is not model.get_layer("resized").scale
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_allclose(whole(x), model(x), atol=1e-6)

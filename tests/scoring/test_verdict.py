@@ -47,10 +47,7 @@ def test_sizes_in_plain_words(size, macs, words):
     [
         (Change("accuracy", 0.9, 0.85, -0.07, -0.03), "accuracy 5.0 points (3.0 to 7.0) lower on"),
         (Change("accuracy", 0.9, 0.95, 0.03, 0.07), "accuracy 5.0 points (3.0 to 7.0) higher on"),
-        (
-            Change("loss", 0.1, 0.25, 0.1, 0.2, is_share=False, higher_is_better=False),
-            "loss 0.15 (0.1 to 0.2) higher on",
-        ),
+        (Change("loss", 0.1, 0.25, 0.1, 0.2, is_share=False), "loss 0.15 (0.1 to 0.2) higher on"),
         (Change("mean IoU", 0.7312, 0.702, is_share=False), "mean IoU 0.7312 before and 0.702"),
         (Change("accuracy", None, 0.9), "accuracy 90.0 % on"),
         (Change("loss", 0.5, 0.51, -0.02, 0.04, is_share=False), "loss unchanged within the x's"),

@@ -126,7 +126,7 @@ def test_the_default_objective_is_the_accuracy_on_the_holdout_images():
 
 @pytest.mark.parametrize("max_trials", [0, -1, 2.5, "3", True])
 def test_what_is_no_number_of_trials_is_refused(max_trials):
-    with pytest.raises(ValueError, match="`max_trials` must be a positive int"):
+    with pytest.raises(ValueError, match="`max_trials` must be an int of at least 1"):
         oracle(max_trials=max_trials)
 
 

@@ -129,7 +129,7 @@ def test_what_is_no_count_is_refused(sampler, count, small):
         (RejectionSampler, {"prune_rates": (0.1, 1.0)}, "`prune_rates` must be"),
         (EvolutionarySampler, {"population": 3}, "tournament <= population"),
         (EvolutionarySampler, {"tournament": 0}, "tournament=0"),
-        (EvolutionarySampler, {"crossover": 1.5}, "`crossover` must be in"),
+        (EvolutionarySampler, {"crossover": 1.5}, "`crossover` must be a number in"),
         (SurrogateSampler, {"random_first": 1}, "`random_first` must be"),
     ],
 )

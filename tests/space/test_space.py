@@ -66,10 +66,10 @@ def test_fixed_groups_keep_all(graph):
         ({"max_ratio": 1.5}, "Received: min_ratio=0.1, max_ratio=1.5"),
         ({"min_ratio": 0.6, "max_ratio": 0.5}, "Received: min_ratio=0.6, max_ratio=0.5"),
         ({"min_ratio": float("nan")}, "Received: min_ratio=nan"),
-        ({"divisor": 0}, "`divisor` must be a positive int. Received: divisor=0"),
+        ({"divisor": 0}, "`divisor` must be an int of at least 1. Received: divisor=0"),
         ({"divisor": 1.5}, "`divisor` must be.*divisor=1.5"),
         ({"divisor": True}, "`divisor` must be.*divisor=True"),
-        ({"divisor": "8"}, "`divisor` must be.*divisor=8"),
+        ({"divisor": "8"}, "`divisor` must be.*divisor='8'"),
         ({"fixed": "stem_conv"}, "`fixed` must be a sequence.*'stem_conv'"),
         (
             {"fixed": ["nothing"]},

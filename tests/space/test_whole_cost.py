@@ -34,8 +34,16 @@ class Mixes(layers.Layer):
 class Loops(layers.Layer):
     """As often as the data say."""
 
+    def __init__(self, products=True, **options):
+        super().__init__(**options)
+        self.products = products
+
     def call(self, x):
-        return ops.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 2), (0, x))[1]
+        body = self.product if self.products else lambda y: 2 * y
+        return ops.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, body(y)), (0, x))[1]
+
+    def product(self, x):
+        return ops.matmul(x, ops.eye(x.shape[-1]))
 
 
 def model(layer):
@@ -94,6 +102,8 @@ def test_each_channel_takes_its_share_of_a_layer_through_which_it_passes_alone()
 def test_what_cannot_be_counted_is_said():
     cost = tfrcp.CostModel(tfrcp.trace(model(Loops(name="loops"))))
     assert cost.uncounted == ("loops",) and cost.constant == {}
+    cost = tfrcp.CostModel(tfrcp.trace(model(Loops(products=False, name="loops"))))
+    assert cost.uncounted == ()
 
 
 def test_a_budget_that_only_the_counted_part_would_meet_is_refused():

@@ -14,7 +14,9 @@ from tfrcp.studies.functions import CRITERIA, find
 from tfrcp.studies.grid import Grid
 from tfrcp.studies.protocol import recipe
 
-NAMES = sorted(path.stem for path in (REPOSITORY / "configs").glob("benchmark_*.py"))
+NAMES = sorted(
+    path.stem for kind in ("benchmark", "study") for path in REPOSITORY.glob(f"configs/{kind}_*.py")
+)
 SHAPES = {"digits": ((8, 8, 1), 10), "cifar10_jpeg": ((32, 32, 3), 10)}
 every_config = pytest.mark.parametrize("name", NAMES)
 
@@ -23,8 +25,13 @@ def module(name):
     return importlib.import_module(f"configs.{name}")
 
 
-def test_both_are_there():
-    assert NAMES == ["benchmark_cifar10_resnet20", "benchmark_digits"]
+def test_all_are_there():
+    assert NAMES == [
+        "benchmark_cifar10_resnet20",
+        "benchmark_digits",
+        "study_cifar10_resnet8",
+        "study_digits_resnet8",
+    ]
 
 
 @every_config

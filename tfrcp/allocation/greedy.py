@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfrcp.allocation.base import Allocation, Problem
+from tfrcp.arguments import check_int
 
 
 class Greedy(Allocation):
@@ -32,8 +33,7 @@ class Greedy(Allocation):
     ranks = True
 
     def __init__(self, rounds: int = 10) -> None:
-        if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-            raise ValueError(f"`rounds` must be a positive int. Received: rounds={rounds!r}")
+        check_int("rounds", rounds, 1)
         self.rounds = rounds
 
     def get_config(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ tfrcp study --config=benchmark_digits [--study=all] [--workdir=DIR]
 
 Makes results.jsonl (the cells), results.csv, results.md and report.html. It may be killed and
 started again, and several processes or machines may run the same command on one --workdir: they
-share the work.
+share the work. With config.benchmark.bases above 1 the folder holds one of each base.
 
 tfrcp study --config=benchmark_digits --bases=DIR,DIR[,...] --workdir=DIR
 
@@ -36,6 +36,9 @@ def run() -> None:
         if bases.value:
             folder = base.workdir(f"{settings.name}_bases")
             print(f"report: {pooling.pool(settings.to_dict(), bases.value, folder)}")
+            return
+        if settings.benchmark.bases > 1:
+            pooling.run(settings.to_dict(), base.workdir(settings.name), study.value)
             return
         Benchmark(settings.to_dict(), base.workdir(settings.name)).run(study.value)
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from numbers import Integral
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from tfrcp.arguments import check_int
 from tfrcp.data.row_file import RowFile
+from tfrcp.data.rows import count_rows
 
 IN_MEMORY = 2**28
 """Bytes of inputs up to which a data set is held in memory by those who read it again and again."""
+
+KERAS_BATCH = 32
+"""Examples in a batch of `model.evaluate` on arrays."""
 
 _ROWS = 256  # that are looked at together
 
@@ -36,9 +42,13 @@ class Examples(NamedTuple):
     @property
     def size(self) -> int:
         """Number of examples."""
-        import keras
+        return count_rows(self.x)
 
-        return len(keras.tree.flatten(self.x)[0])
+    @property
+    def evaluated_batches(self) -> list[int]:
+        """Sizes of the batches that `model.evaluate` takes: as they came, or 32 of arrays."""
+        whole, rest = divmod(self.size, KERAS_BATCH)
+        return list(self.batches) or [KERAS_BATCH] * whole + [rest] * bool(rest)
 
 
 def read_examples(
@@ -62,8 +72,6 @@ def read_examples(
         ValueError: `data` is of another kind, empty, endless without `count`, or holds NaN or
             infinite values.
     """
-    import keras
-
     if count is not None:
         check_int("count", count, 1)
     parts, sizes, held, files = [], [], 0, None
@@ -172,8 +180,6 @@ def check_disjoint(first, second, names: tuple[str, str]) -> None:
     Raises:
         ValueError: If they overlap so far.
     """
-    import keras
-
     images = [
         [_digest(parts) for parts in zip(*x, strict=True)]
         for x in map(keras.tree.flatten, (first, second))
@@ -187,16 +193,8 @@ def check_disjoint(first, second, names: tuple[str, str]) -> None:
         )
 
 
-def check_int(name: str, value, least: int) -> None:
-    """Raises a ValueError unless `value` is an int of at least `least`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"`{name}` must be an int of at least {least}. Received: {name}={value!r}")
-
-
 def _batches(data, count: int | None):
     """Yields (x, y, sample_weight) of a data set, or the arrays as one batch; `None` for none."""
-    import keras
-    import tensorflow as tf
 
     if isinstance(data, tf.data.Dataset):
         endless = data.cardinality() == tf.data.INFINITE_CARDINALITY
@@ -228,10 +226,8 @@ def _first(leaf, *, count: int, files: bool):
 
 def _written(parts: list, files):
     """Moves the inputs of batches to temporary files, a structure of `RowFile`s like them."""
-    import keras
-
     for index, (x, *others) in enumerate(parts):
-        if not len(keras.tree.flatten(x)[0]):
+        if not count_rows(x):
             continue  # has been written
         files = keras.tree.map_structure(RowFile, x) if files is None else files
         keras.tree.assert_same_structure(files, x)
@@ -243,8 +239,6 @@ def _written(parts: list, files):
 
 def _joined(parts: list):
     """Joins batches, of which each is dropped as soon as it is copied; empties the list."""
-    import keras
-
     if len(parts) == 1:
         return parts[0]
     structure, rows = parts[0], [keras.tree.flatten(part) for part in parts]
@@ -280,8 +274,6 @@ def _digest(arrays) -> bytes:
 
 def _size(parts) -> int:
     """Returns the number of examples that all arrays of inputs, labels and weights hold."""
-    import keras
-
     leaves = keras.tree.flatten(parts[0]) if parts else []
     shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(parts)]
     if not leaves or not all(shapes) or len({shape[0] for shape in shapes}) > 1:

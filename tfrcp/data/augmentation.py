@@ -5,6 +5,8 @@ So the result does not depend on how a batch is spread over devices.
 
 from __future__ import annotations
 
+import tensorflow as tf
+
 AUGMENTATIONS = {"cifar": (4, True), "shift": (1, False), "imagenet": None}
 """Names: "cifar" and "shift" pad an image with zeros, by as many pixels, and crop it to its old
 size at random, then perhaps flip it; "imagenet" resizes a random part of it."""
@@ -34,8 +36,6 @@ def crop_and_flip(images, keys, augment: str):
         keys: int32 [N, 2], uniform and not negative.
         augment: "cifar" or "shift".
     """
-    import tensorflow as tf
-
     padding, flip = AUGMENTATIONS[augment]
     height, width = images.shape[1], images.shape[2]
     places = 2 * padding + 1
@@ -52,8 +52,6 @@ def crop_and_flip(images, keys, augment: str):
 
 def flip_at_random(images, keys):
     """Mirrors half of the images [N, height, width, channels]; keys as above."""
-    import tensorflow as tf
-
     heads = keys[:, :1] % 2 == 0
     return tf.where(heads[:, :, None, None], images[:, :, ::-1], images)
 
@@ -68,8 +66,6 @@ def random_box(shape, key):
     Returns:
         int32 [4]: top row, left column, height and width.
     """
-    import tensorflow as tf
-
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
         tf.zeros([1, 0, 4]),
@@ -85,8 +81,6 @@ def random_box(shape, key):
 
 def centre_box(shape):
     """The square in the middle of an image; arguments and result as for `random_box`."""
-    import tensorflow as tf
-
     side = tf.cast(tf.math.rint(CENTRE * tf.cast(tf.reduce_min(shape[:2]), "float32")), "int32")
     return tf.concat([(shape[:2] - side) // 2, [side, side]], axis=0)
 
@@ -102,7 +96,6 @@ def resize_boxes(images, boxes, size: tuple[int, int]):
     Returns:
         float32 [N, *size, channels].
     """
-    import tensorflow as tf
 
     def part(pair):
         image, (top, left, height, width) = pair[0], tf.unstack(pair[1])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import tensorflow as tf
+import tensorflow as tf
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +27,10 @@ class Batches:
 
     def dataset(self) -> tf.data.Dataset:
         """Batches (images, labels)."""
-        import tensorflow as tf
-
         finished = self.stored.map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return finished.prefetch(tf.data.AUTOTUNE)
+
+
+def as_dataset(batches: tf.data.Dataset | Batches) -> tf.data.Dataset:
+    """The data set itself, or that of finished batches."""
+    return batches.dataset() if isinstance(batches, Batches) else batches

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfrcp.data.augmentation import crop_and_flip, flip_at_random
 from tfrcp.data.batches import Batches
@@ -39,10 +40,10 @@ class EncodedSplit(Split):
 
     def _finish(self, augment: str | None) -> Any:
         """The function that finishes a batch (encoded images, labels, keys)."""
-        import tensorflow as tf
 
         def decoded(pair):
-            return resized(*pair, self._image_size, self._channels, crop=augment == "imagenet")
+            part = "random" if augment == "imagenet" else "middle"
+            return resized(*pair, self._image_size, self._channels, part)
 
         def finish(encoded, labels, keys):
             shape = (self._image_size, self._image_size, self._channels)
@@ -82,8 +83,6 @@ class FileSplit(EncodedSplit):
 
     def arrays(self, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See `Split.arrays`; a ValueError names the file that cannot be decoded."""
-        import tensorflow as tf
-
         try:
             return super().arrays(count)
         except tf.errors.OpError as error:
@@ -92,8 +91,6 @@ class FileSplit(EncodedSplit):
             raise
 
     def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
-        import tensorflow as tf
-
         stored = batches_of_rows(
             (self._paths, self._labels), batch_size, shuffle=shuffle, seed=seed, epoch=epoch
         )
@@ -137,7 +134,6 @@ class StreamedSplit(EncodedSplit):
         self.size = builder.info.splits[part].num_examples
 
     def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
-        import tensorflow as tf
         import tensorflow_datasets as tfds
 
         first, second = np.random.SeedSequence((seed, epoch or 0)).generate_state(2) // 2

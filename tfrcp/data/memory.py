@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 
-from tfrcp.data.arrays import check_int
+from tfrcp.arguments import check_int
 from tfrcp.data.augmentation import crop_and_flip, flip_at_random, random_box, resize_boxes
 from tfrcp.data.batches import Batches
 from tfrcp.data.splits import Split
@@ -43,8 +44,6 @@ class MemorySplit(Split):
         return images, self.labels[:count]
 
     def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
-        import tensorflow as tf
-
         size = self.images.shape[1:3]
 
         def finish(images, labels, keys):
@@ -82,8 +81,6 @@ def batches_of_rows(
     Returns:
         Finite `tf.data.Dataset` of the rows, and int32 keys [batch, 2], uniform and not negative.
     """
-    import tensorflow as tf
-
     count = len(arrays[0])
     epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
 

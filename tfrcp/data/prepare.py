@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfrcp.data.folder import class_names, decode_files, images_of, read_folder
@@ -68,8 +69,6 @@ class _Files:
 
     def download(self, urls: Any) -> Any:
         """Paths of the files, in the structure of the URLs."""
-        import keras
-
         return keras.tree.map_structure(self._file, urls)
 
     def download_and_extract(self, urls: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrcp.arguments import check_choice, check_int
 from tfrcp.data.encoded import FileSplit, StreamedSplit
 from tfrcp.data.folder import decode_files, read_folder, without_unreadable
 from tfrcp.data.memory import MemorySplit
@@ -72,12 +73,11 @@ def load(
     """
     if not 0 < holdout < 1:
         raise ValueError(f"`holdout` must be a share in (0, 1). Received: holdout={holdout!r}")
-    if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
-        raise ValueError(f"`image_size` must be a positive int. Received: {image_size!r}")
+    if image_size is not None:
+        check_int("image_size", image_size, 1)
     if stream and image_size is None:
         raise ValueError("`stream=True` needs `image_size`. Received: image_size=None")
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}")
+    check_choice("on_error", on_error, ("raise", "skip"))
     mean, std = _normalization(scale, mean, std)
     directory = None if data_dir is None else os.path.expanduser(data_dir)
     path = os.path.join(directory or "", os.path.expanduser(name))

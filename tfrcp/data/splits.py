@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from tfrcp.data.arrays import check_int
+from tfrcp.arguments import check_int
 from tfrcp.data.augmentation import check_augmentation
 from tfrcp.data.batches import Batches
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 
 class Split(ABC):

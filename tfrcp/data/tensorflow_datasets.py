@@ -6,6 +6,7 @@ import difflib
 import os
 
 import numpy as np
+import tensorflow as tf
 
 
 class Prepared:
@@ -82,7 +83,6 @@ class Prepared:
 
     def read(self, image_size: int | None):
         """Reads training and test part into memory: images uint8 and labels."""
-        import tensorflow as tf
         import tensorflow_datasets as tfds
 
         from tfrcp.data.encoded import resized
@@ -96,7 +96,7 @@ class Prepared:
         @tfds.decode.make_decoder(output_dtype=tf.uint8)
         def square(encoded, feature):
             key = tf.zeros([2], "int32")
-            image = resized(encoded, key, image_size, self.channels, crop=False)
+            image = resized(encoded, key, image_size, self.channels)
             return tf.cast(tf.math.rint(tf.clip_by_value(image, 0, 255)), tf.uint8)
 
         plain = self._image.np_dtype == np.uint8 and self._image.shape[-1] in (1, 3)

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.data.arrays import check_int
+from tfrcp.arguments import check_int
 from tfrcp.data.batches import Batches
 from tfrcp.data.memory import batches_of_rows
+from tfrcp.data.rows import count_rows, take
 from tfrcp.data.splits import Split
 
 
@@ -27,13 +28,13 @@ class TreeSplit(Split):
     @property
     def size(self) -> int:
         """Number of examples."""
-        return len(keras.tree.flatten(self.data)[0])
+        return count_rows(self.data)
 
     def arrays(self, count: int | None = None) -> tuple[Any, ...]:
         """The first `count` examples, in the structure of `data`; all by default."""
         if count is not None:
             check_int("count", count, 1)
-        return keras.tree.map_structure(lambda array: array[:count], self.data)
+        return take(self.data, slice(count))
 
     def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
         if augment is not None:

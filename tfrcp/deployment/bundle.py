@@ -7,9 +7,11 @@ pruned network's files are kept.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +20,14 @@ import numpy as np
 
 from tfrcp.deployment import latency
 from tfrcp.deployment.formats import FORMATS, Format
-from tfrcp.deployment.writing import Exported, export
-from tfrcp.models.structure import input_structure
+from tfrcp.deployment.writing import export
+from tfrcp.models.structure import random_inputs
 
 _WORDS = {None: "float32", "dynamic": "dynamic range"}  # of quantizations, where they differ
+
+
+Writer = Callable[[keras.Model, Path], Any]
+"""Writes a model into an empty folder and returns the path to time; or hands the model on."""
 
 
 class Kind(NamedTuple):
@@ -68,7 +74,7 @@ def kinds(names: str | Sequence[str]) -> dict[str, Kind]:
     return {name: KINDS[name] for name in wanted}
 
 
-def writer(name: str) -> Callable[[keras.Model, Path], Any]:
+def writer(name: str) -> Writer:
     """What makes of a network what is timed: a file of a kind, or for "" the network itself.
 
     Files are not checked: no difference is too large.
@@ -88,22 +94,35 @@ def writer(name: str) -> Callable[[keras.Model, Path], Any]:
         raise ValueError(f"`format` must be one of {list(KINDS)}. Received: {name!r}") from error
 
     def write(model: keras.Model, folder: Path) -> Path:
-        calibration = None
-        if kind.quantization == "int8":
-            random = np.random.default_rng(0)
-            calibration = keras.tree.map_structure(
-                lambda t: random.random((8, *t.shape[1:])).astype(t.dtype), input_structure(model)
-            )
         return export(
             model,
             folder / kind.file,
             kind.format,
             quantization=kind.quantization,
-            calibration=calibration,
+            calibration=random_inputs(model, 8) if kind.quantization == "int8" else None,
             tolerance=np.inf,
         ).path
 
     return write
+
+
+def measure_written(
+    networks: Iterable[tuple[str, keras.Model]], write: Writer, **options: Any
+) -> dict[str, latency.Latency]:
+    """Times networks, each of which is written before the next one is asked for.
+
+    Args:
+        networks: Names and networks.
+        write: Makes of a network what is timed; see `writer`.
+        **options: As for `tfrcp.deployment.latency.measure`.
+    """
+    with tempfile.TemporaryDirectory() as root:
+        written = {}
+        for name, model in networks:
+            folder = Path(root, name)
+            folder.mkdir()
+            written[name] = write(model, folder)
+        return latency.measure(written, random_inputs(model), **options)
 
 
 def deploy(
@@ -143,21 +162,15 @@ def deploy(
         `batch_size`, `device` and `runtime`.
     """
     for name, kind in kinds(names).items():
-
-        def write(model: keras.Model, path: Path, kind: Kind = kind, **more: Any) -> Exported:
-            images_of_ranges = calibration if kind.quantization == "int8" else None
-            return export(
-                model,
-                path,
-                kind.format,
-                quantization=kind.quantization,
-                calibration=images_of_ranges,
-                sample=images,
-                labels=labels,
-                **options,
-                **more,
-            )
-
+        write = functools.partial(
+            export,
+            format=kind.format,
+            quantization=kind.quantization,
+            calibration=calibration if kind.quantization == "int8" else None,
+            sample=images,
+            labels=labels,
+            **options,
+        )
         done = write(
             after,
             Path(folder, kind.file),
@@ -194,9 +207,7 @@ def deploy(
                     for when, file in (("before", twin), ("after", done))
                 },
                 "latency_ratio": {
-                    "ratio": ratio.ratio,
-                    "low": ratio.low,
-                    "high": ratio.high,
+                    **dataclasses.asdict(ratio),
                     "batch_size": batch_size,
                     "device": times["after"].device,
                     "runtime": times["after"].runtime,

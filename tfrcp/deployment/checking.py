@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,8 @@ import keras
 import numpy as np
 
 from tfrcp.data import check_labels
+from tfrcp.data.arrays import KERAS_BATCH
+from tfrcp.data.rows import count_rows, take
 from tfrcp.deployment.runtimes import Runner
 from tfrcp.deployment.samples import by_name
 from tfrcp.models.structure import output_structure
@@ -53,7 +54,7 @@ class Truth:
         """
         objective = self.objective
         worse = ours - theirs if objective.higher_is_better else theirs - ours
-        if is_share(objective):
+        if objective.is_share:
             if not worse <= max(1.0 / images, self.share_tolerance) + 1e-9:
                 raise ValueError(
                     f"The export has {100 * theirs:.1f} % {objective.label} on {images:,} images, "
@@ -66,11 +67,6 @@ class Truth:
                 f"model {ours:.4g}, and {100 * self.score_tolerance:g} % worse is allowed "
                 "(`score_tolerance`). It was discarded."
             )
-
-
-def is_share(objective: Objective) -> bool:
-    """Whether an objective is a share of the images."""
-    return objective.name.endswith("accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +106,7 @@ def truth_for(
             "`labels` cannot be used: the model is no classifier and not compiled with a loss. "
             "Compile it, or give an `objective` such as a keras.metrics.Metric."
         )
-    images = len(keras.tree.flatten(sample)[0])
+    images = count_rows(sample)
     y, weight = (
         None if tree is None else keras.tree.map_structure(np.asarray, tree)
         for tree in (labels, sample_weight)
@@ -176,24 +172,19 @@ def _score(model: keras.Model, truth: Truth, outputs: list[list[np.ndarray]], sa
         for parts, dtype in zip(zip(*outputs, strict=True), types, strict=True)
     ]
     structure = output_structure(model)
-    for start in range(0, len(whole[0]), 32):
-        cut = operator.itemgetter(slice(start, start + 32))
-        parts = [keras.tree.pack_sequence_as(structure, [cut(array) for array in whole])]
-        y, weight, x = (
-            None if tree is None else keras.tree.map_structure(cut, tree)
-            for tree in (truth.y, truth.sample_weight, sample)
-        )
-        meter.update(y, parts[0], weight, x)
+    for start in range(0, len(whole[0]), KERAS_BATCH):
+        part = slice(start, start + KERAS_BATCH)
+        y, weight, x = (take(t, part) for t in (truth.y, truth.sample_weight, sample))
+        meter.update(y, keras.tree.pack_sequence_as(structure, take(whole, part)), weight, x)
     return meter.result()
 
 
 def _batches(sample: Any) -> Iterator[Any]:
     """First a batch of another size than the next, then all the images once."""
-    images = len(keras.tree.flatten(sample)[0])
-    some = min(images, _BATCH)
-    yield keras.tree.map_structure(lambda a: np.concatenate([a[:some], a[:1]]), sample)
+    images = count_rows(sample)
+    yield take(sample, [*range(min(images, _BATCH)), 0])
     for start in range(0, images, _BATCH):
-        yield keras.tree.map_structure(lambda a, i=start: a[i : i + _BATCH], sample)
+        yield take(sample, slice(start, start + _BATCH))
 
 
 def _difference(expected: list[np.ndarray], received: list[np.ndarray], tolerance: float) -> float:

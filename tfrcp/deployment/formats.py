@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfrcp.deployment import runtimes
 from tfrcp.deployment.runtimes import Runner, need
@@ -79,8 +80,6 @@ class _LiteRT(Format):
         need("ai_edge_litert.interpreter", "litert")
 
     def write(self, model: keras.Model, path: Path, quantization: Any, calibration: Any) -> None:
-        import tensorflow as tf
-
         ops, optimize = tf.lite.OpsSet, [tf.lite.Optimize.DEFAULT]
         # Without TensorFlow's own operations as a way out, which the runtime does not have.
         target: dict[str, Any] = {"supported_ops": [ops.TFLITE_BUILTINS]}

@@ -23,6 +23,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_int
 from tfrcp.deployment import runtimes
 from tfrcp.models.structure import input_structure
 
@@ -113,14 +114,10 @@ def measure(
         FileNotFoundError: if a file is missing.
         ImportError: if a file's runtime is not installed.
     """
-    for name, count, least in (
-        ("batch_size", batch_size, 1),
-        ("repeats", repeats, 2),
-        ("warmup", warmup, 0),
-        ("threads", 1 if threads is None else threads, 1),
-    ):
-        if count < least:
-            raise ValueError(f"`{name}` must be at least {least}. Received: {name}={count}")
+    check_int("batch_size", batch_size, 1)
+    check_int("repeats", repeats, 2)
+    check_int("warmup", warmup, 0)
+    check_int("threads", 1 if threads is None else threads, 1)
     if not models:
         raise ValueError("`models` must hold at least one model. Received: models={}")
     batch = _fill(x, batch_size)

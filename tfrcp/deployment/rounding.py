@@ -8,25 +8,19 @@ once free and once in multiples of a divisor, take turns with the unpruned netwo
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 
 from tfrcp.deployment import latency
-from tfrcp.graph.inheritance import slice_model
+from tfrcp.deployment.bundle import Writer, measure_written
+from tfrcp.graph.inheritance import first_channels, slice_model
 from tfrcp.graph.trace import trace
-from tfrcp.models.structure import input_structure
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling import RandomSampler
 from tfrcp.space.space import SearchSpace
-
-# Writes a model into a folder and returns the path to time; or hands the model on.
-Writer = Callable[[keras.Model, Path], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,26 +121,20 @@ def advise(
     """
     graph = trace(model)
     cost, budget = CostModel(graph), Budget(flops, tolerance=tolerance)
-    generator = np.random.default_rng(seed)
     vectors = {}
     for divisor in divisors:
         space = SearchSpace(graph, min_ratio, divisor=divisor)
         vectors[divisor] = RandomSampler(space, cost, budget, seed).suggest(networks)
-    x = keras.tree.map_structure(
-        lambda tensor: generator.random((1, *tensor.shape[1:])).astype(tensor.dtype),
-        input_structure(model),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        timed = {"unpruned": _write(write, model, folder, "unpruned")}
+
+    def made() -> Iterator[tuple[str, keras.Model]]:
+        yield "unpruned", model
         for divisor, chosen in vectors.items():
             for number, channels in enumerate(chosen):
-                masks = {
-                    group.name: np.arange(group.size) < count
-                    for group, count in zip(graph.prunable, channels, strict=True)
-                }
-                name = f"{divisor}-{number}"
-                timed[name] = _write(write, slice_model(model, graph, masks), folder, name)
-        times = latency.measure(timed, x, batch_size=batch_size, repeats=repeats, threads=threads)
+                masks = first_channels(graph.prunable, channels)
+                yield f"{divisor}-{number}", slice_model(model, graph, masks)
+
+    options = {"batch_size": batch_size, "repeats": repeats, "threads": threads}
+    times = measure_written(made(), write, **options)
     variants = []
     for divisor, chosen in vectors.items():
         runs = np.mean([times[f"{divisor}-{n}"].runs for n in range(networks)], axis=0)
@@ -154,9 +142,3 @@ def advise(
         share = float(cost(chosen).flops.mean() / cost.full.flops)
         variants.append(Variants(divisor, share, latency.ratio(together, times["unpruned"])))
     return Advice(times["unpruned"], tuple(variants))
-
-
-def _write(write: Writer, model: keras.Model, folder: str, name: str) -> Any:
-    path = Path(folder, name)
-    path.mkdir()
-    return write(model, path)

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.models.structure import input_structure, random_inputs
+
 
 def model_inputs(model: Any) -> Any:
     """The structure of a model's inputs.
@@ -15,7 +17,7 @@ def model_inputs(model: Any) -> Any:
         ValueError: If the model is not built, or its batch size is fixed.
     """
     try:
-        inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        inputs = input_structure(model)
     except AttributeError:
         raise ValueError(
             "`model` must be a built Functional or Sequential keras.Model. "
@@ -42,8 +44,13 @@ def images_for(model: keras.Model, images: Any, name: str) -> Any:
     """
     inputs = model_inputs(model)
     if images is None:
-        generator = np.random.default_rng(0)
-        return keras.tree.map_structure(lambda tensor: _random(tensor, generator), inputs)
+        for tensor in keras.tree.flatten(inputs):
+            if None in tensor.shape[1:]:
+                raise ValueError(
+                    f"`sample` is needed to compare on: input {tensor.name!r} has no fixed shape. "
+                    f"Received: sample=None, shape={tensor.shape}"
+                )
+        return random_inputs(model, 2)
     try:
         images = keras.tree.map_structure(_fit, inputs, images)
     except (TypeError, ValueError) as error:
@@ -61,19 +68,6 @@ def by_name(model: keras.Model, images: Any) -> dict[str, np.ndarray]:
     """Images by the names that the inputs have in every format."""
     inputs = keras.tree.flatten(model_inputs(model))
     return {t.name: a for t, a in zip(inputs, keras.tree.flatten(images), strict=True)}
-
-
-def _random(tensor: keras.KerasTensor, generator: np.random.Generator) -> np.ndarray:
-    """Two random images `[2, ...]` for one input."""
-    shape = tensor.shape[1:]
-    if None in shape:
-        raise ValueError(
-            f"`sample` is needed to compare on: input {tensor.name!r} has no fixed shape. "
-            f"Received: sample=None, shape={tensor.shape}"
-        )
-    if keras.backend.is_float_dtype(tensor.dtype):
-        return generator.random((2, *shape)).astype(tensor.dtype)
-    return generator.integers(0, 2, (2, *shape)).astype(tensor.dtype)
 
 
 def _fit(tensor: keras.KerasTensor, array: Any) -> np.ndarray:

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 
 from tfrcp import files
+from tfrcp.arguments import check_choice
+from tfrcp.data.rows import take
 from tfrcp.deployment import runtimes
 from tfrcp.deployment.checking import compare, truth_for
 from tfrcp.deployment.formats import FORMATS, Format, one_line
@@ -129,8 +131,7 @@ def export(
         FileExistsError: if `path` exists and is not an earlier export that may be overwritten.
         OSError: if the folder around `path` is missing, cannot be written or is full.
     """
-    if format not in FORMATS:
-        raise ValueError(f"`format` must be one of {sorted(FORMATS)}. Received: format={format!r}")
+    check_choice("format", format, FORMATS)
     kind = FORMATS[format]
     if quantization not in kind.quantizations:
         raise ValueError(
@@ -174,7 +175,7 @@ def export(
             whole = _in_inference(model)
             if mean is not None:
                 whole = _with_preprocessing(whole, mean, std)
-            whole(keras.tree.map_structure(lambda a: a[:1], sample))  # Keras wants it called once
+            whole(take(sample, slice(1)))  # Keras wants it called once
             kind.write(whole, written, quantization, calibration)
         found = compare(
             model,

@@ -36,7 +36,9 @@ def clone(source: Any, /, **changes: Any) -> Any:
         config = {**source.get_config(), **changes}
 
     def leaf(value: Any) -> Any:
-        # A configuration that holds a layer itself would have two models share it.
+        # A configuration that holds a layer or a weight itself would have two models share it.
+        if isinstance(value, keras.Variable):
+            return keras.ops.convert_to_numpy(value).tolist()
         return clone(value) if isinstance(value, keras.layers.Layer) else own(value)
 
     scope.update({name: x for name, x in _classes(source).items() if name not in scope})

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from tfrcp.graph.held import HeldWeight
-from tfrcp.graph.inside import BOOKS, functional, own_variables, tree
+from tfrcp.graph.inside import functional, own_variables, tree
 from tfrcp.graph.steps import BATCH, Refused, Step, Tensor, kinds_of, nodes_between, step_of
+from tfrcp.graph.symbolic import Reads, as_before, plain_errors, run_inside, weights_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,13 +22,13 @@ class Opened:
     Attributes:
         given: The symbolic tensors that it was called on, in order.
         steps: What it calls, in order.
-        outputs: What it returns.
+        outputs: What it returns; `None` where that is a constant.
         names: Maps id(layer) to the path of the layer below the opened one.
     """
 
     given: Sequence[Tensor]
     steps: Sequence[Step]
-    outputs: Sequence[Tensor]
+    outputs: Sequence[Tensor | None]
     names: Mapping[int, str]
 
 
@@ -132,16 +131,17 @@ def _run(
     if found is None:
         options.pop("training", None)
     with (
-        _as_before([layer, *held]),
-        _plain_errors(),
-        _weights_of([layer, *read_from]) as own,
-        _run_inside(held),
-        _Reads() as reads,
+        as_before([layer, *held]),
+        plain_errors(),
+        weights_of([layer, *read_from]) as own,
+        run_inside(held),
+        Reads() as reads,
     ):
         ends = [*given, *own]
         outputs = layer.call(*_cast(layer, tuple(args)), **_cast(layer, options))
-        flat = [x for x in keras.tree.flatten(outputs) if x is not None]
-        if not flat or not all(isinstance(x, Tensor) for x in flat):
+        made = [x for x in keras.tree.flatten(outputs) if x is not None]
+        flat = [x for x in made if isinstance(x, Tensor)]
+        if not flat:
             raise Refused("it returns something that does not depend on its inputs")
         nodes = nodes_between(ends, flat)
         if found is not None and kinds_of(nodes) != _trained(layer, ends, args, options):
@@ -162,7 +162,7 @@ def _run(
             names[id(operation)] = names[id(operation.variable)]
             steps.append(Step(operation, (), {}, (), [x]))
     steps += [step_of(node, names, given) for node in nodes]
-    return Opened(given, steps, flat, names)
+    return Opened(given, steps, [x if isinstance(x, Tensor) else None for x in made], names)
 
 
 def _trained(layer: keras.layers.Layer, ends: list[Any], args: Any, options: Any) -> list[str]:
@@ -171,7 +171,7 @@ def _trained(layer: keras.layers.Layer, ends: list[Any], args: Any, options: Any
         options = {**options, "training": True}
         outputs = layer.call(*_cast(layer, tuple(args)), **_cast(layer, options))
         return kinds_of(
-            nodes_between(ends, [x for x in keras.tree.flatten(outputs) if x is not None])
+            nodes_between(ends, [x for x in keras.tree.flatten(outputs) if isinstance(x, Tensor)])
         )
     except Exception:  # whatever a user's code does: it does not do what it does in inference
         return []
@@ -186,106 +186,6 @@ def _cast(layer: keras.layers.Layer, args: Any) -> Any:
         return x
 
     return keras.tree.map_structure(cast, args)
-
-
-class _Reads(keras.StatelessScope):
-    """Notes which variables are read other than by a layer that is called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.variables: dict[int, keras.Variable] = {}
-
-    def get_current_value(self, variable: keras.Variable) -> Any:
-        """The variable's value, noted."""
-        self.variables[id(variable)] = variable
-        return super().get_current_value(variable)
-
-
-@contextlib.contextmanager
-def _run_inside(held: Sequence[keras.layers.Layer]) -> Iterator[None]:
-    """Has inner layers of layers run as they are where Keras cannot tell what they return."""
-
-    def call(layer: keras.layers.Layer) -> Any:
-        symbolic = layer.symbolic_call
-
-        def run(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return symbolic(*args, **kwargs)
-            except Exception:  # such as one output that is `None`
-                return layer.call(*args, **kwargs)
-
-        return run
-
-    some = [x for x in held if x._layers and functional(x) is None]
-    try:
-        for x in some:
-            vars(x)["symbolic_call"] = call(x)
-        yield
-    finally:
-        for x in some:
-            vars(x).pop("symbolic_call", None)
-
-
-@contextlib.contextmanager
-def _weights_of(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[Tensor, HeldWeight]]:
-    """Puts symbolic tensors in place of the weights that layers hold themselves.
-
-    Yields:
-        Dict that maps each of them to the operation that stands for it.
-    """
-    tensors: dict[int, Tensor] = {}
-    found: dict[Tensor, HeldWeight] = {}
-    for owner, v in [(x, v) for x in layers for v in own_variables(x)]:
-        if "float" in str(v.dtype):
-            cast = owner.autocast and getattr(v, "_autocast", True)
-            operation = HeldWeight(v, owner.compute_dtype if cast else str(v.dtype))
-            tensors[id(v)] = Tensor(v.shape, dtype=operation.dtype)
-            found[tensors[id(v)]] = operation
-
-    def stand_in(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [stand_in(x) for x in value]
-        if isinstance(value, dict):
-            return {name: stand_in(x) for name, x in value.items()}
-        return tensors.get(id(value), value)
-
-    before = [
-        (vars(layer), name, value)
-        for layer in layers
-        for name, value in vars(layer).items()
-        if name not in BOOKS and any(id(x) in tensors for x in keras.tree.flatten(value))
-    ]
-    try:
-        for place, name, value in before:
-            place[name] = stand_in(value)
-        yield found
-    finally:
-        for place, name, value in before:
-            place[name] = value
-
-
-@contextlib.contextmanager
-def _as_before(held: Sequence[keras.layers.Layer]) -> Iterator[None]:
-    """Takes away the nodes that layers get when they are called on symbolic tensors."""
-    lists = [nodes for x in held for nodes in (x._inbound_nodes, x._outbound_nodes)]
-    lengths = [len(nodes) for nodes in lists]
-    try:
-        yield
-    finally:
-        for nodes, length in zip(lists, lengths, strict=True):
-            del nodes[length:]
-
-
-@contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Keeps Keras from making other errors of those that pass."""
-    filtered = keras.config.is_traceback_filtering_enabled()
-    keras.config.disable_traceback_filtering()
-    try:
-        yield
-    finally:
-        if filtered:
-            keras.config.enable_traceback_filtering()
 
 
 def _line(error: Exception) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 from tfrcp.graph.rebuilding import build_model
 from tfrcp.graph.weights import read_weights, slice_weights
 
@@ -43,6 +43,12 @@ def select(
         masks[group.name] = np.zeros(group.size, dtype=bool)
         masks[group.name][np.argsort(-score, kind="stable")[:count]] = True
     return masks
+
+
+def first_channels(groups: Iterable[ChannelGroup], counts: Iterable[int]) -> dict[str, np.ndarray]:
+    """Keeps the first channels of groups, so many of each: bool arrays [size] by name."""
+    pairs = zip(groups, counts, strict=True)
+    return {group.name: np.arange(group.size) < count for group, count in pairs}
 
 
 def check_channels(graph: ChannelGraph, channels: Any) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Reads a Keras model as a list of calls.
 
-This file, `expand.py` and `inside.py` are the only ones that look inside Keras's own graph.
+This file, `expand.py`, `symbolic.py` and `inside.py` are the only ones that look inside Keras's own
+graph.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -62,7 +64,7 @@ def read_calls(
     inputs = keras.tree.map_structure(as_value, graph._inputs_struct)
     reader = _Reader(opens, knows, all(x.shape and x.shape[0] is None for x in graph.inputs))
     first = next(iter(values.values()))
-    steps = tuple(reader.read(_steps(graph), values, _Scope(first)))
+    steps = tuple(reader.read(_steps(graph), values, _Scope(first), graph.outputs))
     outputs = keras.tree.map_structure(as_value, graph._outputs_struct)
     return Calls(tuple(_used(steps, outputs, Counter())), inputs, outputs, reader.closed)
 
@@ -168,6 +170,7 @@ class _Reader:
         steps: Iterable[Step],
         values: dict[int, Value],
         scope: _Scope,
+        outputs: Iterable[Any],
     ) -> Iterator[Call | Nested]:
         """Yields what one model, or one opened layer, calls.
 
@@ -175,7 +178,10 @@ class _Reader:
             steps: What it calls, on symbolic tensors.
             values: Maps id(KerasTensor) to `Value`; is filled.
             scope: Where it stands.
+            outputs: The symbolic tensors that it returns.
         """
+        steps = list(steps)
+        read = {id(x) for x in (*outputs, *(x for step in steps for x in step.input_tensors))}
         for step in steps:
             if any(id(x) not in values for x in step.input_tensors):
                 continue
@@ -190,16 +196,18 @@ class _Reader:
             args, kwargs = keras.tree.map_structure(fill, (step.args, dict(step.kwargs)))
             if isinstance(operation, HeldWeight):
                 args = (scope.source,)
-            found = self._open(step, path, args, kwargs, scope.inside)
+            found = self._open(step, path, args, kwargs, scope.inside, read)
             if found is not None:
                 sources = dict.fromkeys(
                     x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, Value)
                 )
                 inside = {id(x): value for x, value in zip(found.given, sources, strict=True)}
                 below = _Scope(scope.source, path, name + "_", found.names)
-                yield from self.read(found.steps, inside, below)
+                made = [x for x in found.outputs if x is not None]
+                yield from self.read(found.steps, inside, below, made)
                 for x, y in zip(found.outputs, step.outputs, strict=True):
-                    values[id(y)] = inside[id(x)]
+                    if x is not None:
+                        values[id(y)] = inside[id(x)]
                 continue
             sources = [values[id(x)] for x in step.input_tensors]
             for x, shape in zip(step.outputs, shapes_of(step, values), strict=True):
@@ -227,7 +235,7 @@ class _Reader:
         as_value = lambda x: inside[id(x)]  # noqa: E731
         given = keras.tree.map_structure(as_value, graph._inputs_struct)
         scope = _Scope(next(iter(inside.values())), path)
-        steps = tuple(self.read(_steps(graph), inside, scope))
+        steps = tuple(self.read(_steps(graph), inside, scope, graph.outputs))
         for x, y in zip(graph.outputs, step.outputs, strict=True):
             values[id(y)] = inside[id(x)]
         return Nested(
@@ -242,7 +250,9 @@ class _Reader:
             name=name,
         )
 
-    def _open(self, step: Step, path: str, args: Any, kwargs: Any, inside: bool) -> Opened | None:
+    def _open(
+        self, step: Step, path: str, args: Any, kwargs: Any, inside: bool, read: Container[int]
+    ) -> Opened | None:
         """What a composite layer does; `None` if it stays whole."""
         if not self._opens(step.operation) or path in self.closed:
             return None
@@ -258,7 +268,10 @@ class _Reader:
             if any(keras.src.backend.get_keras_mask(x) is not None for x in step.input_tensors):
                 raise Refused("it is given tensors with a mask")
             found = unfold(step.operation, *keras.tree.map_structure(tensor, (args, kwargs)))
-            if [x.dtype for x in found.outputs] != [x.dtype for x in step.outputs]:
+            pairs = list(itertools.zip_longest(found.outputs, step.outputs))
+            if any(x is None and y is not None and id(y) in read for x, y in pairs):
+                raise Refused("it returns something that does not depend on its inputs")
+            if any(y is None or x is not None and x.dtype != y.dtype for x, y in pairs):
                 raise Refused("its `call` returns something else on symbolic tensors")
             strange = [s.operation for s in found.steps if not self._knows(s.operation)]
             if leaf and strange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,9 +52,7 @@ def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[st
     run.merge(
         "results",
         latency_ratio={
-            "ratio": ratio.ratio,
-            "low": ratio.low,
-            "high": ratio.high,
+            **dataclasses.asdict(ratio),
             "batch_size": options["latency_batch_size"],
             "device": times["after"].device,
         },
@@ -122,18 +121,18 @@ def _tested(run: Run, before: keras.Model | None, after: keras.Model) -> dict[st
         size = run.config["evaluate"]["batch_size"] if goal.name == "val_accuracy" else 32
         batches = map(keras.utils.unpack_x_y_sample_weight, run.data.test.dataset(size))
         change = score_change(before, after, batches, goal)
-        found[f"test_{goal.name.removeprefix('val_')}"] = change
+        found[f"test_{goal.metric}"] = change
     return found
 
 
 def _scores(run: Run, found: dict[str, Any]) -> str:
     """What a file reaches on the holdout images, beside the model."""
-    name = run.objective.name.removeprefix("val_")
-    ours, theirs = found.get(f"model_{name}"), found["after"].get(name)
+    objective = run.objective
+    ours, theirs = found.get(f"model_{objective.metric}"), found["after"].get(objective.metric)
     if ours is None or theirs is None:
         return ""
-    if name.endswith("accuracy"):
-        text = f"{100 * theirs:.1f} % {run.objective.label}", f"{100 * ours:.1f} %"
+    if objective.is_share:
+        text = f"{100 * theirs:.1f} % {objective.label}", f"{100 * ours:.1f} %"
     else:
-        text = f"{theirs:.4g} {run.objective.label}", f"{ours:.4g}"
+        text = f"{theirs:.4g} {objective.label}", f"{ours:.4g}"
     return f", has {text[0]} on the holdout images (the model {text[1]})"

@@ -11,19 +11,20 @@ import keras
 import numpy as np
 
 from tfrcp.data import IN_MEMORY, Examples, read_examples
+from tfrcp.data.rows import take
 from tfrcp.deployment import latency as timing
 from tfrcp.graph.trace import trace
-from tfrcp.models.structure import input_structure
+from tfrcp.models.structure import input_structure, random_inputs
 from tfrcp.reconstruction.blocked_statistics import AT_ONCE
 from tfrcp.scoring import objectives
 from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import Objective
 from tfrcp.scoring.running import Outputs, makes_masks, run_model, run_within_memory
+from tfrcp.scoring.traits import is_compiled
 from tfrcp.scoring.verdict import Change, paired_interval, verdict
 from tfrcp.space.cost import CostModel
 from tfrcp.units import aligned, count, size
 
-_KERAS_BATCH = 32  # examples in a batch of `model.evaluate` on arrays
 _NOTE = "One multiply-add (MAC) is one FLOP. In brackets: 95 % intervals."
 
 
@@ -129,7 +130,7 @@ def compare(
         if isinstance(data, list) and len(data) == len(model.inputs):
             data = (data,)  # the inputs of the model, without labels
         found = read_examples(data, memory=IN_MEMORY)
-        source = model if _is_compiled(model) or not _is_compiled(pruned) else pruned
+        source = model if is_compiled(model) or not is_compiled(pruned) else pruned
         goal = objectives.get(source, objective, labels=found.y is not None)
         if goal.needs_labels and found.y is None:
             raise ValueError(
@@ -137,13 +138,12 @@ def compare(
                 "objective='agreement' needs none. Received: images alone"
             )
         change = score_change(model, pruned, _batches(found), goal, source=source)
-        name = goal.name.removeprefix("val_")
-        before, after = {name: change.before, **before}, {name: change.after, **after}
+        before = {goal.metric: change.before, **before}
+        after = {goal.metric: change.after, **after}
         sample = found.x
     ratio, conditions = None, ""
     if latency:
-        sample = _made_up(model) if sample is None else sample
-        sample = _packed(model, sample)
+        sample = random_inputs(model) if sample is None else _packed(model, sample)
         times = timing.measure({"before": model, "after": pruned}, sample, batch_size=batch_size)
         ratio = timing.ratio(times["after"], times["before"])
         conditions = f"batch of {batch_size} on {times['after'].device} by TensorFlow"
@@ -215,8 +215,7 @@ def score_change(
         results[0] if model is not None else None,
         results[-1],
         *interval,
-        is_share=objective.name.endswith(("accuracy", "agreement")),
-        higher_is_better=objective.higher_is_better,
+        is_share=objective.is_share,
     )
 
 
@@ -248,17 +247,10 @@ def _costs(model: keras.Model) -> dict[str, float]:
 
 def _batches(found: Examples) -> Iterator[tuple[Any, Any, Any]]:
     """The batches of a data set, or of arrays those of Keras's `evaluate`."""
-    sizes, start = list(found.batches), 0
-    if not sizes:
-        whole, rest = divmod(found.size, _KERAS_BATCH)
-        sizes = [_KERAS_BATCH] * whole + ([rest] if rest else [])
-    parts = (found.x, found.y, found.sample_weight)
-    for length in sizes:
-        cut = slice(start, start + length)
-        yield tuple(
-            None if part is None else keras.tree.map_structure(lambda a, c=cut: a[c], part)
-            for part in parts
-        )
+    start = 0
+    for length in found.evaluated_batches:
+        part = slice(start, start + length)
+        yield take(found.x, part), take(found.y, part), take(found.sample_weight, part)
         start += length
 
 
@@ -267,27 +259,11 @@ def _packed(model: keras.Model, x: Any) -> Any:
     return keras.tree.pack_sequence_as(input_structure(model), keras.tree.flatten(x))
 
 
-def _made_up(model: keras.Model) -> Any:
-    """Inputs for a timing, where there are no data: random numbers, of integers zeros."""
-    random = np.random.default_rng(0)
-    arrays = [
-        random.normal(size=(1, *tensor.shape[1:])).astype(tensor.dtype)
-        if "float" in tensor.dtype
-        else np.zeros((1, *tensor.shape[1:]), tensor.dtype)
-        for tensor in model.inputs
-    ]
-    return keras.tree.pack_sequence_as(input_structure(model), arrays)
-
-
-def _is_compiled(model: keras.Model) -> bool:
-    return getattr(model, "compiled", False) and getattr(model, "loss", None) is not None
-
-
 def _owner(objective: Objective, source: keras.Model, network: keras.Model) -> keras.Model:
     """The network whose loss and metrics count: its own where its weights are penalised."""
     if network is source or not (objective.uses_losses and network.losses):
         return source
-    if not _is_compiled(network):
+    if not is_compiled(network):
         raise ValueError(
             f"The loss of '{network.name}' has penalties of its own weights: compile it as the "
             "other network, or give another objective. Received: a network that is not compiled"

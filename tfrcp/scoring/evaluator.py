@@ -10,7 +10,6 @@ that its layers hand on, is evaluated on the pruned Keras model itself.
 from __future__ import annotations
 
 import dataclasses
-import operator
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ import keras
 import numpy as np
 
 from tfrcp.data import Examples
+from tfrcp.data.rows import count_rows, take
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import select
 from tfrcp.graph.program import Program
@@ -118,17 +118,17 @@ class SlicedEvaluator:
         self._most = max(1, AT_ONCE // widest)
         # Looks of a race: after as many whole passes.
         self._interval = min(RACING_INTERVAL, -(-RACING_LEAST // self._most) * self._most)
-        first = _cut(first, min(self._most, RACING_INTERVAL))
+        first = take(first, slice(min(self._most, RACING_INTERVAL)))
         self._normalizing, self.batch_norm_images = self.calibration, 0
         if calibration is not None:
             if batch_norm_images is None:
                 few = int(np.clip(_PASSES * AT_ONCE // widest, _LEAST_IMAGES, _IMAGES))
                 batch_norm_images = few
-            self._normalizing = _cut(self.calibration, batch_norm_images)
-            self.batch_norm_images = len(keras.tree.flatten(self._normalizing)[0])
+            self._normalizing = take(self.calibration, slice(batch_norm_images))
+            self.batch_norm_images = count_rows(self._normalizing)
         self._statistics_at_once = self.batch_norm_images * widest <= _MOST_PASSES * AT_ONCE
         # Whether layers add losses is known after a call.
-        run_model(model)(_cut(first, 1))
+        run_model(model)(take(first, slice(1)))
         self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
         if not self._by_model:
             self._prepare_program(first, in_blocks(run_compiled(model), self._most)(first))
@@ -290,8 +290,3 @@ class ProgramEvaluator(SlicedEvaluator):
             return keras.tree.pack_sequence_as(structure, flat)
 
         return in_other_sizes(outputs, self._cut)
-
-
-def _cut(images: Any, count: int) -> Any:
-    """The first images of a structure of arrays."""
-    return keras.tree.map_structure(operator.itemgetter(slice(count)), images)

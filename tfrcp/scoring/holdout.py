@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -10,11 +9,9 @@ import keras
 import numpy as np
 
 from tfrcp.data import Examples
+from tfrcp.data.rows import count_rows, join, take
 from tfrcp.scoring.kinds import Objective
 from tfrcp.scoring.racing import RACING_INTERVAL
-
-KERAS_BATCH = 32
-"""Examples in a batch of `model.evaluate` on arrays."""
 
 
 class Part(NamedTuple):
@@ -33,16 +30,11 @@ class Part(NamedTuple):
     @property
     def size(self) -> int:
         """Number of examples."""
-        return len(keras.tree.flatten(self.x)[0])
-
-    def cut(self, start: int, stop: int) -> Part:
-        """The examples from `start` to `stop`."""
-        return self.take(slice(start, stop))
+        return count_rows(self.x)
 
     def take(self, index: Any) -> Part:
         """The examples of an index."""
-        pick = operator.itemgetter(index)
-        return Part(*(None if t is None else keras.tree.map_structure(pick, t) for t in self))
+        return Part(*(take(tree, index) for tree in self))
 
 
 class Holdout:
@@ -78,18 +70,14 @@ class Holdout:
         self.objective, self._model = objective, model
         self.data = Part(pack(examples.x), examples.y, examples.sample_weight)
         self._order: np.ndarray | None = None  # images are not copied to lie in it
-        size = self.data.size
-        self._sizes = examples.batches or [KERAS_BATCH] * (size // KERAS_BATCH)
-        if not examples.batches and size % KERAS_BATCH:
-            self._sizes = [*self._sizes, size % KERAS_BATCH]
-        self._batch_size = batch_size
+        self._sizes, self._batch_size = examples.evaluated_batches, batch_size
         if objective.needs_reference:
-            parts = [outputs(part.x) for part in self.forward_parts()]
-            wanted = keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts)
+            wanted = join([outputs(part.x) for part in self.forward_parts()])
+            wanted = keras.tree.map_structure(np.asarray, wanted)
             self.data = Part(self.data.x, wanted, None)
         self.by_values = self._check_values(outputs)
         if self.by_values:
-            self._order = np.random.default_rng(0).permutation(size)
+            self._order = np.random.default_rng(0).permutation(self.size)
 
     @property
     def size(self) -> int:
@@ -128,11 +116,9 @@ class Holdout:
             whole = self._cut(start, start + sum(chunk))
             found, first = outputs(whole.x), 0
             for size in chunk:
-                part = whole.cut(first, first + size)
-                of_part = found
-                if len(chunk) > 1:
-                    cut = operator.itemgetter(slice(first, first + size))
-                    of_part = keras.tree.map_structure(cut, found)
+                part = whole.take(slice(first, first + size))
+                # Slices of outputs would lose their masks.
+                of_part = take(found, slice(first, first + size)) if len(chunk) > 1 else found
                 meter.update(part.y, of_part, part.sample_weight, part.x)
                 first += size
             start += sum(chunk)
@@ -157,7 +143,7 @@ class Holdout:
         Raises:
             ValueError: If the examples do not fit the objective.
         """
-        first = self.data.cut(0, min(self._sizes[0], self._batch_size))
+        first = self.data.take(slice(min(self._sizes[0], self._batch_size)))
         found = outputs(first.x)
         try:
             meter = self.objective.meter(self._model)
@@ -176,8 +162,7 @@ class Holdout:
         if self.objective.is_mean and first.sample_weight is None:
             return True
         own = self.data
-        next_one = operator.itemgetter(np.roll(np.arange(self.size), -1))
-        self.data = own._replace(y=keras.tree.map_structure(next_one, own.y))
+        self.data = own._replace(y=take(own.y, np.roll(np.arange(self.size), -1)))
         try:
             parts = [self.values(part, outputs(part.x)) for part in self.forward_parts()]
             found, total = np.concatenate(parts), self.total(outputs)

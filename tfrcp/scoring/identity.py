@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tfrcp.scoring.kinds import Agreement, CompiledLoss, CompiledMetric, Objective
+from tfrcp.scoring.traits import overrides_loss
 
 _PARTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
@@ -32,7 +33,7 @@ def identity(model: keras.Model, objective: Objective) -> dict[str, Any]:
         parts = ("loss", "loss_weights") if isinstance(objective, CompiledLoss) else _PARTS[2:]
         given = {} if config is None else config.config
         found["compiled"] = {part: describe(given.get(part)) for part in parts if given.get(part)}
-        if type(model).compute_loss is not keras.Model.compute_loss:
+        if overrides_loss(model):
             found["compute_loss"] = describe(type(model).compute_loss)
     elif not isinstance(objective, Agreement):
         found.update(

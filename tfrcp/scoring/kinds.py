@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.data.rows import count_rows
 from tfrcp.scoring import losses
 from tfrcp.scoring.meters import (
     CompiledMeter,
@@ -19,6 +20,7 @@ from tfrcp.scoring.meters import (
     lifted,
     tensors,
 )
+from tfrcp.scoring.traits import loss_name, overrides_loss
 
 AGREEMENT = "agreement"
 _LABELS = {"mean_io_u": "mean IoU", "io_u": "IoU", "auc": "AUC", "f1_score": "F1 score"}
@@ -29,6 +31,7 @@ class Objective(abc.ABC):
 
     Attributes:
         name: As keras-tuner calls it: "val_loss", "val_accuracy", "val_NAME", or "agreement".
+        metric: The same without "val_".
         direction: "max" or "min": which is better.
         label: What it is called in prose, such as "mean IoU".
         needs_labels: Whether it compares outputs with targets.
@@ -46,9 +49,13 @@ class Objective(abc.ABC):
     classes: int | None = None
 
     def __init__(self, name: str, direction: str, label: str | None = None) -> None:
-        metric = name.removeprefix("val_")
-        self.name, self.direction = name, direction
-        self.label = label or _LABELS.get(metric, metric.replace("_", " "))
+        self.name, self.direction, self.metric = name, direction, name.removeprefix("val_")
+        self.label = label or _LABELS.get(self.metric, self.metric.replace("_", " "))
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of the examples."""
+        return self.metric.endswith(("accuracy", AGREEMENT))
 
     @property
     def higher_is_better(self) -> bool:
@@ -89,8 +96,7 @@ class CompiledLoss(Objective):
     def __init__(self, model: keras.Model) -> None:
         super().__init__("val_loss", "min")
         self._per_example = _per_example_loss(model)
-        own = type(model).compute_loss is not keras.Model.compute_loss
-        self.needs_labels = own or getattr(model, "loss", None) is not None
+        self.needs_labels = overrides_loss(model) or getattr(model, "loss", None) is not None
         self.classes = _classes(model)
 
     def meter(self, model: keras.Model) -> Meter:
@@ -123,7 +129,7 @@ class CompiledMetric(Objective):
 
     def meter(self, model: keras.Model) -> Meter:
         """A new meter; see `Objective.meter`."""
-        return CompiledMeter(model, self.name.removeprefix("val_"))
+        return CompiledMeter(model, self.metric)
 
 
 class Crossentropy(CompiledLoss):
@@ -201,10 +207,10 @@ class Function(Objective):
 
     def _checked(self, y: Any, outputs: Any) -> np.ndarray:
         found = np.asarray(keras.ops.convert_to_numpy(self._function(y, outputs)), dtype=float)
-        count = len(keras.tree.flatten(outputs)[0])
+        count = count_rows(outputs)
         if found.shape != (count,):
             raise ValueError(
-                f"The function {self.name.removeprefix('val_')!r} of `objective` must return one "
+                f"The function {self.metric!r} of `objective` must return one "
                 f"number for each example, [{count}]. Received: shape {found.shape}"
             )
         return found
@@ -238,10 +244,9 @@ class Agreement(Objective):
 
 def _classes(model: keras.Model) -> int | None:
     """Number of classes if the one loss is the cross-entropy of a label for each example."""
-    loss, shapes = getattr(model, "loss", None), [tuple(x.shape) for x in model.outputs]
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    sparse = name.lower().replace("_", "") == "sparsecategoricalcrossentropy"
-    whole = getattr(loss, "ignore_class", None) is None
+    shapes = [tuple(x.shape) for x in model.outputs]
+    sparse = loss_name(model) == "sparsecategoricalcrossentropy"
+    whole = getattr(getattr(model, "loss", None), "ignore_class", None) is None
     return shapes[0][1] if sparse and whole and [len(s) for s in shapes] == [2] else None
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+from tfrcp.data.rows import count_rows
 
 
 class Meter(abc.ABC):
@@ -80,7 +83,7 @@ class CompiledMeter(Meter):
             loss = _step(self._model, self._name, *parts)
         else:
             loss = self._compiled_step(parts)
-        count = len(keras.tree.flatten(outputs)[0])
+        count = count_rows(outputs)
         self._loss, self._count = self._loss + float(loss) * count, self._count + count
 
     def _compiled_step(self, parts: tuple[Any, ...]) -> Any:
@@ -114,20 +117,13 @@ class CompiledMeter(Meter):
 def _step(model: keras.Model, name: str, x: Any, y: Any, outputs: Any, sample_weight: Any) -> Any:
     """Takes one batch into the model's metrics, and returns its loss."""
     loss: Any = 0.0
+    # Keras divides a loss by it in the scope of a strategy, and `evaluate` multiplies it.
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if name == "loss" or model.loss is not None:
-        loss = model.compute_loss(x, y, outputs, sample_weight, training=False) * _replicas()
+        loss = model.compute_loss(x, y, outputs, sample_weight, training=False) * replicas
     if name != "loss":
         model.compute_metrics(x, y, outputs, sample_weight)
     return loss
-
-
-def _replicas() -> int:
-    """By what Keras divides a loss in the scope of a strategy, and `evaluate` multiplies it."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 _STEPS: weakref.WeakKeyDictionary[keras.Model, tuple[Any, dict[Any, Any]]]
@@ -136,8 +132,6 @@ _STEPS = weakref.WeakKeyDictionary()
 
 def _compiled_step(model: keras.Model, name: str, parts: tuple[Any, ...]) -> Any:
     """Runs a step as a function that is compiled once for any batch size."""
-    import tensorflow as tf
-
     names = ("x", "y", "outputs", "sample_weight")
     given = {name: part for name, part in zip(names, parts, strict=True) if part is not None}
     leaves = keras.tree.flatten(given)

@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.data.rows import count_rows, take
 from tfrcp.scoring.kinds import (
     AGREEMENT,
     Accuracy,
@@ -40,6 +41,7 @@ from tfrcp.scoring.traits import (
     is_classifier,
     is_compiled,
     loss_name,
+    overrides_loss,
     threshold,
 )
 
@@ -52,6 +54,7 @@ __all__ = [
     "has_own_loss",
     "is_classifier",
     "loss_name",
+    "overrides_loss",
 ]
 
 DIRECTIONS = ("min", "max")
@@ -247,13 +250,9 @@ def _direction(metric: Any, name: str) -> str:
 def _batches(data: Any, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
     """Yields (x, y, sample_weight)."""
     if isinstance(data, tuple | dict | np.ndarray):
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        parts = {"x": x, "y": y, "w": weight}
-        parts = {name: tree for name, tree in parts.items() if tree is not None}
-        count = len(keras.tree.flatten(x)[0])
-        for start in range(0, count, batch_size):
-            cut = keras.tree.map_structure(lambda a, i=start: a[i : i + batch_size], parts)
-            yield cut["x"], cut.get("y"), cut.get("w")
+        parts = keras.utils.unpack_x_y_sample_weight(data)
+        for start in range(0, count_rows(parts), batch_size):
+            yield tuple(take(part, slice(start, start + batch_size)) for part in parts)
     else:
         for batch in data:
             yield keras.utils.unpack_x_y_sample_weight(batch)

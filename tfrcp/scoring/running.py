@@ -13,6 +13,9 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import keras
+import tensorflow as tf
+
+from tfrcp.data.rows import count_rows, join, take
 
 from tfrcp.graph.channels import ChannelGraph
 
@@ -44,7 +47,6 @@ def run_compiled(model: keras.Model) -> Outputs:
     plain = run_model(model)
     if keras.backend.backend() != "tensorflow" or model.run_eagerly:
         return plain
-    import tensorflow as tf
 
     run = functools.partial(model, training=False)
     compiled = tf.function(run, autograph=False, reduce_retracing=True)
@@ -54,7 +56,7 @@ def run_compiled(model: keras.Model) -> Outputs:
     def either(inputs: Any) -> Any:
         nonlocal failed
         if failed is None:
-            plain(keras.tree.map_structure(lambda x: x[:1], inputs))
+            plain(take(inputs, slice(1)))
             failed = bool(model.losses)
         if not failed:
             try:
@@ -116,14 +118,13 @@ def in_other_sizes(run: Outputs, sizes: Container[int]) -> Outputs:
     """
 
     def whole(inputs: Any) -> Any:
-        count = first = len(keras.tree.flatten(inputs)[0])
+        count = first = count_rows(inputs)
         while first in sizes:
             first -= 1
         if first == count:
             return run(inputs)
         cuts = [slice(first), *(slice(i, i + 1) for i in range(first, count))]
-        parts = [run(keras.tree.map_structure(lambda x, c=cut: x[c], inputs)) for cut in cuts]
-        return keras.tree.map_structure(lambda *leaves: keras.ops.concatenate(leaves), *parts)
+        return join([run(take(inputs, cut)) for cut in cuts])
 
     return whole
 
@@ -137,12 +138,11 @@ def in_blocks(outputs: Outputs, most: int) -> Outputs:
     """
 
     def whole(inputs: Any) -> Any:
-        count = len(keras.tree.flatten(inputs)[0])
+        count = count_rows(inputs)
         if count <= most:
             return outputs(inputs)
         cuts = [slice(start, start + most) for start in range(0, count, most)]
-        parts = [outputs(keras.tree.map_structure(lambda x, c=c: x[c], inputs)) for c in cuts]
-        return keras.tree.map_structure(lambda *leaves: keras.ops.concatenate(leaves), *parts)
+        return join([outputs(take(inputs, cut)) for cut in cuts])
 
     return whole
 

@@ -22,17 +22,19 @@ def is_classifier(model: keras.Model) -> bool:
     return not is_compiled(model) or "categorical" in loss_name(model)
 
 
+def overrides_loss(model: keras.Model) -> bool:
+    """Whether the class of a model computes its loss itself."""
+    return type(model).compute_loss is not keras.Model.compute_loss
+
+
 def has_own_loss(model: keras.Model) -> bool:
     """Whether a model is for what it is compiled for, not a classifier of integer labels."""
     if not getattr(model, "compiled", False) or getattr(model, "_compile_config", None) is None:
         return False
-    own = type(model).compute_loss is not keras.Model.compute_loss
-    loss = model.loss
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    sparse = "sparsecategorical" in str(name).lower().replace("_", "")
-    if loss is None:
-        return own or adds_losses(model)
-    return own or not (sparse and is_classifier(model))
+    if model.loss is None:
+        return overrides_loss(model) or adds_losses(model)
+    sparse = "sparsecategorical" in loss_name(model)
+    return overrides_loss(model) or not (sparse and is_classifier(model))
 
 
 def threshold(model: keras.Model) -> float | None:
@@ -57,8 +59,8 @@ def loss_name(model: keras.Model) -> str:
 
 def is_compiled(model: keras.Model) -> bool:
     """Whether a model has a loss to be evaluated by."""
-    own = type(model).compute_loss is not keras.Model.compute_loss
-    return getattr(model, "compiled", False) and (own or getattr(model, "loss", None) is not None)
+    has_loss = getattr(model, "loss", None) is not None or overrides_loss(model)
+    return getattr(model, "compiled", False) and has_loss
 
 
 def adds_losses(model: keras.Model) -> bool:

@@ -24,7 +24,6 @@ class Change:
         low: Lower end of the 95 % interval of after - before; `None` if it is not known.
         high: Upper end.
         is_share: Whether it is a share of the examples, shown in percent.
-        higher_is_better: Whether more is better.
     """
 
     label: str
@@ -33,7 +32,6 @@ class Change:
     low: float | None = None
     high: float | None = None
     is_share: bool = True
-    higher_is_better: bool = True
 
     @property
     def has_error(self) -> bool:

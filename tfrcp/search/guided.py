@@ -11,9 +11,9 @@ import numpy as np
 
 from tfrcp import criteria
 from tfrcp.allocation.starts import starting_points
+from tfrcp.arguments import check_int
 from tfrcp.search import inputs
 from tfrcp.search.oracles import GuidedChannelOracle
-from tfrcp.search.scorer import check_counts
 from tfrcp.search.stored_scores import Scores, load_or_compute
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.search.winner import Winner, choose_winner
@@ -60,7 +60,8 @@ class GuidedChannelSearch(ChannelSearch):
         winner_images: int = 512,
         **options: Any,
     ) -> None:
-        check_counts((("finalists", finalists, 1), ("winner_images", winner_images, 2)))
+        check_int("finalists", finalists, 1)
+        check_int("winner_images", winner_images, 2)
         super().__init__(model, flops, criterion, *args, **options)
         self.finalists, self.winner_images = finalists, winner_images
         self.winner: Winner | None = None

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfrcp import criteria
+from tfrcp.arguments import check_choice, check_int
 from tfrcp.data import IN_MEMORY, Examples, check_disjoint
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.reconstruction import CachedLeastSquares
@@ -80,19 +81,12 @@ class Scorer:
         batch_size: int,
         memory_limit: int = IN_MEMORY,
     ) -> None:
-        if reconstruction not in RECONSTRUCTIONS:
-            raise ValueError(
-                f"`reconstruction` must be one of {list(RECONSTRUCTIONS)}. "
-                f"Received: {reconstruction!r}"
-            )
-        check_counts(
-            (
-                ("calibration_images", calibration_images, 2),
-                ("batch_norm_images", 2 if batch_norm_images is None else batch_norm_images, 2),
-                ("batch_size", batch_size, 1),
-                ("memory_limit", memory_limit, 0),
-            )
-        )
+        check_choice("reconstruction", reconstruction, RECONSTRUCTIONS)
+        check_int("calibration_images", calibration_images, 2)
+        if batch_norm_images is not None:
+            check_int("batch_norm_images", batch_norm_images, 2)
+        check_int("batch_size", batch_size, 1)
+        check_int("memory_limit", memory_limit, 0)
         self.model, self.graph, self.racing = model, graph, racing
         self.criterion, self.reconstruction = criteria.get(criterion), reconstruction
         self._is_auto = isinstance(objective, str) and objective == objectives.AUTO
@@ -229,13 +223,6 @@ def evaluator_of(
     return ProgramEvaluator(
         model, graph, scores, holdout, objective, calibration, update=least_squares, **options
     )
-
-
-def check_counts(arguments: Any) -> None:
-    """Checks arguments (name, value, least) that must be ints of at least so many."""
-    for name, value, least in arguments:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"`{name}` must be an int of at least {least}. Received: {value!r}")
 
 
 def renamed(update: str | None, reconstruction: str) -> str:

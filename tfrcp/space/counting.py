@@ -7,14 +7,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfrcp.graph.calls import Call
 from tfrcp.graph.program import trains
 
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
 _TRANSPOSED = ("Conv2DBackpropInput", "Conv3DBackpropInputV2")
-# What runs code an unknown number of times, or hides it.
-_OPAQUE = ("While", "StatelessWhile", "If", "StatelessIf", "PyFunc", "EagerPyFunc", "XlaLaunch")
+# What runs functions an unknown number of times, with the names of these.
+_LOOPS = {
+    "While": ("cond", "body"),
+    "StatelessWhile": ("cond", "body"),
+    "If": ("then_branch", "else_branch"),
+    "StatelessIf": ("then_branch", "else_branch"),
+}
+_OPAQUE = ("PyFunc", "EagerPyFunc", "XlaLaunch")
 
 
 def multiply_adds(call: Call) -> int | None:
@@ -24,11 +31,9 @@ def multiply_adds(call: Call) -> int | None:
         call: The call, of an operation of any kind.
 
     Returns:
-        The number, or `None` if it cannot be told: sizes are open, there are loops, or the
-        operation cannot be run by itself.
+        The number, or `None` if it cannot be told: sizes are open, there are loops over
+        products, or the operation cannot be run by itself.
     """
-    import tensorflow as tf
-
     values = list(dict.fromkeys(call.inputs))
     shapes = [v.sizes for v in values]
     if any(None in shape for shape in shapes):
@@ -55,29 +60,46 @@ def multiply_adds_of(function: Callable[..., Any], specs: Sequence[Any]) -> int 
         specs: `tf.TensorSpec`s of its arguments, of known shapes.
 
     Returns:
-        The number, or `None` if there are loops or open sizes.
+        The number, or `None` if there are loops over products, or open sizes.
     """
-    import tensorflow as tf
-
     graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
     return _of_graph(graph)
 
 
 def _of_graph(graph: Any) -> int | None:
     total = 0
-    for operation in graph.get_operations():
+    for operation in _read(graph):
         if operation.type in _OPAQUE:
             return None
         if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
-            name = operation.get_attr("f").name
-            inner = graph._get_function(name)
-            found = None if inner is None else _of_graph(inner.graph)
+            found = _of_function(graph, operation, "f")
+        elif operation.type in _LOOPS:  # nothing, any number of times, is nothing
+            inner = [_of_function(graph, operation, name) for name in _LOOPS[operation.type]]
+            found = None if any(inner) or None in inner else 0
         else:
             found = _of_operation(operation)
         if found is None:
             return None
         total += found
     return total
+
+
+def _read(graph: Any) -> list[Any]:
+    """The operations that the outputs of a graph depend on."""
+    waiting = [tensor.op for tensor in graph.outputs]
+    found: dict[int, Any] = {}
+    while waiting:
+        operation = waiting.pop()
+        if id(operation) not in found:
+            found[id(operation)] = operation
+            waiting += [x.op for x in operation.inputs] + list(operation.control_inputs)
+    return list(found.values())
+
+
+def _of_function(graph: Any, operation: Any, attribute: str) -> int | None:
+    """MACs of a function that an operation runs once."""
+    inner = graph._get_function(operation.get_attr(attribute).name)
+    return None if inner is None else _of_graph(inner.graph)
 
 
 def _of_operation(operation: Any) -> int | None:

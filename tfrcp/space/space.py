@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrcp.arguments import check_int
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.space.fixing import fits, meant_by
 
@@ -24,6 +25,23 @@ class Block:
 
     columns: np.ndarray
     options: np.ndarray
+
+    @property
+    def widest(self) -> int:
+        """Index, within the block, of the group with the most channels, which decides for all."""
+        return int(self.options[-1].argmax())
+
+    def nearest(self, counts: np.ndarray) -> np.ndarray:
+        """The options nearest to wanted counts of the widest group; the lower one of two.
+
+        Args:
+            counts: Float array [N].
+
+        Returns:
+            int64 array [N, groups of the block].
+        """
+        known = self.options[:, self.widest]
+        return self.options[np.searchsorted((known[1:] + known[:-1]) / 2, counts)]
 
 
 class SearchSpace:
@@ -88,8 +106,7 @@ class SearchSpace:
         for low, high in zip(lows, highs, strict=True):
             _check_ratios(low, high, from_scratch)
         for number in divisors:
-            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-                raise ValueError(f"`divisor` must be a positive int. Received: divisor={number}")
+            check_int("divisor", number, 1)
         if not graph.prunable:
             raise ValueError(
                 f"No channel of '{graph.name}' can be pruned. `print(graph.explain())` says why."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 STUDIES = ("criteria", "search", "epochs", "samples")
@@ -18,14 +18,14 @@ class Setting:
         criterion: Name of the criterion.
         allocation: Name of the allocation.
         flops: Target of the MACs, a float in (0, 1]: a share of the unpruned network's.
-        epochs: Epochs of fine-tuning.
+        epochs: Epochs of fine-tuning, whole, or below 1: that share of the images, once.
         samples: Networks that a search scores.
     """
 
     criterion: str
     allocation: str
     flops: float
-    epochs: int
+    epochs: float
     samples: int
 
 
@@ -65,6 +65,7 @@ class Grid:
 
     Args:
         options: `config.benchmark` as a dict; see `configs/benchmark_digits.py`.
+        seeds: The seeds, instead of as many as the options have from 0 on.
 
     Attributes:
         studies: Maps names to `Study`.
@@ -75,32 +76,36 @@ class Grid:
         ValueError: If a field is wrong, with what would do.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], seeds: Sequence[int] | None = None) -> None:
         _check(options)
         self._options = options
-        self.seeds = tuple(range(options["seeds"]))
+        self.seeds = tuple(range(options["seeds"]) if seeds is None else seeds)
         self.margins = tuple(options["margins"])
         # The smallest network shows differences best.
-        hardest, epochs, samples = min(options["flops"]), options["epochs"], options["samples"]
+        hardest, epochs, samples = (
+            min(options["flops"]),
+            whole(options["epochs"]),
+            options["samples"],
+        )
         main = options["criterion"]
-        whole = [(flops, epochs, samples) for flops in options["flops"]]
+        targets = [(flops, epochs, samples) for flops in options["flops"]]
         one = Setting(main, BASELINE, hardest, epochs, samples)
         settings = {
             "criteria": [
-                Setting(name, BASELINE, *rest)
-                for rest in whole
+                Setting(name, BASELINE, flops, epochs, options["criteria_samples"] or samples)
+                for flops in options["flops"]
                 for name in _unique(main, *options["criteria"])
             ],
             "search": [
                 Setting(criterion or main, name, *rest)
-                for rest in whole
+                for rest in targets
                 for name, criterion in map(
                     split_allocation, _unique(BASELINE, *options["allocations"])
                 )
             ],
             "epochs": [
                 dataclasses.replace(one, allocation=name, epochs=n)
-                for n in sorted(_unique(epochs, *options["epochs_grid"]))
+                for n in sorted(_unique(epochs, *map(whole, options["epochs_grid"])))
                 for name in _unique(BASELINE, *options["epochs_allocations"])
             ],
             "samples": [
@@ -115,14 +120,33 @@ class Grid:
             for name, rows in settings.items()
         }
 
-    def baseline(self, setting: Setting) -> Setting:
-        """Plain random search at the same cost and with the same fine-tuning."""
+    def of(self, study: str) -> list[Study]:
+        """A study by its name, or "all".
+
+        Raises:
+            ValueError: If the name is unknown.
+        """
+        if study != "all" and study not in STUDIES:
+            raise ValueError(f"`study` must be one of {[*STUDIES, 'all']}. Received: {study!r}")
+        return [self.studies[name] for name in STUDIES if study in (name, "all")]
+
+    @property
+    def lengths(self) -> set[float]:
+        """The lengths of fine-tuning, in epochs, but for none."""
+        cells = (cell for study in self.studies.values() for cell in study.cells)
+        return {cell.setting.epochs for cell in cells} - {0}
+
+    def baseline(self, study: str, setting: Setting) -> Setting:
+        """Plain random search at the same cost and with the same fine-tuning.
+
+        Among criteria with as many samples: where that is one, all keep the same channel counts.
+        """
         return Setting(
             self._options["criterion"],
             BASELINE,
             setting.flops,
             setting.epochs,
-            self._options["samples"],
+            setting.samples if study == "criteria" else self._options["samples"],
         )
 
 
@@ -132,18 +156,29 @@ def split_allocation(entry: str) -> tuple[str, str | None]:
     return name, criterion or None
 
 
+def whole(number: float) -> float:
+    """A whole number as an int; any other as it is."""
+    return int(number) if number % 1 == 0 else number
+
+
 def _unique(*names: Any) -> list[Any]:
     return list(dict.fromkeys(names))
 
 
 def _check(options: Mapping[str, Any]) -> None:
-    for name, least in (("epochs", 0), ("samples", 1), ("pool", 0), ("seeds", 2)):
+    for name, least in (("samples", 1), ("pool", 0), ("seeds", 2), ("bases", 1)):
         _check_int(name, options[name], least)
-    for name, least in (("epochs_grid", 0), ("samples_grid", 1)):
-        for value in options[name]:
-            _check_int(name, value, least)
-    for name in ("score_images", "finetune_images", "test_images"):
+    for value in options["samples_grid"]:
+        _check_int("samples_grid", value, 1)
+    for name in ("score_images", "finetune_images", "test_images", "criteria_samples"):
         _check_int(name, options[name], 0)
+    for name in ("epochs", "epochs_grid"):
+        for value in options[name] if name == "epochs_grid" else (options[name],):
+            if not isinstance(value, int | float) or not (0 <= value < 1 or value % 1 == 0 < value):
+                raise ValueError(
+                    f"`config.benchmark.{name}` must be whole numbers of epochs, or below 1 a "
+                    f"share of one. Received: {value!r}"
+                )
     for name, most in (("flops", 1), ("learning_rates", 1), ("margins", 100)):
         values = options[name]
         if not len(values) or not all(

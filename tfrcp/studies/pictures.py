@@ -130,7 +130,7 @@ def samples(title: str, rows: Sequence[Row], pool: Pool | None) -> Figure | None
         return None
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.set_title("before fine-tuning, on the holdout images")
+    left.set_title("before fine-tuning")
     right.set_title("after fine-tuning, on the test images")
     if pool is not None:
         for axes, (mean, low, high), color in (
@@ -184,11 +184,11 @@ def pool(title: str, found: Pool | None) -> Figure | None:
         2, 2, gridspec_kw={"width_ratios": (3, 1), "height_ratios": (1, 3)}, squeeze=False
     )
     axes = grid[1, 0]
-    axes.scatter(found.before, found.after, 20, color=BLUE, alpha=0.8, linewidths=0)
+    axes.scatter(found.scores, found.after, 20, color=BLUE, alpha=0.8, linewidths=0)
     axes.set(
         xlabel="accuracy before fine-tuning, holdout images",
         ylabel="accuracy after it, test images",
-        xlim=limits(found.before),
+        xlim=limits(found.scores),
         ylim=limits(found.after),
     )
     rho, low, high = found.spearman
@@ -196,8 +196,8 @@ def pool(title: str, found: Pool | None) -> Figure | None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(percent_ticks())
     style = {"bins": 10, "color": PALE_BLUE, "edgecolor": "white"}
-    grid[0, 0].hist(found.before, **style)
-    grid[0, 0].set(xlim=limits(found.before), ylabel="draws", xticklabels=[])
+    grid[0, 0].hist(found.scores, **style)
+    grid[0, 0].set(xlim=limits(found.scores), ylabel="draws", xticklabels=[])
     grid[1, 1].hist(found.after, orientation="horizontal", **style)
     grid[1, 1].set(ylim=limits(found.after), xlabel="draws", yticklabels=[])
     for place in (grid[0, 0].yaxis, grid[1, 1].xaxis):

@@ -1,4 +1,4 @@
-"""Several bases in one table: the results of folders that differ in their base alone.
+"""Several bases in one table: folders that differ in their base alone.
 
 The base is a random effect: each row is averaged within a base first, and intervals and tests are
 over bases (see `tfrcp.studies.statistics.mean`). So they tell of other bases.
@@ -15,6 +15,42 @@ from typing import Any
 from tfrcp.studies import reporting
 from tfrcp.studies.grid import Cell, Grid
 from tfrcp.studies.runner import Benchmark
+
+
+def run(config: Mapping[str, Any], workdir: str | os.PathLike[str], study: str = "all") -> Path:
+    """Does what is left of a study, or of all, on several own bases, and writes one report.
+
+    Bases are trained in the folders base0, base1, ... of `workdir`, with the seeds from
+    `config.seed` on, of the network, of the split and of what is drawn. Cells are done seed by
+    seed, of a seed study by study, all bases before the next study: whenever it is ended, all bases
+    have about the same rows. The first base chooses the learning rates.
+
+    Args:
+        config: Nested dict; `config.benchmark.bases` is how many.
+        workdir: Folder of the results.
+        study: One of `tfrcp.studies.grid.STUDIES`, or "all".
+
+    Returns:
+        Path of report.html.
+
+    Raises:
+        ValueError: If the study is unknown, or as by `Benchmark`.
+        RuntimeError: If a base, or every learning rate, failed.
+    """
+    studies = Grid(config["benchmark"]).of(study)
+    parts = [
+        Benchmark({**config, "seed": config["seed"] + number}, Path(workdir) / f"base{number}")
+        for number in range(config["benchmark"]["bases"])
+    ]
+    try:
+        for seed in sorted({cell.seed for each in studies for cell in each.cells}):
+            for each in studies:
+                cells = [cell for cell in each.cells if cell.seed == seed]
+                for part in parts:
+                    part.do(cells, parts[0].learning_rate)
+    finally:
+        page = _report(config, parts, workdir)
+    return page
 
 
 def pool(
@@ -50,21 +86,31 @@ def pool(
         if other != folder:
             raise ValueError(f"{other} and {folder} have the same seed and model: one base")
         parts.append(Benchmark({**config, **own}, folder))
-    options = config["benchmark"]
-    count = options["seeds"]
-    grid = Grid({**options, "seeds": count * len(parts), "pool": 0})
+    return _report(config, parts, workdir)
+
+
+def _report(
+    config: Mapping[str, Any], parts: Sequence[Benchmark], workdir: str | os.PathLike[str]
+) -> Path:
+    """The report of all bases. A cell's seed there is its own plus that of the base's first."""
+    grid, stride = pooled(config["benchmark"], len(parts))
     results = {}
     for number, part in enumerate(parts):
-        for study in grid.studies.values():
-            for setting in study.settings:
-                for seed in range(count):
-                    found = part.result(Cell(setting, seed))
-                    if found is not None:
-                        key = Cell(setting, number * count + seed)
-                        results[key] = {**found, "base": str(folders[number])}
+        for cell in dict.fromkeys(c for s in part.grid.studies.values() for c in s.cells):
+            found = part.result(cell)
+            if found is not None:
+                key = Cell(cell.setting, number * stride + cell.seed)
+                results[key] = {**found, "base": number}
     Path(workdir).mkdir(parents=True, exist_ok=True)
-    facts = {**parts[0].facts(), "base": None, "learning_rate": None, "bases": len(parts)}
+    facts = {**parts[0].facts(), "base": None, "bases": len(parts)}
     return reporting.write(Path(workdir), grid, results, facts)
+
+
+def pooled(options: Mapping[str, Any], bases: int) -> tuple[Grid, int]:
+    """The grid of several bases, without single draws, and by how much their seeds differ."""
+    stride = max(options["seeds"], options["pool"])
+    seeds = [base * stride + seed for base in range(bases) for seed in range(options["seeds"])]
+    return Grid({**options, "pool": 0}, seeds), stride
 
 
 def _own(folder: Path) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfrcp import training
+from tfrcp import data, training
 from tfrcp.data.memory import MemorySplit
 
 _BATCH = 32  # images of a batch that is handed to a criterion
@@ -36,6 +36,47 @@ def first(split: MemorySplit, count: int) -> MemorySplit:
     """The first images of a split; all if `count` is 0."""
     count = count or split.size
     return dataclasses.replace(split, images=split.images[:count], labels=split.labels[:count])
+
+
+def batches(
+    split: MemorySplit, recipe: training.Recipe, seed: int
+) -> Callable[[int], data.Batches]:
+    """Function of the epoch to its batches; the seed decides order and augmentation."""
+    return lambda epoch: split.batches(
+        recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
+    )
+
+
+def drawn(split: MemorySplit, share: float, seed: int) -> MemorySplit:
+    """A share of the images of a split, drawn at random; all if it is 1 or more."""
+    if share >= 1:
+        return split
+    order = np.random.default_rng(seed).permutation(split.size)[: round(share * split.size)]
+    return dataclasses.replace(split, images=split.images[order], labels=split.labels[order])
+
+
+def best_inside(
+    rates: list[float], tried: Callable[[list[float]], dict[float, float]]
+) -> tuple[float, dict[float, float]]:
+    """The best of a grid of learning rates, which lies inside it.
+
+    Args:
+        rates: The grid, rising. While its best is the first or the last it is continued by another,
+            at most four times.
+        tried: Function of a grid to the score of each rate, higher is better; those that failed are
+            missing.
+
+    Returns:
+        Tuple of the best rate and the scores.
+    """
+    for _ in range(5):
+        scores = tried(rates)
+        best = max(scores, key=scores.get)
+        if len(rates) == 1 or best not in (rates[0], rates[-1]):
+            break
+        neighbour = rates[1 if best == rates[0] else -2]
+        rates = sorted([*rates, float(f"{best**2 / neighbour:.3g}")])
+    return best, scores
 
 
 class Counted(keras.utils.PyDataset):

@@ -1,9 +1,9 @@
 """Writes what the cells say: results.jsonl, results.csv, results.md and report.html.
 
 `facts` is what all cells share: `name`, `config` (nested dict), `base` (accuracies and costs of the
-base, or `None`), `learning_rate` (the one that was chosen, and the holdout accuracies of all, or
-`None`), `labels` (names of criteria and allocations in tables), `images` (sizes of the splits) and,
-where results of several bases are pooled, `bases`, their number.
+base, or `None`), `learning_rates` (by length of fine-tuning in epochs the one that was chosen, and
+the holdout accuracies of all), `labels` (names of criteria and allocations in tables), `images`
+(sizes of the splits) and, where results of several bases are pooled, `bases`, their number.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from tfrcp.studies import tables
-from tfrcp.studies.grid import Grid, Setting
+from tfrcp.studies.grid import Grid, Setting, whole
 from tfrcp.studies.statistics import Mean
 from tfrcp.studies.tables import Row
 from tfrcp.studies.texts import Texts
@@ -67,7 +67,7 @@ def from_csv(grid: Grid, text: str) -> dict[str, list[Row]]:
             line["criterion"],
             line["allocation"],
             float(line["flops"]),
-            int(line["epochs"]),
+            whole(float(line["epochs"])),
             int(line["samples"]),
         )
         row = Row(

@@ -7,9 +7,9 @@ the work, and what two studies or two cells have in common is done once.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from tfrcp import files
 from tfrcp.run import Pipeline, checks, inputs
 from tfrcp.studies import reporting, settings
 from tfrcp.studies.allocations import ALLOCATIONS
-from tfrcp.studies.experiment import Experiment, Result, outcome
-from tfrcp.studies.functions import CRITERIA, Named, find
-from tfrcp.studies.grid import STUDIES, Cell, Grid, Setting
-from tfrcp.studies.protocol import recipe
+from tfrcp.studies.experiment import Experiment, Result
+from tfrcp.studies.functions import CRITERIA, find_all
+from tfrcp.studies.grid import Cell, Grid, Setting
+from tfrcp.studies.progress import run_with_progress
+from tfrcp.studies.protocol import best_inside, recipe
 from tfrcp.studies.store import Store
-from tfrcp.units import duration, percent
+from tfrcp.units import percent
+
+_ACCURACIES = ("test_accuracy", "holdout_accuracy", "before_accuracy")
 
 
 class Benchmark:
@@ -52,7 +55,10 @@ class Benchmark:
         recipe(config)
         self.config, self.options = config, config["benchmark"]
         self.grid = Grid(self.options)
-        self._criteria, self._allocations = self._find()
+        rows = [row for study in self.grid.studies.values() for row in study.settings]
+        allocations = ["uniform", *(row.allocation for row in rows)]  # it chooses learning rates
+        self._criteria = find_all("criterion", (row.criterion for row in rows), CRITERIA)
+        self._allocations = find_all("allocation", allocations, ALLOCATIONS)
         self.data = inputs.load_data(config)
         self.workdir = Path(workdir)
         self.workdir.mkdir(parents=True, exist_ok=True)
@@ -74,26 +80,29 @@ class Benchmark:
             ValueError: If the name is unknown.
             RuntimeError: If the base, or every learning rate, failed.
         """
-        if study != "all" and study not in STUDIES:
-            raise ValueError(f"`study` must be one of {[*STUDIES, 'all']}. Received: {study!r}")
-        studies = [self.grid.studies[name] for name in STUDIES if study in (name, "all")]
-        cells = dict.fromkeys(cell for each in studies for cell in each.cells)
-        # Seed by seed, so that every row has some early on.
-        cells = sorted(cells, key=lambda cell: cell.seed)
-        self._make_base()
-        # The learning rate is that of uniform widths, which nobody has searched.
-        criterion, epochs, samples = (
-            self.options[name] for name in ("criterion", "epochs", "samples")
-        )
-        trials = [
-            Cell(Setting(criterion, "uniform", flops, epochs, samples), self.grid.seeds[0])
-            for flops in self.options["flops"]
-        ]
+        cells = dict.fromkeys(cell for each in self.grid.of(study) for cell in each.cells)
         try:
-            rate = self._learning_rate(trials)
-            self._do("cells", {self.name(c): self._finetune(c, rate) for c in cells})
+            # Seed by seed, so that every row has some early on.
+            self.do(sorted(cells, key=lambda cell: cell.seed))
         finally:
             self.report()
+
+    def do(self, cells: Iterable[Cell], rates: Callable[[float], float] | None = None) -> None:
+        """Does what is left of some cells; the base and the learning rates first.
+
+        Args:
+            cells: The cells.
+            rates: Function of epochs to the learning rate, such as `learning_rate` of another
+                base; by default that of this one.
+        """
+        self._make_base()
+        rates = rates or self.learning_rate
+        of_epochs = {
+            epochs: rates(epochs) for epochs in dict.fromkeys(c.setting.epochs for c in cells)
+        }
+        self._do(
+            "cells", {self.name(c): self._finetune(c, of_epochs[c.setting.epochs]) for c in cells}
+        )
 
     def report(self) -> Path:
         """Writes results.jsonl, results.csv, results.md and report.html from what is there."""
@@ -108,10 +117,12 @@ class Benchmark:
     def facts(self) -> dict[str, Any]:
         """What all cells share, see `tfrcp.studies.reporting`."""
         named = (*self._criteria.items(), *self._allocations.items())
+        chosen = self._stores["rates"].get
+        rates = {n: chosen(f"chosen-{n:g}epochs") for n in sorted(self.grid.lengths)}
         return {
             "name": self.config["name"],
             "base": self._stores["base"].get("base"),
-            "learning_rate": self._stores["rates"].get("chosen"),
+            "learning_rates": {epochs: rate for epochs, rate in rates.items() if rate},
             "config": self.config,
             "labels": {name: found.label for name, found in named},
             "images": {
@@ -129,7 +140,7 @@ class Benchmark:
         if scored is None or allocated is None or "error" in (scored | allocated):
             return None  # Removed by hand, to be done again.
         return {
-            **{name: done[name] for name in ("test_accuracy", "holdout_accuracy")},
+            **{name: done[name] for name in _ACCURACIES if name in done},
             **{name: allocated[name] for name in ("score", "flops", "params", "channels")},
             "candidates": allocated["candidates"],
             "passes": scored["passes"] + allocated["passes"],
@@ -144,7 +155,7 @@ class Benchmark:
 
     def name(self, cell: Cell) -> str:
         """Name of a cell's file."""
-        return f"{self._allocation_name(cell, cell.seed)}-{cell.setting.epochs}epochs"
+        return f"{self._allocation_name(cell, cell.seed)}-{cell.setting.epochs:g}epochs"
 
     # The units of work.
 
@@ -154,26 +165,29 @@ class Benchmark:
 
         def train() -> Result:
             Pipeline(self.config, folder).train()
-            return self.experiment.base()
+            found = self.experiment.base()
+            accuracy, flops = percent(found["test_accuracy"]), f"{found['flops']:,}"
+            print(f"base: {accuracy} of the test images, {flops} MACs per image", flush=True)
+            return found
 
         result = self._stores["base"].run({"base": train})["base"]
         if "error" in result:
             (folder / "base.json").unlink(missing_ok=True)
             raise RuntimeError(f"The base could not be made: {result['error']}")
-        print(
-            f"base: {percent(result['test_accuracy'])} of the test images, "
-            f"{result['flops']:,} MACs per image (one is one FLOP)",
-            flush=True,
-        )
 
     def _scored(self, cell: Cell) -> Result:
         """The scores of the cell's criterion, which many cells share."""
         criterion, seed = self._criteria[cell.setting.criterion], self._criterion_seed(cell)
-        return self._need(
-            "scores",
-            self._scores_name(cell),
-            lambda: self.experiment.score_channels(criterion, seed),
-        )
+
+        def score() -> Result:
+            passes, preparation = 0, criterion.preparation
+            if preparation:
+                work = lambda: self.experiment.prepare(preparation)  # noqa: E731
+                passes = self._need("base", preparation, work)["passes"]
+            found = self.experiment.score_channels(criterion, seed)
+            return {**found, "passes": found["passes"] + passes}
+
+        return self._need("scores", self._scores_name(cell), score)
 
     def _allocated(self, cell: Cell, scored: Result) -> Result:
         """The channel counts of the cell, which those of other epochs share."""
@@ -208,49 +222,49 @@ class Benchmark:
 
         return finetune
 
-    def _learning_rate(self, trials: list[Cell]) -> float:
-        """Chooses by the holdout images, once and for all rows."""
+    def learning_rate(self, epochs: float) -> float:
+        """The learning rate of a length of fine-tuning, for all rows.
+
+        It is chosen by the holdout images with uniform widths, which nobody has searched. Where the
+        best of the grid is at its edge, the grid is continued until it is not.
+        """
+        rates, options = sorted(self.options["learning_rates"]), self.options
+        if not epochs:
+            return rates[0]  # of no meaning
+        uniform = Setting(options["criterion"], "uniform", 1.0, epochs, options["samples"])
+        trials = [
+            Cell(dataclasses.replace(uniform, flops=flops), self.grid.seeds[0])
+            for flops in options["flops"]
+        ]
+        best, means = best_inside(rates, lambda rates: self._tried(rates, trials))
+        files.write_text(
+            self._stores["rates"].path / f"chosen-{epochs:g}epochs.json",
+            json.dumps({"learning_rate": best, "holdout_accuracy": means}),
+        )
+        return best
+
+    def _tried(self, rates: list[float], trials: list[Cell]) -> dict[float, float]:
+        """Mean holdout accuracy of the trials by learning rate; those that failed are left out."""
         works = {
             f"{rate:g}-{self.name(cell)}": self._finetune(cell, rate, test=False)
-            for rate in self.options["learning_rates"]
+            for rate in rates
             for cell in trials
         }
         results = self._do("rates", works)
         means = {}
-        for rate in self.options["learning_rates"]:
+        for rate in rates:
             own = [results[f"{rate:g}-{self.name(cell)}"] for cell in trials]
             if not any("error" in result for result in own):
                 means[rate] = sum(result["holdout_accuracy"] for result in own) / len(own)
         if not means:
             raise RuntimeError(f"No learning rate could be tried: {next(iter(results.values()))}")
-        best = max(means, key=means.get)
-        files.write_text(
-            self._stores["rates"].path / "chosen.json",
-            json.dumps({"learning_rate": best, "holdout_accuracy": means}),
-        )
-        return best
+        return means
 
     # What is between them.
 
     def _do(self, kind: str, works: dict[str, Callable[[], Result]]) -> dict[str, Result]:
         """Does units of work that are not done, with progress."""
-        store = self._stores[kind]
-        done = [sum(store.is_complete(name) for name in works)]
-        if done[0] < len(works):
-            print(f"{kind}: {done[0]} of {len(works)} done before", flush=True)
-        start = last = time.perf_counter()
-        own = 0
-
-        def tell(name: str, result: Result) -> None:
-            nonlocal last, own
-            own, now = own + 1, time.perf_counter()
-            count = sum(store.is_complete(name) for name in works)
-            left = (now - start) / own * (len(works) - count)
-            line = f"{kind} {count}/{len(works)}: {name}: {outcome(result)}, {now - last:.1f} s"
-            print(line + (f", about {duration(left)} left" if left else ""), flush=True)
-            last = now
-
-        return store.run(works, tell)
+        return run_with_progress(self._stores[kind], kind, works)
 
     def _need(self, kind: str, name: str, work: Callable[[], Result]) -> Result:
         """What a cell is made from: done now, or before, or waited for."""
@@ -276,15 +290,4 @@ class Benchmark:
         return (
             f"{self._criteria[setting.criterion].key}-{allocation.key}-{setting.flops:g}-"
             f"{setting.samples}samples" + ("" if seed is None else f"-seed{seed}")
-        )
-
-    def _find(self) -> tuple[dict[str, Named], dict[str, Named]]:
-        rows = [s for study in self.grid.studies.values() for s in study.settings]
-        allocations: Iterable[str] = dict.fromkeys(["uniform", *(s.allocation for s in rows)])
-        return (
-            {
-                name: find("criterion", name, CRITERIA)
-                for name in dict.fromkeys(s.criterion for s in rows)
-            },
-            {name: find("allocation", name, ALLOCATIONS) for name in allocations},
         )

@@ -36,7 +36,8 @@ class Row:
             same fine-tuning, paired by seed; `None` also for the baseline itself.
         verdict: What the tests say of the difference; `None` where there is none.
         holdout: Accuracy on the holdout images after fine-tuning.
-        before: Accuracy on the holdout images that score candidates, before it.
+        before: Accuracy before it, on test images: not those that selected. (On these in studies
+            of before that was measured.)
         flops: Mean share of the unpruned MACs.
         params: Mean share of the unpruned weights.
         candidates: Mean number of networks that were scored.
@@ -83,7 +84,7 @@ def judged(grid: Grid, rows: Sequence[Row]) -> list[Row]:
         table = [
             index
             for index, row in enumerate(rows)
-            if row.setting.flops == target and grid.baseline(row.setting) != row.setting
+            if row.setting.flops == target and grid.baseline(row.study, row.setting) != row.setting
         ]
         own = verdicts([rows[index].difference for index in table], grid.margins)
         for index, verdict in zip(table, own, strict=True):
@@ -107,18 +108,18 @@ def _row(grid: Grid, study: Study, setting: Setting, results: Results) -> Row:
     return dataclasses.replace(
         row,
         **{
-            name: statistics.proportion([result[key] for result in done.values()], bases)
-            for name, key in (
-                ("test", "test_accuracy"),
-                ("holdout", "holdout_accuracy"),
-                ("before", "score"),
+            name: statistics.proportion([value(result) for result in done.values()], bases)
+            for name, value in (
+                ("test", lambda result: result["test_accuracy"]),
+                ("holdout", lambda result: result["holdout_accuracy"]),
+                ("before", before_accuracy),
             )
         },
         **{
             name: average(name)
             for name in ("flops", "params", "candidates", "images", "passes", "finetune_images")
         },
-        difference=_difference(grid, setting, done, results),
+        difference=_difference(grid, study.name, setting, done, results),
         seconds={
             name: float(np.mean([result["seconds"][name] for result in done.values()]))
             for name in ("criterion", "allocation", "finetune")
@@ -126,8 +127,15 @@ def _row(grid: Grid, study: Study, setting: Setting, results: Results) -> Row:
     )
 
 
-def _difference(grid: Grid, setting: Setting, done: Mapping, results: Results) -> Mean | None:
-    baseline = grid.baseline(setting)
+def before_accuracy(result: Mapping[str, Any]) -> float:
+    """Accuracy before fine-tuning, on images that selected nothing where it was measured so."""
+    return result.get("before_accuracy", result["score"])
+
+
+def _difference(
+    grid: Grid, study: str, setting: Setting, done: Mapping, results: Results
+) -> Mean | None:
+    baseline = grid.baseline(study, setting)
     others = {seed: results.get(Cell(baseline, seed)) for seed in done}
     pairs = [
         (done[seed]["test_accuracy"], other["test_accuracy"], done[seed].get("base"))
@@ -144,17 +152,19 @@ class Pool:
     """Single random draws that were all fine-tuned.
 
     Attributes:
-        before: Scores before fine-tuning, float array [n].
+        scores: Scores before fine-tuning, on the images that select, float array [n].
+        before: Accuracies before it, on others (see `before_accuracy`), float array [n].
         after: Accuracies on the test images after it, float array [n].
         counts: Numbers m of draws, int array.
-        best_before: Expected score of the best-scored of m draws, with the ends of its interval:
-            float arrays [counts], NaN for the numbers of draws for which no interval holds.
+        best_before: Expected accuracy before it of the best-scored of m draws, with the ends of its
+            interval: float arrays [counts], NaN for the numbers of draws for which none holds.
         best_after: Expected accuracy after fine-tuning of the best-scored of m draws, likewise.
         spearman: Rank correlation of score before and accuracy after, with its ends.
         kendall: Kendall's tau-b, likewise.
         planned: Number of draws that were planned.
     """
 
+    scores: np.ndarray
     before: np.ndarray
     after: np.ndarray
     counts: np.ndarray
@@ -171,25 +181,27 @@ def pool(study: Study, results: Results) -> Pool | None:
     done = [result for result in found if result is not None and "error" not in result]
     if len(done) < 3:
         return None
-    before = np.array([result["score"] for result in done])
+    scores = np.array([result["score"] for result in done])
+    before = np.array([before_accuracy(result) for result in done])
     after = np.array([result["test_accuracy"] for result in done])
     counts = np.arange(1, len(done) + 1)
 
     def best(values):
-        interval = statistics.best_of_interval(before, values, counts)
-        return (statistics.best_of(before, values, counts), *interval)
+        interval = statistics.best_of_interval(scores, values, counts)
+        return (statistics.best_of(scores, values, counts), *interval)
 
     def with_interval(statistic):
         every = np.arange(len(done))
         return (statistic(every), *statistics.bootstrap(statistic, len(done)))
 
     return Pool(
+        scores,
         before,
         after,
         counts,
         best(before),
         best(after),
-        with_interval(lambda i: statistics.spearman(before[i], after[i])),
-        with_interval(lambda i: statistics.kendall(before[i], after[i])),
+        with_interval(lambda i: statistics.spearman(scores[i], after[i])),
+        with_interval(lambda i: statistics.kendall(scores[i], after[i])),
         len(study.pool),
     )

@@ -60,7 +60,7 @@ class Texts:
 
     def is_baseline(self, row: Row) -> bool:
         """Whether a row is what others are compared with."""
-        return self._grid.baseline(row.setting) == row.setting
+        return self._grid.baseline(row.study, row.setting) == row.setting
 
     def headline(self, study: Study, flops: float) -> str:
         """What all rows of a study at one target have in common."""
@@ -125,7 +125,7 @@ class Texts:
         return [
             f"{len(pool.after)} of {plural(pool.planned, 'single draw')} were fine-tuned and "
             f"tested: {percent(pool.before.min())} to {percent(pool.before.max())} before "
-            f"fine-tuning (holdout images), {percent(pool.after.min())} to "
+            f"fine-tuning, {percent(pool.after.min())} to "
             f"{percent(pool.after.max())} after it (test images).",
             f"Rank correlation of the score before and the accuracy after: Spearman {rho:.2f} (95 "
             f"% interval {low:.2f} to {high:.2f}), Kendall {tau:.2f} ({tau_low:.2f} to "
@@ -165,7 +165,7 @@ def as_markdown(table: Table) -> str:
 def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
     """What all rows have in common, in sentences."""
     config, options = facts["config"], facts["config"]["benchmark"]
-    images, base, rate = facts["images"], facts["base"], facts["learning_rate"]
+    images, base, rates = facts["images"], facts["base"], facts["learning_rates"]
     tested = options["test_images"] or images["test"]
     scored = options["score_images"] or images["holdout"]
     tuned = options["finetune_images"] or images["train"]
@@ -182,16 +182,19 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[str]:
         f"Candidates are scored on {scored:,} holdout images after the reconstruction "
         f"'{config['search']['reconstruction']}' with {config['search']['calibration_images']} "
         f"training images, within {percent(config['search']['tolerance'])} of the unpruned "
-        "MACs around the target. The test images are read once for each cell."
+        "MACs around the target. Accuracies before fine-tuning are those of "
+        f"{min(scored, tested):,} test images, which select nothing."
     )
     chosen = ""
-    if rate:
+    for epochs, rate in rates.items():
         tried = ", ".join(
             f"{key} ({percent(value)})" for key, value in rate["holdout_accuracy"].items()
         )
+        chosen += f"; with {plural(epochs, 'epoch')} {rate['learning_rate']:g} of {tried}"
+    if chosen:
         chosen = (
-            f"; learning rate {rate['learning_rate']:g} for all rows, by the holdout accuracy of "
-            f"uniform widths: {tried}"
+            ". Learning rates are those of all rows, by the holdout accuracy of uniform widths"
+            f"{chosen}"
         )
     sentences.append(
         f"Fine-tuning: SGD, batches of {recipe['batch_size']}, Nesterov momentum "

@@ -11,9 +11,11 @@ import tensorflow as tf
 from keras import ops
 
 from tfrcp.data import Batches, as_arrays
+from tfrcp.data.batches import as_dataset
+from tfrcp.data.rows import take
 from tfrcp.graph.compiling import compile_like
 from tfrcp.scoring.meters import CompiledMeter
-from tfrcp.scoring.objectives import is_classifier
+from tfrcp.scoring.objectives import is_classifier, overrides_loss
 from tfrcp.training.distillation import distillation, logits, output_distance, spread
 from tfrcp.training.distribute import copy_variables
 from tfrcp.training.loop import Listener, Loop, piece_of
@@ -40,7 +42,7 @@ class CompiledLoop(Loop):
             )
         several = self._strategy.num_replicas_in_sync > 1 or self._recipe.precision != "float32"
         if several:
-            if type(model).compute_loss is not keras.Model.compute_loss:
+            if overrides_loss(model):
                 raise ValueError(
                     f"{type(model).__name__} has its own `compute_loss`, which can be trained on "
                     "one device in float32 only. Received: "
@@ -65,9 +67,9 @@ class CompiledLoop(Loop):
     def prepare(self, batches: tf.data.Dataset | Batches) -> None:
         """Also makes what losses count by, and measures how far a teacher's outputs vary."""
         super().prepare(batches)
-        dataset = batches.dataset() if isinstance(batches, Batches) else batches
+        dataset = as_dataset(batches)
         if self._strategy.num_replicas_in_sync > 1:
-            first = keras.tree.map_structure(lambda leaf: leaf[:1], next(iter(dataset)))
+            first = take(next(iter(dataset)), slice(1))
             x, y, weight = keras.utils.unpack_x_y_sample_weight(first)
             values = [(v, tf.convert_to_tensor(v.value)) for v in self.model.variables]
             # Variables cannot be made within a step on several devices.
@@ -89,7 +91,7 @@ class CompiledLoop(Loop):
         if self._owner is self.model:  # penalties are those of the weights of what is scored
             copy_variables(self.model, self._scored)
         meter, masked = CompiledMeter(self._scored, "all"), False
-        dataset = batches.dataset() if isinstance(batches, Batches) else batches
+        dataset = as_dataset(batches)
         for index, batch in enumerate(dataset):
             listener.begin(index)
             x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -124,22 +126,16 @@ class CompiledLoop(Loop):
             own = slice(0, tf.maximum(tf.cast(count, "int32"), 1)) if several > 1 else slice(None)
 
             def cut(tree: Any, part: slice = part, own: slice = own) -> Any:
-                return keras.tree.map_structure(lambda leaf: leaf[part][own], tree)
+                return take(take(tree, part), own)
 
             with tf.control_dependencies([sums]), tf.GradientTape() as tape:
-                outputs = self._cast(
-                    self.model(
-                        keras.tree.map_structure(lambda leaf, part=part: leaf[part], x),
-                        training=True,
-                    )
-                )
+                outputs = self._cast(self.model(take(x, part), training=True))
                 if several > 1:
                     outputs = keras.tree.map_structure(
                         lambda leaf, own=own: _masked(leaf[own], leaf, own), outputs
                     )
-                weights = None if sample_weight is None else cut(sample_weight)
-                targets = None if y is None else cut(y)
-                loss = self._owner.compute_loss(cut(x), targets, outputs, weights, training=True)
+                weights = cut(sample_weight)
+                loss = self._owner.compute_loss(cut(x), cut(y), outputs, weights, training=True)
                 # Keras divides by the number of devices; here their examples say what they weigh.
                 loss = tf.cast(loss, "float32") * several
                 if self._teacher is not None:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcp.data import Batches
+from tfrcp.data.batches import as_dataset
 from tfrcp.scoring.losses import crossentropy
 from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import Objective, has_own_loss
@@ -91,7 +92,7 @@ def fit(
     _check(model, holdout, recipe, teacher, strategy)
     chief = is_chief(strategy)
     compiled = has_own_loss(model)
-    found = figures(model, _dataset(holdout)) if compiled and holdout is not None else []
+    found = figures(model, as_dataset(holdout)) if compiled and holdout is not None else []
     scores = ["loss"] if compiled else ["loss", "accuracy"]
     if holdout is not None:
         scores += [f"val_{name}" for name in found or scores]
@@ -264,10 +265,6 @@ def _is_over(scores: list[float], is_higher_better: bool, recipe: Recipe) -> boo
     if not (recipe.patience and scores):
         return False
     return len(scores) - 1 - scores.index(_best(scores, is_higher_better)) >= recipe.patience
-
-
-def _dataset(batches: tf.data.Dataset | Batches) -> tf.data.Dataset:
-    return batches.dataset() if isinstance(batches, Batches) else batches
 
 
 def check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:

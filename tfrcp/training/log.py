@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfrcp import files
 
@@ -37,8 +38,6 @@ class EpochLog(keras.callbacks.Callback):
         if self._path.exists():
             self._rows = self._read()
         if self._board is not None:
-            import tensorflow as tf
-
             self._writer = tf.summary.create_file_writer(os.fspath(self._board))
 
     def _read(self) -> list[dict[str, Any]]:
@@ -64,8 +63,6 @@ class EpochLog(keras.callbacks.Callback):
         table.writerows(self._rows)
         files.write_text(self._path, text.getvalue())
         if self._writer is not None:
-            import tensorflow as tf
-
             with self._writer.as_default(step=epoch + 1):
                 for name, value in row.items():
                     if name != "epoch":

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcp.data import Batches, as_arrays
+from tfrcp.data.batches import as_dataset
 from tfrcp.graph.trace import trace
 from tfrcp.reconstruction.batch_norm import BatchNormStatistics
 from tfrcp.scoring.losses import crossentropy
@@ -104,8 +105,7 @@ class Loop:
             return
         statistics = BatchNormStatistics(self.model, frozen=False)
         if statistics.momentum:
-            dataset = batches.dataset() if isinstance(batches, Batches) else batches
-            self._images, _ = as_arrays(dataset, count=self._recipe.batch_norm_images)
+            self._images, _ = as_arrays(as_dataset(batches), count=self._recipe.batch_norm_images)
             self._statistics = statistics
 
     def train(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:

@@ -13,6 +13,8 @@ import math
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_choice, check_int, check_share
+
 SPARSITIES = ("", "batch_norm_scale", "group_lasso")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
@@ -96,11 +98,7 @@ class Recipe:
             ("patience", 0),
             ("batch_norm_images", 0),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(
-                    f"`{name}` must be an int of at least {least}. Received: {name}={value!r}"
-                )
+            object.__setattr__(self, name, check_int(name, getattr(self, name), least))
         for name, most in (
             ("learning_rate", math.inf),
             ("momentum", 1),
@@ -117,19 +115,9 @@ class Recipe:
         for name in ("learning_rate", "temperature"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` must be positive. Received: {name}=0")
-        if not isinstance(self.distillation, (int, float)) or not 0 <= self.distillation <= 1:
-            raise ValueError(
-                "`distillation` must be a number in [0, 1]. "
-                f"Received: distillation={self.distillation!r}"
-            )
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"`precision` must be one of {PRECISIONS}. Received: precision={self.precision!r}"
-            )
-        if self.sparsity not in SPARSITIES:
-            raise ValueError(
-                f"`sparsity` must be one of {SPARSITIES}. Received: sparsity={self.sparsity!r}"
-            )
+        check_share("distillation", self.distillation)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("sparsity", self.sparsity, SPARSITIES)
         if self.sparsity and self.ema:
             raise ValueError(
                 "`sparsity` and `ema` do not go together: averaged weights are never exactly zero."

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrcp.graph.compiling import compile_like
 from tfrcp.scoring.losses import crossentropy
-from tfrcp.scoring.objectives import has_own_loss, is_classifier
+from tfrcp.scoring.objectives import has_own_loss, is_classifier, overrides_loss
 from tfrcp.space.budget import Budget
 from tfrcp.space.space import SearchSpace
 from tfrcp.training.backup import Backup, History
@@ -167,7 +167,7 @@ def check_recipe(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
 
 def _check_compiled(model: keras.Model, recipe: Recipe) -> None:
     """Raises a ValueError for what a supernet cannot train a compiled model by."""
-    if type(model).compute_loss is not keras.Model.compute_loss:
+    if overrides_loss(model):
         raise ValueError(
             f"{type(model).__name__} has its own `compute_loss`, by which a supernet cannot be "
             "trained: compile a plain model with a loss."

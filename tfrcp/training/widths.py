@@ -19,9 +19,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfrcp.data.arrays import check_int
+from tfrcp.arguments import check_int, check_share
 from tfrcp.graph.calls import Call, Nested
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.inheritance import first_channels
 from tfrcp.graph.program import Program, trains
 from tfrcp.graph.rules import BatchNormalizationRule, find_rule
 from tfrcp.graph.weights import variables_of
@@ -68,13 +69,10 @@ class Widths:
             # They depend on few groups, whose counts recur.
             found, places = np.unique(channels[:, columns], axis=0, return_inverse=True)
             groups = [graph.prunable[column] for column in columns]
-            rows = []
+            rule, rows = find_rule(call.operation), []
             for counts in found.tolist():
-                masks = {
-                    group.name: np.arange(group.size) < count
-                    for group, count in zip(groups, counts, strict=True)
-                }
-                rows.append(find_rule(call.operation).sizes(call, graph.labels, graph.keep(masks)))
+                keep = graph.keep(first_channels(groups, counts))
+                rows.append(rule.sizes(call, graph.labels, keep))
             result[call.key] = {
                 name: np.stack([row[name] for row in rows])[places.ravel()] for name in rows[0]
             }
@@ -240,10 +238,7 @@ def check_supernet(
                 f"'{group.name}', which has {group.size}"
             )
     check_int("random_widths", random_widths, 0)
-    if not isinstance(distillation, int | float) or not 0 <= distillation <= 1:
-        raise ValueError(
-            f"`distillation` must be a number in [0, 1]. Received: distillation={distillation!r}"
-        )
+    check_share("distillation", distillation)
     if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
         raise ValueError(
             f"`temperature` must be a positive number. Received: temperature={temperature!r}"

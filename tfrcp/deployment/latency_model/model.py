@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import sys
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfrcp.deployment import latency
-from tfrcp.deployment.bundle import writer
+from tfrcp.arguments import check_int
+from tfrcp.deployment.bundle import measure_written, writer
 from tfrcp.deployment.latency_model.check import Check
-from tfrcp.deployment.latency_model.segments import Segment, corner, cut, inputs_of, quiet, widths
+from tfrcp.deployment.latency_model.segments import Segment, corner, cut, quiet, widths
 from tfrcp.deployment.latency_model.tables import Cache, Table, default_folder
 from tfrcp.graph.channels import ChannelGraph
-from tfrcp.graph.inheritance import slice_model
+from tfrcp.graph.inheritance import first_channels, slice_model
 
 _LEAST = 0.1  # share of the channels from which tables begin
 _DEFAULT = object()
@@ -75,13 +72,9 @@ class LatencyModel:
         seed: int = 0,
         verbose: bool = True,
     ) -> None:
-        for name, value, least in (
-            ("divisor", divisor, 1),
-            ("points", points, 2),
-            ("networks", networks, 2),
-        ):
-            if value < least:
-                raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value}")
+        check_int("divisor", divisor, 1)
+        check_int("points", points, 2)
+        check_int("networks", networks, 2)
         self.graph, self._model, self._write = graph, model, writer(format)
         self._timing = {"batch_size": batch_size, "repeats": repeats, "threads": threads}
         self._divisor, self._verbose = divisor, verbose
@@ -161,16 +154,14 @@ class LatencyModel:
             Tuple of their times as shares of the unpruned network's, float array [N], and the
             unpruned network's, milliseconds per image.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            timed = {"unpruned": self._written(self._model, folder, "unpruned")}
+
+        def made() -> Iterator[tuple[str, keras.Model]]:
+            yield "unpruned", self._model
             for number, channels in enumerate(vectors):
-                masks = {
-                    group.name: np.arange(group.size) < count
-                    for group, count in zip(self.graph.prunable, channels, strict=True)
-                }
-                pruned = slice_model(self._model, self.graph, masks)
-                timed[str(number)] = self._written(pruned, folder, str(number))
-            times = latency.measure(timed, inputs_of(self._model), **self._timing)
+                masks = first_channels(self.graph.prunable, channels)
+                yield str(number), slice_model(self._model, self.graph, masks)
+
+        times = measure_written(made(), self._write, **self._timing)
         # The fastest turns: what the machine does when it is left alone.
         full = min(times.pop("unpruned").runs)
         return np.array([min(time.runs) for time in times.values()]) / full, full
@@ -207,17 +198,11 @@ class LatencyModel:
         outputs, columns = np.unique(counts[1, 0], return_index=True)
         times = np.empty((len(inputs), len(outputs)))
         for i, row in enumerate(rows):
-            with tempfile.TemporaryDirectory() as folder:
-                timed = {}
-                for j, column in enumerate(columns):
-                    built = segment.build(vectors[row, column])
-                    timed[j] = self._written(quiet(built), folder, str(j))
-                # Calling and the inputs' way into the runtime, which a network does but once.
-                nothing = keras.Model(built.input, [corner(t) for t in built.inputs])
-                timed["nothing"] = self._written(nothing, folder, "nothing")
-                measured = latency.measure(timed, inputs_of(built), **self._timing)
-            fastest = {name: min(time.runs) for name, time in measured.items()}
-            times[i] = [max(fastest[j] - fastest["nothing"], 0.0) for j in range(len(columns))]
+            measured = measure_written(
+                _cells(segment, vectors[row, columns]), self._write, **self._timing
+            )
+            *fastest, nothing = (min(time.runs) for time in measured.values())
+            times[i] = np.maximum(np.array(fastest) - nothing, 0)
         return {"inputs": inputs.tolist(), "outputs": outputs.tolist(), "times": times.tolist()}
 
     def _calibrate(self, networks: int, seed: int) -> dict[str, float]:
@@ -267,10 +252,14 @@ class LatencyModel:
         form = self._factor * form + self._constant * np.outer(one, one)
         return np.triu(form) + np.tril(form, -1).T
 
-    def _written(self, model: keras.Model, folder: str | os.PathLike[str], name: str) -> Any:
-        path = Path(folder, name)
-        path.mkdir()
-        return self._write(model, path)
+
+def _cells(segment: Segment, vectors: np.ndarray) -> Iterator[tuple[str, keras.Model]]:
+    """A segment at several widths, and last what reads its inputs and does nothing."""
+    for number, channels in enumerate(vectors):
+        built = segment.build(channels)
+        yield str(number), quiet(built)
+    # Calling and the inputs' way into the runtime, which a network does but once.
+    yield "nothing", keras.Model(built.input, [corner(tensor) for tensor in built.inputs])
 
 
 def _show(text: str, end: str = "\r") -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.inheritance import first_channels
 from tfrcp.graph.rules import BatchNormalizationRule, ElementwiseRule, KernelRule, Rule, find_rule
 from tfrcp.graph.weights import arrays_of, slice_weights
 from tfrcp.models.structure import input_structure, output_structure
@@ -92,10 +93,7 @@ class Segment:
 
     def build(self, channels: np.ndarray) -> keras.Model:
         """The segment as a model of its own, at the widths of a channel vector [groups]."""
-        masks = {
-            group.name: np.arange(group.size) < count
-            for group, count in zip(self.graph.prunable, channels.tolist(), strict=True)
-        }
+        masks = first_channels(self.graph.prunable, channels.tolist())
         keep = self.graph.keep(masks)
         paths = {call.path for call in self.calls}
         part = dataclasses.replace(
@@ -207,12 +205,3 @@ def corner(tensor: Any) -> Any:
 def quiet(model: keras.Model) -> keras.Model:
     """The model with a single position of its output."""
     return keras.Model(input_structure(model), corner(output_structure(model)))
-
-
-def inputs_of(model: keras.Model) -> Any:
-    """One random image for every input, in the structure of the model's."""
-    random = np.random.default_rng(0)
-    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    return keras.tree.map_structure(
-        lambda tensor: random.random((1, *tensor.shape[1:])).astype(tensor.dtype), structure
-    )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfrcp import files
 
@@ -65,8 +66,6 @@ def _cell(grid: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def machine() -> dict[str, Any]:
     """What times depend on beside the network: processor, cores, devices and versions."""
-    import tensorflow as tf
-
     versions = {}
     for name in ("tensorflow", "keras", "ai-edge-litert", "onnxruntime"):
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -100,7 +100,6 @@ def change(metrics: Metrics) -> Change | None:
         after,
         *(ends if all(map(is_number, ends)) else (None, None)),
         is_share=score.is_share,
-        higher_is_better=score.higher_is_better,
     )
 
 

@@ -11,6 +11,7 @@ from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
 from tfrcp import files
+from tfrcp.arguments import check_int
 from tfrcp.search import settings
 from tfrcp.search.loop import Proposals
 from tfrcp.search.oracles.stored import ENDED, StoredOracle
@@ -80,10 +81,7 @@ class ChannelOracle(StoredOracle):
         max_consecutive_failed_trials: int = 3,
         **sampler_options: Any,
     ) -> None:
-        if isinstance(max_trials, bool) or not isinstance(max_trials, int) or max_trials < 1:
-            raise ValueError(
-                f"`max_trials` must be a positive int. Received: max_trials={max_trials!r}"
-            )
+        max_trials = check_int("max_trials", max_trials, 1)
         if (sampler is None) == (space is None):
             raise ValueError(
                 "Either `space`, `cost` and `budget` must be given, or `sampler`, which has them. "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tfrcp.arguments import check_int
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.bounds import Bounds
@@ -20,27 +22,36 @@ class Exhausted(ValueError):
     """No further channel vector was found that meets the budget."""
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class Sampler:
     """Suggests channel vectors that the space allows and the budget accepts, none of them twice.
 
     A suggestion depends on the arguments, on which vectors were suggested before and on the scores
     that are known, not on how many are asked for at a time. Subclasses implement `propose`.
 
-    Args:
+    Attributes:
         space: The allowed channel counts.
         cost: The cost model of the same graph.
         budget: The budget.
-        seed: Int; 0 is a seed. Defaults to 0.
+        seed: Int; 0 is a seed.
         latency: `tfrcp.LatencyModel` of the same graph, needed where the budget bounds the latency.
-
-    Attributes:
         adaptive: Whether suggestions depend on the scores.
+        options: Names of further attributes that suggestions depend on.
+        bounds: What the budget asks of the costs, a `Bounds`.
 
     Raises:
-        ValueError: If the budget cannot be met by any vector of the space.
+        ValueError: If the budget cannot be met by any vector of the space, or an argument is wrong.
     """
 
-    adaptive = False
+    space: SearchSpace
+    cost: CostModel
+    budget: Budget
+    seed: int = 0
+    _: dataclasses.KW_ONLY
+    latency: LatencyModel | None = None
+
+    adaptive: ClassVar[bool] = False
+    options: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Sampler:
         """Notes the arguments, for `again`."""
@@ -48,20 +59,9 @@ class Sampler:
         sampler._arguments = args, kwargs
         return sampler
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        cost: CostModel,
-        budget: Budget,
-        seed: int = 0,
-        *,
-        latency: LatencyModel | None = None,
-    ) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"`seed` must be an int of at least 0. Received: seed={seed!r}")
-        self.space, self.cost, self.budget, self.seed = space, cost, budget, int(seed)
-        self.latency = latency
-        self.bounds = Bounds(space, cost, budget, latency)
+    def __post_init__(self) -> None:
+        self.seed = check_int("seed", self.seed, 0)
+        self.bounds = Bounds(self.space, self.cost, self.budget, self.latency)
         self._ready: deque[np.ndarray] = deque()
         self._known: dict[bytes, int] = {}  # indices in the order of the suggestions
         self._vectors: list[np.ndarray] = []
@@ -81,8 +81,7 @@ class Sampler:
                 that were stay to be suggested.
             ValueError: If `count` is no such number.
         """
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
-            raise ValueError(f"`count` must be an int of at least 0. Received: count={count!r}")
+        check_int("count", count, 0)
         while len(self._ready) < count:
             vector = self.propose()
             self._add(vector)
@@ -148,6 +147,7 @@ class Sampler:
             "seed": self.seed,
             "budget": self.budget.get_config(),
             "space": self.space.get_config(),
+            **{name: getattr(self, name) for name in self.options},
         }
 
     def propose(self) -> np.ndarray:

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfrcp.space.budget import Budget
-from tfrcp.space.cost import CostModel
 from tfrcp.space.sampling.base import Sampler
 from tfrcp.space.sampling.enumeration import feasible_vectors
-from tfrcp.space.space import SearchSpace
-
-if TYPE_CHECKING:
-    from tfrcp.deployment.latency_model import LatencyModel
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class DrawingSampler(Sampler):
     """Draws vectors until one that meets the budget is new. Subclasses implement `draw`.
 
-    Args:
-        space: See `Sampler`.
-        cost: See `Sampler`.
-        budget: See `Sampler`.
-        seed: See `Sampler`.
-        max_draws: Number of draws in a row without a new vector that end the sampling.
-        latency: See `Sampler`.
-
     Attributes:
+        max_draws: Number of draws in a row without a new vector that end the sampling.
         attempts: Number of vectors drawn so far.
         accepted: How many of them met the budget.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        cost: CostModel,
-        budget: Budget,
-        seed: int = 0,
-        *,
-        max_draws: int,
-        latency: LatencyModel | None = None,
-    ) -> None:
-        super().__init__(space, cost, budget, seed, latency=latency)
+    _: dataclasses.KW_ONLY
+    max_draws: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.attempts = self.accepted = 0
-        self._max_draws = max_draws
         self._random = np.random.default_rng(self.seed)
         self._drawn: deque[np.ndarray] = deque()
 
@@ -63,7 +44,7 @@ class DrawingSampler(Sampler):
                 if not self.known(vector):
                     return vector
             barren = self.attempts - before
-            if barren >= self._max_draws:
+            if barren >= self.max_draws:
                 self._drawn.extend(self._left_over())
                 if not self._drawn:
                     raise self.exhausted(barren)

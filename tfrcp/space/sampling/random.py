@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
 
 import numpy as np
 
-from tfrcp.space.budget import Budget
-from tfrcp.space.cost import CostModel
+from tfrcp.space.sampling.base import Sampler
 from tfrcp.space.sampling.chains import Chains
 from tfrcp.space.sampling.drawing import DrawingSampler
-from tfrcp.space.space import SearchSpace
-
-if TYPE_CHECKING:
-    from tfrcp.deployment.latency_model import LatencyModel
 
 _CHAINS = 512
-_MAX_DRAWS = 200 * _CHAINS
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class RandomSampler(DrawingSampler):
     """Random channel vectors, uniform over all that the space allows and the budget accepts.
 
@@ -30,36 +25,24 @@ class RandomSampler(DrawingSampler):
     probability that undoes what is left of the tilt there. Successive draws of a chain are not
     independent, only nearly so: `effective_size` says how nearly.
 
-    The n-th vector depends on the space, the budget and the seed alone.
-
-    Args:
-        space: The allowed channel counts.
-        cost: The cost model of the same graph.
-        budget: The budget.
-        seed: Int. Defaults to 0.
-        latency: See `Sampler`.
-
-    Attributes:
-        attempts: Number of vectors drawn so far.
-        accepted: How many of them met the budget.
-
-    Raises:
-        ValueError: If the budget cannot be met by any vector of the space.
+    The n-th vector depends on the space, the budget and the seed alone. Arguments as for `Sampler`.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        cost: CostModel,
-        budget: Budget,
-        seed: int = 0,
-        *,
-        latency: LatencyModel | None = None,
-    ) -> None:
-        super().__init__(space, cost, budget, seed, max_draws=_MAX_DRAWS, latency=latency)
-        self._forms = cost.forms._asdict() | ({"latency": latency.form} if latency else {})
+    _: dataclasses.KW_ONLY
+    max_draws: int = 200 * _CHAINS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        latency = {"latency": self.latency.form} if self.latency else {}
+        self._forms = self.cost.forms._asdict() | latency
         self._chains: Chains | None = None
         self._correlations: list[float] = []
+
+    @classmethod
+    def like(cls, sampler: Sampler) -> RandomSampler:
+        """A new one of the same space, costs, budget and seed as another sampler's."""
+        arguments = sampler.space, sampler.cost, sampler.budget, sampler.seed
+        return cls(*arguments, latency=sampler.latency)
 
     @property
     def effective_size(self) -> float:

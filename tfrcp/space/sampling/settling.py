@@ -47,11 +47,8 @@ def settle(sampler: Sampler, count: int) -> Settled:
     """
     asked, sampler = sampler.budget, _widened(sampler)
     while True:
-        random = sampler
-        if type(sampler) is not RandomSampler:
-            random = RandomSampler(
-                sampler.space, sampler.cost, sampler.budget, sampler.seed, latency=sampler.latency
-            )
+        is_random = type(sampler) is RandomSampler
+        random = sampler if is_random else RandomSampler.like(sampler)
         vectors = random.suggest_up_to(count)
         if len(vectors):
             break

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tfrcp.space.budget import Budget
-from tfrcp.space.cost import CostModel
-from tfrcp.space.sampling.base import Sampler
+from tfrcp.arguments import check_int
+from tfrcp.space.sampling.adaptive import AdaptiveSampler
 from tfrcp.space.sampling.moves import mutate, project
-from tfrcp.space.sampling.random import RandomSampler
-from tfrcp.space.space import SearchSpace
-
-if TYPE_CHECKING:
-    from tfrcp.deployment.latency_model import LatencyModel
 
 _POOL = 512  # random candidates
 _PARENTS, _CHILDREN = 5, 20
 _MEMORY = 256
 
 
-class SurrogateSampler(Sampler):
+@dataclasses.dataclass(eq=False, repr=False)
+class SurrogateSampler(AdaptiveSampler):
     """Proposes the candidate whose score is expected to improve most on the best one.
 
     The first vectors are random ones. After that a Gaussian process is fitted to the scores as a
@@ -35,54 +31,32 @@ class SurrogateSampler(Sampler):
     Jones et al., "Efficient Global Optimization of Expensive Black-Box Functions", Journal of
     Global Optimization 13, 1998.
 
-    Args:
-        space: The allowed channel counts.
-        cost: The cost model of the same graph.
-        budget: The budget.
-        seed: Int. Defaults to 0.
+    Attributes:
         random_first: Number of random vectors at first.
-        latency: See `Sampler`.
 
     Raises:
-        ValueError: If the budget cannot be met by any vector of the space, or an argument is wrong.
         ImportError: If scikit-learn is not installed.
     """
 
-    adaptive = True
+    options = ("random_first",)
+    _: dataclasses.KW_ONLY
+    random_first: int = 20
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        cost: CostModel,
-        budget: Budget,
-        seed: int = 0,
-        *,
-        random_first: int = 20,
-        latency: LatencyModel | None = None,
-    ) -> None:
+    def __post_init__(self) -> None:
         if importlib.util.find_spec("sklearn") is None:
             raise ImportError(
                 "The surrogate needs scikit-learn. Install it with "
                 "`python -m pip install tfrcp[surrogate]`."
             )
-        super().__init__(space, cost, budget, seed, latency=latency)
-        if isinstance(random_first, bool) or not isinstance(random_first, int) or random_first < 2:
-            raise ValueError(
-                f"`random_first` must be an int of at least 2. Received: {random_first!r}"
-            )
-        self._random_first = random_first
-        self._random = RandomSampler(space, cost, budget, seed, latency=latency)
+        super().__post_init__()
+        check_int("random_first", self.random_first, 2)
         self._pool: deque[np.ndarray] = deque()
-
-    def get_config(self) -> dict[str, Any]:
-        """What the suggestions depend on, scores aside: a nested dict."""
-        return {**super().get_config(), "random_first": self._random_first}
 
     def propose(self) -> np.ndarray:
         """The candidate with the largest expected improvement, or a random vector."""
         count = len(self._vectors)
         vectors, scores = self.scored()
-        if count < self._random_first or len(scores) < 2:
+        if count < self.random_first or len(scores) < 2:
             self._fill(1)
             return self._pool[0]
         self._fill(_POOL)
