@@ -16,7 +16,6 @@ import keras
 import tensorflow as tf
 
 from tfrcp.data.rows import count_rows, join, take
-
 from tfrcp.graph.channels import ChannelGraph
 
 Outputs = Callable[[Any], Any]
