@@ -19,6 +19,7 @@ import numpy as np
 
 from tfrcp.data import Examples
 from tfrcp.data.rows import count_rows, take
+from tfrcp.graph.calls import makes_masks
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import select
 from tfrcp.graph.program import Program
@@ -34,7 +35,6 @@ from tfrcp.scoring.running import (
     Outputs,
     in_blocks,
     in_other_sizes,
-    makes_masks,
     run_compiled,
     run_model,
     sizes_taken_for_bias,
@@ -129,7 +129,9 @@ class SlicedEvaluator:
         self._statistics_at_once = self.batch_norm_images * widest <= _MOST_PASSES * AT_ONCE
         # Whether layers add losses is known after a call.
         run_model(model)(take(first, slice(1)))
-        self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
+        self._by_model = makes_masks(graph.calls.calls) or (
+            objective.uses_losses and bool(model.losses)
+        )
         if not self._by_model:
             self._prepare_program(first, in_blocks(run_compiled(model), self._most)(first))
         self._holdout = Holdout(

@@ -16,7 +16,6 @@ import keras
 import tensorflow as tf
 
 from tfrcp.data.rows import count_rows, join, take
-from tfrcp.graph.channels import ChannelGraph
 
 Outputs = Callable[[Any], Any]
 
@@ -144,18 +143,3 @@ def in_blocks(outputs: Outputs, most: int) -> Outputs:
         return join([outputs(take(inputs, cut)) for cut in cuts])
 
     return whole
-
-
-def makes_masks(graph: ChannelGraph) -> bool:
-    """Whether a layer makes a mask for those behind it, which a program does not hand on."""
-    for call in graph.calls.calls:
-        operation = call.operation
-        own = getattr(type(operation), "compute_mask", keras.Layer.compute_mask)
-        foreign = not type(operation).__module__.startswith("keras.")
-        if (
-            isinstance(operation, keras.layers.Masking)
-            or getattr(operation, "mask_zero", False)
-            or (foreign and own is not keras.Layer.compute_mask)
-        ):
-            return True
-    return False
