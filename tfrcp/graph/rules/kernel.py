@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms, along, line
-from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.atoms import Atoms, along
+from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Labels, Rule, known_line, positions
 from tfrcp.graph.rules.elementwise import is_elementwise
 
@@ -127,7 +127,30 @@ class KernelRule(Rule):
         seen = windows.ravel()
         all_in_order = len(seen) == x.shape[1] and (seen == np.arange(len(seen))).all()
         rows = x if all_in_order else np.take(x, seen, axis=1)
-        rows = rows.reshape(images * len(windows), -1, blocks, channels // blocks)
+        return self.laid_out(rows, len(windows), blocks)
+
+    def seen(self, call: Call, x: Any, windows: np.ndarray) -> Any:
+        """The first half of `unfold`, by operations of the backend.
+
+        Returns:
+            Tensor [images, windows x window, channels].
+        """
+        x = ops.moveaxis(x, self.axis(call), -1)
+        x = ops.reshape(x, [ops.shape(x)[0], -1, ops.shape(x)[-1]])
+        if (windows < 0).any():
+            x = ops.pad(x, [[0, 0], [1, 0], [0, 0]])
+            windows = windows + 1
+        return ops.take(x, windows.ravel(), axis=1)
+
+    def laid_out(self, rows: np.ndarray, windows: int, blocks: int) -> np.ndarray:
+        """The second half of `unfold`.
+
+        Args:
+            rows: Array [images, windows x window, channels].
+            windows: Number of windows of an image.
+            blocks: Number of blocks.
+        """
+        rows = rows.reshape(len(rows) * windows, -1, blocks, rows.shape[-1] // blocks)
         return rows.transpose(2, 0, 1, 3).reshape(blocks, len(rows), -1)
 
     def output_positions(self, call: Call) -> int:
@@ -147,9 +170,7 @@ class KernelRule(Rule):
         """Labels kernels, bias and output."""
         layer, axis = call.operation, self.axis(call)
         refusal = self.refusal(call)
-        if not refusal:
-            _same_everywhere(call.inputs[0], axis, atoms)
-        inputs = line(atoms[call.inputs[0]], call.inputs[0], axis)
+        inputs = atoms.line(call.inputs[0], axis)
         if not refusal and inputs is None and self.passes(call, atoms):
             return
         if refusal or inputs is None:
@@ -179,20 +200,6 @@ class KernelRule(Rule):
             y = _add_bias(y, arrays["bias"], self.axis(call))
         activation = call.operation.activation
         return y if activation is None else activation(y)
-
-
-def _same_everywhere(value: Value, axis: int, atoms: Atoms) -> None:
-    """States that the channels at a position along an axis are one channel at all places.
-
-    So are those that a dense layer makes and a reshape lays out as an image: whoever mixes them
-    along one axis reads all of them with the same weights.
-    """
-    labels = atoms[value]
-    if labels.size == labels.shape[axis] or labels.shape[axis] != value.shape[axis]:
-        return
-    rows = np.moveaxis(labels, axis, -1).reshape(-1, labels.shape[axis])
-    atoms.unite_rows(rows)
-    atoms[value] = along(rows[0], axis, labels.ndim)
 
 
 def _add_bias(y: Any, bias: Any, axis: int) -> Any:

@@ -8,9 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms, line
+from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Rule, layer_like
+
+_UNSAFE = 100.0  # squared mean, in variances, from which the mean of squares does not tell these
 
 
 class BatchNormalizationRule(Rule):
@@ -19,8 +21,7 @@ class BatchNormalizationRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels gamma, beta and the moving statistics."""
         layer = call.operation
-        labels = atoms[call.inputs[0]]
-        channels = line(labels, call.inputs[0], layer.axis)
+        channels = atoms.line(call.inputs[0], layer.axis)
         if channels is None:
             atoms.give_up(call, "normalizes along an axis that is not the channels'")
             return
@@ -29,7 +30,7 @@ class BatchNormalizationRule(Rule):
             return
         for name in call.variables:
             atoms.weight(call, name, {0: ("channelwise", channels)})
-        atoms[call.outputs[0]] = labels
+        atoms[call.outputs[0]] = atoms[call.inputs[0]]
 
     def statistics(self, call: Call, x: Any) -> tuple[Any, Any]:
         """Mean and (biased) variance of every channel of an input, tensors [channels]."""
@@ -39,11 +40,23 @@ class BatchNormalizationRule(Rule):
         x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
         def mean(z: Any) -> Any:
-            # Over the images first: long runs of memory are added up faster than channels apart.
-            return ops.mean(ops.mean(z, axis=0, keepdims=True), others)
+            if axis < len(shape) - 1:
+                return ops.mean(z, others)
+            # A product with ones adds up the rows of a matrix faster than a reduction does.
+            rows = ops.reshape(z, [-1, ops.shape(z)[-1]])
+            count = ops.shape(rows)[0]
+            return (ops.ones((1, count), z.dtype) @ rows)[0] / ops.cast(count, z.dtype)
+
+        def about_mean() -> Any:
+            return mean(ops.square(x - ops.reshape(center, shape)))
 
         center = mean(x)
-        return center, mean(ops.square(x - ops.reshape(center, shape)))
+        if x.dtype != "float32":
+            return center, about_mean()
+        # The mean of squares takes half the time, and tells the variance unless the mean is large.
+        variance = mean(ops.square(x)) - ops.square(center)
+        unsafe = ops.any(ops.square(center) > _UNSAFE * variance)
+        return center, ops.cond(unsafe, about_mean, lambda: variance)
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Normalizes with the statistics among `arrays`, in float32 at least, as Keras does."""
@@ -66,7 +79,7 @@ class ChannelNormalizationRule(Rule):
         """Labels scale and offset."""
         value = call.inputs[0]
         axes = np.atleast_1d(call.operation.axis) % len(value.shape)
-        channels = line(atoms[value], value, int(axes[0])) if len(axes) == 1 else None
+        channels = atoms.line(value, int(axes[0])) if len(axes) == 1 else None
         if channels is None or getattr(call.operation, "rms_scaling", False):
             atoms.give_up(call, "normalizes over other axes than the channels', or in an old form")
             return
@@ -97,7 +110,7 @@ class GroupNormalizationRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels scale and offset; unites the channels at the same position of every group."""
         layer, value = call.operation, call.inputs[0]
-        channels = line(atoms[value], value, layer.axis)
+        channels = atoms.line(value, layer.axis)
         if channels is None:
             atoms.give_up(call, "normalizes along an axis that is not the channels'")
             return
