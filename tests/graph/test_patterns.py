@@ -80,12 +80,16 @@ class Attention(Own):
         self.qkv.build(shape)
         self.out.build((*shape[:-1], 12))
         self.own("bias", 5, 5)
+        self.own("shifts", 9)
+        rows, columns = np.mgrid[:5, :5]
+        self.index = keras.Variable(rows - columns + 4, trainable=False, dtype="int32")
 
     def call(self, x):
         batch, length = ops.shape(x)[0], x.shape[1]
         x = ops.reshape(self.qkv(x), (batch, length, 3, 2, 6))
         q, k, v = ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), axis=0)
         scores = ops.matmul(q * 6**-0.5, ops.transpose(k, (0, 1, 3, 2))) + self.bias
+        scores = scores + ops.take(self.shifts, self.index, axis=0)
         x = ops.transpose(ops.matmul(ops.softmax(scores), v), (0, 2, 1, 3))
         return self.out(ops.reshape(x, (batch, length, 12)))
 

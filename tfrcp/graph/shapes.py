@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -10,6 +11,36 @@ from tfrcp.graph.calls import Value
 from tfrcp.graph.steps import BATCH, Step
 
 Shape = tuple[int | None, ...]
+
+
+def given_shapes(graph: Any, input_shape: Any) -> list[Shape | None]:
+    """The shapes of all inputs with the sizes that were given, `None` if there are none."""
+    if input_shape is None:
+        return [None] * len(graph.inputs)
+    single = len(graph.inputs) == 1 and all(isinstance(n, int) for n in input_shape)
+    given: list[Any] = []
+    keep = lambda shape: given.append(tuple(shape))  # noqa: E731
+    if single:
+        keep(input_shape)
+    else:
+        keras.tree.map_shape_structure(keep, input_shape)
+    if len(given) != len(graph.inputs):
+        raise ValueError(
+            f"`input_shape` must have a shape for each of the {len(graph.inputs)} inputs. "
+            f"Received: {input_shape}"
+        )
+    result = []
+    for x, shape in zip(graph.inputs, given, strict=False):
+        declared = tuple(x.shape[1:])
+        if len(shape) != len(declared) or any(
+            m not in (None, n) for n, m in zip(shape, declared, strict=True)
+        ):
+            raise ValueError(
+                f"`input_shape` must fit the shape of input '{x.name}', {declared}, without the "
+                f"batch. Received: {shape}"
+            )
+        result.append((x.shape[0], *(int(n) for n in shape)))
+    return result
 
 
 def value_of(
@@ -53,6 +84,24 @@ def shapes_of(step: Step, values: Mapping[int, Value]) -> list[Shape]:
         for i, letter in enumerate(rest.split("->")[1]):
             shapes[0][i] = known.get(letter) if shapes[0][i] is None else shapes[0][i]
     return [tuple(shape) for shape in shapes]
+
+
+def known_shapes(step: Step, values: Mapping[int, Value]) -> list[Shape | None]:
+    """Shapes of a step's outputs for inputs of given sizes; `None` where those are not given."""
+    sources = [values[id(x)] for x in step.input_tensors]
+    if all(v.known is None for v in sources):
+        return [None] * len(step.outputs)
+
+    def sized(x: Any) -> Any:
+        value = values.get(id(x))
+        return x if value is None else keras.KerasTensor(value.known or value.shape, value.dtype)
+
+    args, kwargs = keras.tree.map_structure(sized, (step.args, dict(step.kwargs)))
+    try:
+        outputs = keras.tree.flatten(step.operation.compute_output_spec(*args, **kwargs))
+        return [tuple(x.shape) for x in outputs]
+    except Exception:  # whatever an operation does with sizes that it was not built for
+        return [None] * len(step.outputs)
 
 
 def _opened(shape: Shape) -> Shape:

@@ -69,10 +69,12 @@ def run_inside(held: Sequence[keras.layers.Layer]) -> Iterator[None]:
 def weights_of(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[Tensor, HeldWeight]]:
     """Puts symbolic tensors in place of the weights that layers hold themselves.
 
+    Those that are whole numbers, such as indices of positions, become constants.
+
     Yields:
         Dict that maps each of them to the operation that stands for it.
     """
-    tensors: dict[int, Tensor] = {}
+    tensors: dict[int, Any] = {}
     found: dict[Tensor, HeldWeight] = {}
     for owner, v in [(x, v) for x in layers for v in own_variables(x)]:
         if "float" in str(v.dtype):
@@ -80,6 +82,8 @@ def weights_of(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[Tensor, He
             operation = HeldWeight(v, owner.compute_dtype if cast else str(v.dtype))
             tensors[id(v)] = Tensor(v.shape, dtype=operation.dtype)
             found[tensors[id(v)]] = operation
+        elif not v.trainable:
+            tensors[id(v)] = keras.ops.convert_to_numpy(v)
 
     def stand_in(value: Any) -> Any:
         if isinstance(value, list | tuple):

@@ -212,8 +212,8 @@ def product(call: Call, terms: Sequence[str], tensors: Sequence[Any], labels: La
     coefficients = [n for letter, n in sizes.items() if letter not in factors]
     if None in coefficients or len(factors) > 2:
         raise ValueError(
-            f"The cost of `{call.path}` depends on a size that the model leaves open. Build the "
-            "model with a fixed input shape."
+            f"The cost of `{call.path}` depends on a size that the model leaves open. Give "
+            "`tfrcp.trace` an `input_shape`."
         )
     return Product(math.prod(coefficients), tuple(factors.values()))
 
