@@ -190,6 +190,17 @@ def mixer():
     return keras.Model(inputs, layers.Dense(2, name="head")(layers.GlobalAveragePooling1D()(x)))
 
 
+def joined():
+    """Windows joined with the batch by operations of the model itself."""
+    x = inputs = keras.Input(IMAGE)
+    x = conv(6, "before")(x)
+    y = ops.transpose(ops.reshape(x, (-1, 2, 4, 2, 4, 6)), (0, 1, 3, 2, 4, 5))
+    y = layers.Dense(6, name="narrow")(layers.Dense(9, name="wide")(ops.reshape(y, (-1, 16, 6))))
+    y = ops.transpose(ops.reshape(y, (-1, 2, 2, 4, 4, 6)), (0, 1, 3, 2, 4, 5))
+    x = ops.reshape(y, (-1, 8, 8, 6)) + x
+    return keras.Model(inputs, layers.Flatten()(conv(2, "head")(x)))
+
+
 def nonlocal_block():
     x = inputs = keras.Input(IMAGE)
     x = conv(6, "before")(x)
@@ -221,6 +232,7 @@ PATTERNS = {
     "named": (among(lambda: Named(name="named")), {"before": 6, "after": 5}),
     "dropped": (among(lambda: Dropped(name="dropped")), {"before": 6, "after": 5}),
     "attentive": (attentive, {"before": 6, "less": 3}),
+    "joined": (joined, {"before": 6, "wide": 9}),
     "mixer": (mixer, {"patches": 8, "wide": 6}),
     "nonlocal": (nonlocal_block, {"before": 6, "p": 4, "g": 4}),
     "shuffled": (shuffled, {"before": 3}),

@@ -19,7 +19,14 @@ from tfrcp.graph.calls import Call, Calls, Nested, Value
 from tfrcp.graph.expand import Opened, unfold
 from tfrcp.graph.held import HeldWeight
 from tfrcp.graph.inside import functional, own_variables
-from tfrcp.graph.shapes import given_shapes, known_shapes, shapes_of, tensor_of, value_of
+from tfrcp.graph.shapes import (
+    given_shapes,
+    known_shapes,
+    numbers_batch,
+    shapes_of,
+    tensor_of,
+    value_of,
+)
 from tfrcp.graph.steps import Refused, Step
 
 
@@ -215,9 +222,10 @@ class _Reader:
                         values[id(y)] = inside[id(x)]
                 continue
             sources = [values[id(x)] for x in step.input_tensors]
+            numbered = scope.inside or numbers_batch(step, values)
             shapes = zip(shapes_of(step, values), known_shapes(step, values), strict=True)
             for x, (shape, known) in zip(step.outputs, shapes, strict=True):
-                value = value_of(shape, str(x.dtype), sources, scope.inside, self._open_batch)
+                value = value_of(shape, str(x.dtype), sources, numbered, self._open_batch)
                 values[id(x)] = dataclasses.replace(value, known=known)
             yield Call(
                 path=path,

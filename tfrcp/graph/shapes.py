@@ -44,7 +44,7 @@ def given_shapes(graph: Any, input_shape: Any) -> list[Shape | None]:
 
 
 def value_of(
-    shape: Shape, dtype: str, sources: Sequence[Value], inside: bool, open_batch: bool
+    shape: Shape, dtype: str, sources: Sequence[Value], numbered: bool, open_batch: bool
 ) -> Value:
     """The `Value` of a tensor.
 
@@ -52,11 +52,11 @@ def value_of(
         shape: Its shape; multiples of `BATCH` stand for the batch.
         dtype: Its type.
         sources: What it is computed from.
-        inside: Whether an opened layer computes it.
+        numbered: Whether the batch has a number in it.
         open_batch: Whether the batch size of the model is open.
     """
     for axis, n in enumerate(shape):
-        if (inside or any(v.fold > 1 for v in sources)) and n and n % BATCH == 0:
+        if numbered and n and n % BATCH == 0:
             return Value((*shape[:axis], None, *shape[axis + 1 :]), dtype, axis, n // BATCH)
     if all(v.batch is None for v in sources):
         return Value(shape, dtype, None)
@@ -73,8 +73,11 @@ def shapes_of(step: Step, values: Mapping[int, Value]) -> list[Shape]:
     would be unknown; these are filled in here and followed on.
     """
     outputs, operation = step.outputs, step.operation
-    if any(values[id(x)].shape != _opened(x.shape) for x in step.input_tensors):
-        known = lambda x: tensor_of(values[id(x)]) if id(x) in values else x  # noqa: E731
+    sources = [values[id(x)] for x in step.input_tensors]
+    pairs = zip(sources, step.input_tensors, strict=True)
+    if numbers_batch(step, values) or any(v.shape != _opened(x.shape) for v, x in pairs):
+        join = _is_reshape(operation)
+        known = lambda x: tensor_of(values[id(x)], join) if id(x) in values else x  # noqa: E731
         args, kwargs = keras.tree.map_structure(known, (step.args, dict(step.kwargs)))
         outputs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
     shapes = [list(x.shape) for x in outputs]
@@ -104,14 +107,29 @@ def known_shapes(step: Step, values: Mapping[int, Value]) -> list[Shape | None]:
         return [None] * len(step.outputs)
 
 
+def numbers_batch(step: Step, values: Mapping[int, Value]) -> bool:
+    """Whether the shapes of a step's outputs tell how many entries each example has in the batch:
+    where the step may join it with another axis, or something before has done so."""
+    sources = [values[id(x)] for x in step.input_tensors]
+    opens = any(v.batch == 0 and v.shape[0] is None for v in sources)
+    return any(v.fold > 1 for v in sources) or (_is_reshape(step.operation) and opens)
+
+
+def _is_reshape(operation: keras.Operation) -> bool:
+    """Whether an operation is `keras.ops.reshape`; the layer leaves the batch alone."""
+    return type(operation).__name__ == "Reshape" and not isinstance(operation, keras.layers.Layer)
+
+
 def _opened(shape: Shape) -> Shape:
     """A shape with an open batch where a number stood for it."""
     return tuple(None if n and n % BATCH == 0 else n for n in shape)
 
 
-def tensor_of(value: Value) -> keras.KerasTensor:
-    """A symbolic tensor like a value, the batch a number only where it is joined with an axis."""
+def tensor_of(value: Value, numbered: bool = False) -> keras.KerasTensor:
+    """A symbolic tensor like a value, the batch a number only where it is joined with an axis, or
+    where that is asked for."""
     shape = list(value.shape)
-    if value.batch is not None and value.fold > 1:
+    joined = value.fold > 1 or (numbered and value.batch == 0 and shape[0] is None)
+    if value.batch is not None and joined:
         shape[value.batch] = value.fold * BATCH
     return keras.KerasTensor(tuple(shape), dtype=value.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import keras
@@ -38,7 +38,7 @@ def trace(model: keras.Model, expand: bool = True, *, input_shape: Any = None) -
         ValueError: If `model` is subclassed or not built, or `input_shape` does not fit it.
     """
     calls = read_calls(model, opens if expand else lambda operation: False, knows, input_shape)
-    atoms = Atoms()
+    atoms = Atoms(Counter(value for call in calls.calls for value in set(call.inputs)))
     for value in keras.tree.flatten(calls.inputs):
         atoms[value] = atoms.outside(len(value.shape), "joined with a model input")
     for call in calls.calls:

@@ -77,14 +77,6 @@ def recurrent(call: Call) -> int:
     return _known(call, (*steps, *(window if rank else ()))) * kernels
 
 
-def attention(call: Call) -> int:
-    """Scores and weighted sums, without projections: queries x keys x (size of both)."""
-    query, value = call.inputs[:2]
-    key = call.inputs[2] if len(call.inputs) > 2 else value
-    sizes = _known(call, (*query.sizes[:-1], key.sizes[-2]))
-    return sizes * _known(call, (key.shape[-1] + value.shape[-1],))
-
-
 def reverse_embedding(call: Call) -> int:
     """`ReversibleEmbedding`: reading a row is free, the projection back is a matrix product."""
     if not (call.kwargs.get("reverse") or call.args[1:2] == (True,)):
