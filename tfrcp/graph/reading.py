@@ -226,7 +226,9 @@ class _Reader:
             shapes = zip(shapes_of(step, values), known_shapes(step, values), strict=True)
             for x, (shape, known) in zip(step.outputs, shapes, strict=True):
                 value = value_of(shape, str(x.dtype), sources, numbered, self._open_batch)
-                values[id(x)] = dataclasses.replace(value, known=known)
+                if known is not None:
+                    value = dataclasses.replace(value, known=known[0], fold=known[1])
+                values[id(x)] = value
             yield Call(
                 path=path,
                 key=path,

@@ -79,7 +79,12 @@ def shapes_of(step: Step, values: Mapping[int, Value]) -> list[Shape]:
         join = _is_reshape(operation)
         known = lambda x: tensor_of(values[id(x)], join) if id(x) in values else x  # noqa: E731
         args, kwargs = keras.tree.map_structure(known, (step.args, dict(step.kwargs)))
-        outputs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
+        try:
+            outputs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
+        except ValueError:
+            if not join:
+                raise
+            # It takes one of the batch, as `x[:1]`.
     shapes = [list(x.shape) for x in outputs]
     if isinstance(operation, keras.layers.EinsumDense) and "..." not in operation.equation:
         letters, rest = operation.equation.replace(" ", "").split(",")
@@ -89,22 +94,30 @@ def shapes_of(step: Step, values: Mapping[int, Value]) -> list[Shape]:
     return [tuple(shape) for shape in shapes]
 
 
-def known_shapes(step: Step, values: Mapping[int, Value]) -> list[Shape | None]:
-    """Shapes of a step's outputs for inputs of given sizes; `None` where those are not given."""
-    sources = [values[id(x)] for x in step.input_tensors]
-    if all(v.known is None for v in sources):
+def known_shapes(step: Step, values: Mapping[int, Value]) -> list[tuple[Shape, int] | None]:
+    """Shapes of outputs for inputs of given sizes, with what each example has in the batch.
+
+    `None` where no sizes are given, or the step does not tell.
+    """
+    if all(values[id(x)].known is None for x in step.input_tensors):
         return [None] * len(step.outputs)
 
     def sized(x: Any) -> Any:
         value = values.get(id(x))
-        return x if value is None else keras.KerasTensor(value.known or value.shape, value.dtype)
+        if value is None:
+            return x
+        shape = list(value.known or value.shape)
+        if value.batch is not None and shape[value.batch] is None:
+            shape[value.batch] = value.fold * BATCH
+        return keras.KerasTensor(tuple(shape), value.dtype)
 
     args, kwargs = keras.tree.map_structure(sized, (step.args, dict(step.kwargs)))
     try:
         outputs = keras.tree.flatten(step.operation.compute_output_spec(*args, **kwargs))
-        return [tuple(x.shape) for x in outputs]
     except Exception:  # whatever an operation does with sizes that it was not built for
         return [None] * len(step.outputs)
+    folds = [[n // BATCH for n in x.shape if n and n % BATCH == 0] for x in outputs]
+    return [(_opened(x.shape), (*fold, 1)[0]) for x, fold in zip(outputs, folds, strict=True)]
 
 
 def numbers_batch(step: Step, values: Mapping[int, Value]) -> bool:
