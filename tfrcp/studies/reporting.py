@@ -9,8 +9,6 @@ the holdout accuracies of all), `labels` (names of criteria and allocations in t
 from __future__ import annotations
 
 import base64
-import dataclasses
-import json
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -20,7 +18,8 @@ from tfrcp import files
 from tfrcp.run.report.drawing import png
 from tfrcp.run.report.page import STYLE
 from tfrcp.studies import pictures, tables
-from tfrcp.studies.grid import Cell, Grid
+from tfrcp.studies.grid import Grid
+from tfrcp.studies.results_jsonl import as_jsonl
 from tfrcp.studies.rows_csv import as_csv
 from tfrcp.studies.tables import Pool, Results, Row
 from tfrcp.studies.texts import TITLES, Table, Texts, as_markdown, facts_in_words
@@ -52,7 +51,7 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
     """
     texts = Texts(grid, facts)
     rows = {name: tables.rows(grid, study, results) for name, study in grid.studies.items()}
-    files.write_text(workdir / "results.jsonl", "".join(_line(*item) for item in results.items()))
+    files.write_text(workdir / "results.jsonl", as_jsonl(results))
     every = [row for own in rows.values() for row in own]
     files.write_text(workdir / "results.csv", as_csv(texts, every))
     markdown = [f"# {facts['name']}", *facts_in_words(facts)]
@@ -80,13 +79,6 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
     files.write_text(workdir / "results.md", "\n\n".join(filter(None, markdown)) + "\n")
     files.write_text(workdir / "report.html", _page(facts["name"], page))
     return workdir / "report.html"
-
-
-def _line(cell: Cell, result: Mapping[str, Any]) -> str:
-    """A cell as a line of JSON."""
-    return (
-        json.dumps({**dataclasses.asdict(cell.setting), "seed": cell.seed, "result": result}) + "\n"
-    )
 
 
 def drawn(
