@@ -40,8 +40,8 @@ from tfrcp.scoring.running import (
     sizes_taken_for_bias,
 )
 
-_IMAGES, _LEAST_IMAGES = 128, 16  # for the statistics of a candidate's batch norms
-_PASSES = 3  # of these images, in bytes of `AT_ONCE`, of which a candidate is to see no more
+_IMAGES, _LEAST_IMAGES = 128, 32  # for the statistics of a candidate's batch norms
+_PASSES = 4  # of these images, in bytes of `AT_ONCE`, of which a candidate is to see no more
 _MOST_PASSES = 8  # up to which they run at once, compiled
 
 
@@ -73,7 +73,7 @@ class SlicedEvaluator:
         update: Reconstructs sliced weights: a function of arrays and masks to arrays, such as a
             `tfrcp.reconstruction.CachedLeastSquares`; `None` for none.
         batch_norm_images: How many of the calibration images do that. Defaults to 128, of large
-            images to as many as keep the widest tensor of the network within 93 MiB, but 16.
+            images to as many as keep the widest tensor of the network within 124 MiB, but 32.
         batch_size: Images in a forward pass; in a race not more than 100.
         racing: Whether to stop a candidate that is surely worse than the best so far: by more than
             three standard errors of the paired difference on the images that both have seen, of
