@@ -319,7 +319,7 @@ def test_the_verdict_comes_first_on_page_and_table():
     )
     assert comparison.lead(metrics) == report.table(metrics).splitlines()[0] == sentence
     text = page.html(metrics, {}).replace("\N{NO-BREAK SPACE}", " ")
-    assert text.index(sentence.replace("'", "&#x27;")) < text.index("Pruned to 50.1 %")
+    assert text.index(sentence.replace("'", "&#39;")) < text.index("Pruned to 50.1 %")
     metrics["export"] = {
         "tf_saved_model": {"latency_ratio": dict(ratio=0.4, low=0.3, high=0.5)},
         "litert": {
