@@ -304,8 +304,9 @@ def test_a_bound_that_makes_no_sense(wrong):
 
 
 def test_without_a_latency_nothing_changes():
-    assert Budget() == Budget(flops=0.5) and Budget().latency_window(3.0) is None
-    assert Budget(0.4, latency=0.5).latency_window(4.0) == (0.0, 2.0)
+    full = {"flops": 100, "latency": 4.0}
+    assert Budget() == Budget(flops=0.5) and "latency" not in Budget().ranges(full)
+    assert Budget(0.4, latency=0.5).ranges(full)["latency"] == (0.0, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from tfrcp.scoring.objectives import Objective
 from tfrcp.search.distributed import role
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
+from tfrcp.training.backup import History
 
 BASE = "base.keras"
 
@@ -76,7 +77,7 @@ class Run:
         self.workdir = Workdir(workdir, shared=self.is_worker)
         self._description: dict[str, Any] = {}
         self._asked = {stage: copy.deepcopy(self.parts(stage)) for stage in self.stages}
-        self._ended: list[str] = []  # trainings whose backups have done their duty
+        self._ended: list[str] = []  # trainings whose backups go once their stage is recorded
         with contextlib.nullcontext() if self.is_worker else self.workdir.alone():
             self._check_stages()
         self.data = load_data(config)
@@ -207,7 +208,7 @@ class Run:
             data={
                 "name": data.name,
                 "classes": data.classes,
-                "input_shape": _plain_shapes(data.input_shape),
+                "input_shape": data.input_shape,
                 **{name: getattr(data, name).size for name in ("train", "holdout", "test")},
             },
             budget={
@@ -236,8 +237,8 @@ class Run:
         folder: str,
         *,
         teacher: keras.Model | None = None,
-    ) -> dict[str, list[float]]:
-        """Trains a model by a recipe; what was interrupted goes on.
+    ) -> History:
+        """Trains a model by a recipe; what was interrupted resumes.
 
         Args:
             model: The model, trained in place.
@@ -266,6 +267,30 @@ class Run:
                 callbacks=callbacks,
             )
 
+    def train_once(
+        self, name: str, file: str, folder: str, train: Callable[[], tuple[keras.Model, History]]
+    ) -> None:
+        """A stage that trains: all workers do, and the first one keeps what comes of it.
+
+        Args:
+            name: Name of the stage.
+            file: The .keras file that it makes.
+            folder: Name of the training: of its backup, and of its history in the metrics.
+            train: Trains; returns the network and the history.
+        """
+        if not self.is_chief:
+            if not self.workdir.stands(name, self.parts(name), file):
+                train()
+            return
+        with self.stage(name, file) as needed:
+            if needed:
+                model, history = train()
+                self.workdir.save_model(file, model)
+                self._ended.append(
+                    folder
+                )  # once the stage is recorded its backup has done its duty
+                self.merge("training", **{folder: {"history": history}})
+
     @contextlib.contextmanager
     def backing_up(self, folder: str) -> Iterator[Path]:
         """Where a training is backed up; one that diverged has nothing to go on from."""
@@ -274,11 +299,6 @@ class Run:
         except FloatingPointError:
             self._drop_backup(folder)
             raise
-
-    def save(self, name: str, model: keras.Model, folder: str) -> None:
-        """Saves a trained model; once the stage is recorded its backup has done its duty."""
-        self.workdir.save_model(name, model)
-        self._ended.append(folder)
 
     def _drop_backup(self, folder: str) -> None:
         shutil.rmtree(self.workdir / "backup" / folder, ignore_errors=True)
@@ -289,10 +309,3 @@ class Run:
 def kt_objective(objective: Objective) -> keras_tuner.Objective:
     """An objective as keras-tuner has it: a name and a direction."""
     return keras_tuner.Objective(objective.name, objective.direction)
-
-
-def _plain_shapes(shapes: Any) -> Any:
-    """Shapes as plain lists, in the structure of the inputs."""
-    if isinstance(shapes, dict):
-        return {name: _plain_shapes(shape) for name, shape in shapes.items()}
-    return [_plain_shapes(n) if isinstance(n, list | tuple | dict) else n for n in shapes]

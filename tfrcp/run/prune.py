@@ -22,6 +22,7 @@ from tfrcp.search.tuner import ChannelSearch
 from tfrcp.search.winner import best_model
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel, Costs
+from tfrcp.training.backup import History
 
 _AFTER = "finetuned.keras"
 
@@ -85,15 +86,9 @@ class Pipeline(Run):
 
     def train(self) -> None:
         """Makes `base.keras`: trains the network, or takes the given one."""
-        if not self.is_chief:
-            if not self.workdir.stands("train", self.parts("train"), BASE):
-                self.fit(self.model, "train", "base")
-            return
-        with self.stage("train", BASE) as needed:
-            if needed:
-                history = self.fit(self.model, "train", "base")
-                self.save(BASE, self.model, "base")
-                self.merge("training", base={"history": history})
+        self.train_once(
+            "train", BASE, "base", lambda: (self.model, self.fit(self.model, "train", "base"))
+        )
 
     def search(self) -> None:
         """Makes `channels.json` and `pruned.keras`, the best of the candidates.
@@ -112,16 +107,12 @@ class Pipeline(Run):
 
     def finetune(self) -> None:
         """Makes `finetuned.keras`; the base is the teacher where the recipe has one."""
-        if not self.is_chief:
-            if not self.workdir.stands("finetune", self.parts("finetune"), _AFTER):
-                self._finetune(self.load(SEARCHED, "search"), "finetune")
-            return
-        with self.stage("finetune", _AFTER) as needed:
-            if needed:
-                model = self.load(SEARCHED, "search")
-                history = self._finetune(model, "finetune")
-                self.save(_AFTER, model, "finetune")
-                self.merge("training", finetune={"history": history})
+
+        def train() -> tuple[keras.Model, History]:
+            model = self.load(SEARCHED, "search")
+            return model, self._finetune(model, "finetune")
+
+        self.train_once("finetune", _AFTER, "finetune", train)
 
     def evaluate(self) -> None:
         """Compares the base with the result: score on the test split, costs, time per image."""
@@ -139,7 +130,7 @@ class Pipeline(Run):
                 after = self.load(_AFTER, "finetune")
                 export(self, self.load(BASE, "train"), after)
 
-    def _finetune(self, model: keras.Model, folder: str) -> dict[str, list[float]]:
+    def _finetune(self, model: keras.Model, folder: str) -> History:
         taught = self.recipes["finetune"].distillation
         teacher = self.load(BASE, "train") if taught else None
         return self.fit(model, "finetune", folder, teacher=teacher)

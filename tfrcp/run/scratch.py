@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfrcp import training
 from tfrcp.deployment.bundle import kinds
@@ -20,6 +21,7 @@ from tfrcp.search.architecture import ArchitectureSpec
 from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.space.cost import CostModel
 from tfrcp.space.space import SearchSpace
+from tfrcp.training.backup import History
 from tfrcp.training.scratch import check_recipe
 
 _SUPERNET, _ORIGINAL, _TRAINED = "supernet.keras", "original.keras", "trained.keras"
@@ -96,22 +98,21 @@ class ScratchPipeline(Run):
 
     def supernet(self) -> None:
         """Makes `supernet.keras`: the network with its largest widths, trained at all widths."""
-        with self.stage("supernet", _SUPERNET) as needed:
-            if not needed:
-                return
-            options, model = self.config["supernet"], self._build(self._widest)
-            recipe, seed = self.recipes["supernet"], self.config["seed"]
+        options, recipe = self.config["supernet"], self.recipes["supernet"]
+        seed = self.config["seed"]
+
+        def batches(epoch: int) -> tf.data.Dataset:
+            return self.data.train.dataset(
+                recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
+            )
+
+        def train() -> tuple[keras.Model, History]:
+            model = self._build(self._widest)
             with self.backing_up("supernet") as folder:
-                history = training.fit_supernet(
+                return model, training.fit_supernet(
                     model,
                     self.space,
-                    lambda epoch: self.data.train.dataset(
-                        recipe.batch_size,
-                        shuffle=True,
-                        augment=recipe.augment,
-                        seed=seed,
-                        epoch=epoch,
-                    ),
+                    batches,
                     recipe,
                     budget=self._target if options["under_budget"] else None,
                     random_widths=options["random_widths"],
@@ -119,8 +120,8 @@ class ScratchPipeline(Run):
                     strategy=self.strategy,
                     backup_dir=folder,
                 )
-            self.save(_SUPERNET, model, "supernet")
-            self.merge("training", supernet={"history": history})
+
+        self.train_once("supernet", _SUPERNET, "supernet", train)
 
     def search(self) -> None:
         """Makes `channels.json` and `pruned.keras`: the best candidate, with inherited weights.
@@ -137,18 +138,16 @@ class ScratchPipeline(Run):
 
     def train(self) -> None:
         """Makes `trained.keras`: the winner, trained from random or from inherited weights."""
-        with self.stage("train", _TRAINED) as needed:
-            if needed:
-                if self.config["inherit"]:
-                    model = self.load(SEARCHED, "search")
-                else:
-                    widths = ArchitectureSpec.read(self.workdir / "channels.json").content[
-                        "channels"
-                    ]
-                    model = self._build(list(widths.values()))
-                history = self.fit(model, "train", "winner")
-                self.save(_TRAINED, model, "winner")
-                self.merge("training", winner={"history": history})
+
+        def train() -> tuple[keras.Model, History]:
+            if self.config["inherit"]:
+                model = self.load(SEARCHED, "search")
+            else:
+                found = ArchitectureSpec.read(self.workdir / "channels.json")
+                model = self._build(list(found.content["channels"].values()))
+            return model, self.fit(model, "train", "winner")
+
+        self.train_once("train", _TRAINED, "winner", train)
 
     def evaluate(self) -> None:
         """Accuracy on the test split; costs and time per image, beside the original network's."""

@@ -135,10 +135,10 @@ def fit(
         progress.begin_epoch(epoch)
         listeners.on_epoch_begin(epoch)
 
-        logs = loop.train(batches_of(epoch), _Training(progress, listeners))
+        logs = loop.train(batches_of(epoch), _Steps(listeners, "train", progress))
         if holdout is not None:
             listeners.on_test_begin()
-            found = loop.evaluate(holdout, _Testing(listeners))
+            found = loop.evaluate(holdout, _Steps(listeners, "test"))
             listeners.on_test_end(found)
             logs |= {f"val_{name}": score for name, score in found.items()}
         for name in scores:
@@ -156,33 +156,21 @@ def fit(
     return history
 
 
-class _Training:
-    """Tells progress and Keras callbacks of the steps of an epoch."""
+class _Steps:
+    """Tells progress and Keras callbacks of the steps of an epoch, or of a scoring."""
 
-    def __init__(self, progress: Progress, listeners: keras.callbacks.CallbackList) -> None:
-        self._progress, self._listeners = progress, listeners
-
-    def begin(self, step: int) -> None:
-        self._listeners.on_train_batch_begin(step)
-
-    def end(self, step: int, means: Callable[[], dict[str, float]]) -> None:
-        self._progress.step(step, means)
-        if self._listeners.callbacks:
-            self._listeners.on_train_batch_end(step, means())
-
-
-class _Testing:
-    """Tells Keras callbacks of the steps of a scoring."""
-
-    def __init__(self, listeners: keras.callbacks.CallbackList) -> None:
-        self._listeners = listeners
-
-    def begin(self, step: int) -> None:
-        self._listeners.on_test_batch_begin(step)
+    def __init__(
+        self, listeners: keras.callbacks.CallbackList, kind: str, progress: Progress | None = None
+    ) -> None:
+        self._progress, self._heard = progress, bool(listeners.callbacks)
+        self.begin = getattr(listeners, f"on_{kind}_batch_begin")
+        self._end = getattr(listeners, f"on_{kind}_batch_end")
 
     def end(self, step: int, means: Callable[[], dict[str, float]]) -> None:
-        if self._listeners.callbacks:
-            self._listeners.on_test_batch_end(step, means())
+        if self._progress is not None:
+            self._progress.step(step, means)
+        if self._heard:
+            self._end(step, means())
 
 
 def evaluate(

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from tfrcp.units import duration
+
 _EVERY = 60.0  # seconds between lines within an epoch, where they cannot be overwritten
 
 
@@ -60,10 +62,3 @@ class Progress:
         left = (self._epochs - done) * statistics.median(history["seconds"])
         line += f", {duration(left)} left" if left else ""
         print(f"\r\033[K{line}" if self._terminal else line, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """A span of time in words."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

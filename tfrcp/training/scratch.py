@@ -18,9 +18,9 @@ from tfrcp.training.backup import Backup, History
 from tfrcp.training.compiled import figures
 from tfrcp.training.distribute import copy_variables, training_copy
 from tfrcp.training.fit import check_finite, count_steps
-from tfrcp.training.progress import duration
 from tfrcp.training.recipe import Recipe
 from tfrcp.training.supernet import Supernet
+from tfrcp.units import duration
 
 ROLES = ("largest", "smallest", "random")
 

@@ -40,7 +40,7 @@ def html(metrics: Metrics, pictures: Mapping[str, bytes]) -> str:
         },
         method=method(metrics),
         config=json.dumps(config, indent=2, ensure_ascii=False) if config else "",
-        versions=", ".join(" ".join(item) for item in section(metrics, "versions").items()),
+        versions=", ".join(f"{name} {v}" for name, v in section(metrics, "versions").items()),
         pictures=pictures,
     )
 
