@@ -41,10 +41,6 @@ class Run:
     A stage whose result stands in the working folder is not run again; one that was interrupted
     goes on where it was.
 
-    Args:
-        config: Nested dict.
-        workdir: Path of the working folder.
-
     Attributes:
         stages: Names of the stages, in order; each is a method, and a part of the configuration.
         recipes: Maps "train" and "finetune" to their `tfrcp.training.Recipe`.
@@ -120,12 +116,7 @@ class Run:
             ) from error
 
     def load(self, name: str, stage: str) -> keras.Model:
-        """Loads a network that a stage made, compiled as the one that the run began with.
-
-        Args:
-            name: Name of its .keras file.
-            stage: The stage.
-        """
+        """Loads a network that a stage made, compiled as the one that the run began with."""
         model = self.workdir.load_model(name, stage)
         compile_like(model, self.compiled)
         return model
@@ -186,14 +177,7 @@ class Run:
             )
 
     def describe(self, cost: CostModel, budget: Budget, smallest: np.ndarray, **more: Any) -> None:
-        """Says what the run is; the first stage that is run writes it into `metrics.json`.
-
-        Args:
-            cost: Of the unpruned network.
-            budget: Of the pruned one.
-            smallest: The least channel vector of the space, int array [prunable groups].
-            **more: Further parts.
-        """
+        """Says what the run is; the first stage that is run writes it into `metrics.json`."""
         data = self.data
         description = dict(
             name=self.config["name"],
@@ -238,14 +222,7 @@ class Run:
         *,
         teacher: keras.Model | None = None,
     ) -> History:
-        """Trains a model by a recipe; what was interrupted resumes.
-
-        Args:
-            model: The model, trained in place.
-            name: Name of the recipe.
-            folder: Name of this training: of its backup.
-            teacher: What the recipe's distillation imitates.
-        """
+        """Trains a model by a recipe; what was interrupted resumes."""
         recipe, seed, callbacks = self.recipes[name], self.config["seed"], []
         if self.is_chief:
             (self.workdir / "logs").mkdir(exist_ok=True)

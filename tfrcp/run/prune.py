@@ -32,10 +32,6 @@ class Pipeline(Run):
 
     Everything that can be wrong with the configuration is found here, before any long work.
 
-    Args:
-        config: Nested dict; see `configs/default.py`.
-        workdir: Path of the working folder.
-
     Raises:
         ValueError: If a part of the configuration is wrong, with what would do.
     """
@@ -180,12 +176,7 @@ class Pipeline(Run):
         return search(self, model, budget, options, project, latency_model=self._latency_model)
 
     def _budget_of(self, costs: Costs, step: int) -> Budget:
-        """The budget of a step in absolute numbers: its tolerance is that of the whole way.
-
-        Args:
-            costs: Of the network that the step starts from.
-            step: Its number, from 1.
-        """
+        """The budget of a step in absolute numbers: its tolerance is that of the whole way."""
         full, steps = self.cost.full._asdict(), self.config["search"]["stages"]
         last = self.budget.absolute(full, costs._asdict())
         if step == steps:

@@ -35,10 +35,6 @@ class ScratchPipeline(Run):
     those of `config.search.max_ratio`, which may be above 1. Budget, costs and shares of channels
     are those of the network itself, here called the original one, which is never trained.
 
-    Args:
-        config: Nested dict; see `configs/scratch.py`.
-        workdir: Path of the working folder.
-
     Raises:
         ValueError: If a part of the configuration is wrong, with what would do.
     """

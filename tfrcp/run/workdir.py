@@ -99,13 +99,7 @@ class Workdir:
         files.save_model(self._target(name), model)
 
     def publish(self, name: str, model: keras.Model, **parts: Any) -> None:
-        """Writes a .keras file together with what is recorded of it.
-
-        Args:
-            name: Its name.
-            model: The network.
-            **parts: Top-level entries of `metrics.json`.
-        """
+        """Writes a .keras file together with entries of `metrics.json`."""
         files.save_model(self._hidden(name), model)
         self._commit([name], **parts)
 

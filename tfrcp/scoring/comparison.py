@@ -180,9 +180,6 @@ def score_change(
         batches: Tuples (x, y, sample_weight), as Keras's `evaluate` takes them; `None` for none.
         objective: What is scored.
         source: The network whose loss and metrics count. Defaults to the unpruned one.
-
-    Returns:
-        `Change`.
     """
     networks = [network for network in (model, pruned) if network is not None]
     source = networks[0] if source is None else source

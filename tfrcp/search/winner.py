@@ -47,9 +47,6 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
         images: Training images for that, arrays as the model takes them. Defaults to those that
             calibrate the candidates.
         verbose: Whether to show progress.
-
-    Returns:
-        `Winner`.
     """
     count = tuner.finalists if tuner.reconstruction == "least_squares" else 1
     trials = finalists(tuner, count)

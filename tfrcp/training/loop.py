@@ -78,12 +78,7 @@ class Loop:
         self._images: Any = None
 
     def _compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        """Compiles what is trained.
-
-        Args:
-            model: The given model.
-            optimizer: The recipe's.
-        """
+        """Compiles what is trained."""
         smoothing = self._recipe.label_smoothing
         try:
             loss = crossentropy(self.model, label_smoothing=smoothing)
@@ -96,11 +91,7 @@ class Loop:
         self._plain_loss = crossentropy(self.model)
 
     def prepare(self, batches: tf.data.Dataset | Batches) -> None:
-        """Takes the images that re-estimate batch norms before weights are scored or kept.
-
-        Args:
-            batches: Those of the first epoch.
-        """
+        """Takes the images that re-estimate batch norms before weights are scored or kept."""
         if not self._recipe.batch_norm_images:
             return
         statistics = BatchNormStatistics(self.model, frozen=False)
@@ -270,11 +261,6 @@ class Loop:
 
 def piece_of(size: Any, index: int, pieces: int) -> tuple[slice, Any]:
     """One of several pieces of a batch, which are as equal as can be.
-
-    Args:
-        size: Number of examples of the batch.
-        index: Of the piece.
-        pieces: How many there are.
 
     Returns:
         Tuple of the slice, and 1.0; 0.0 where there are fewer examples than pieces and this one is

@@ -13,13 +13,7 @@ _EVERY = 60.0  # seconds between lines within an epoch, where they cannot be ove
 
 
 class Progress:
-    """Prints how a training goes.
-
-    Args:
-        epochs: Number of epochs.
-        steps: Steps of an epoch.
-        verbose: Whether to print at all.
-    """
+    """Prints how a training goes."""
 
     def __init__(self, epochs: int, steps: int, *, verbose: bool) -> None:
         self._epochs, self._steps, self._verbose = epochs, steps, verbose

@@ -138,14 +138,7 @@ def saving(metrics: Metrics) -> str:
 
 
 def table(metrics: Metrics) -> str:
-    """The before/after table as plain text for the terminal; empty if nothing was measured.
-
-    Args:
-        metrics: the content of `metrics.json`.
-
-    Returns:
-        Lines with aligned columns, without a trailing newline.
-    """
+    """The before/after table as plain text for the terminal; empty if nothing was measured."""
     body = rows(metrics)
     if not body:
         return ""

@@ -13,15 +13,7 @@ from tfrcp.units import percent
 
 
 def html(metrics: Metrics, pictures: Mapping[str, bytes]) -> str:
-    """The whole page.
-
-    Args:
-        metrics: the content of `metrics.json`.
-        pictures: PNG files by name; those that are missing are left out.
-
-    Returns:
-        An HTML document without any link.
-    """
+    """The whole page."""
     config = metrics.get("config")
     return render(
         "run.html",
