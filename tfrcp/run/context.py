@@ -1,4 +1,4 @@
-"""A run: a configuration and the folder in which the results of its stages stand."""
+"""A run: a configuration, and the folder with the results of its stages."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ BASE = "base.keras"
 class Run:
     """What runs of all kinds share: a subclass has the stages.
 
-    A stage whose result stands in the working folder is not run again; one that was interrupted
-    goes on where it was.
+    A stage that is complete is not run again; one that was interrupted resumes.
 
     Attributes:
         stages: Names of the stages, in order; each is a method, and a part of the configuration.
@@ -98,7 +97,7 @@ class Run:
             print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
 
     def outcome(self, stage: str) -> dict[str, Any]:
-        """What a stage, or the whole job, came to; see `tfrcp.run.outcome`."""
+        """The figures of a stage, or of the whole job; see `tfrcp.run.outcome`."""
         with self._reading_metrics():
             return outcome(stage, self.workdir.metrics)
 

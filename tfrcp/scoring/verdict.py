@@ -1,4 +1,4 @@
-"""What pruning came to, in one sentence: time, size and score, each with its error."""
+"""The result of pruning in one sentence: time, size and score, each with its error."""
 
 from __future__ import annotations
 

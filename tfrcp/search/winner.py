@@ -18,7 +18,7 @@ _APART = 0.05  # mean difference of kept shares that makes finalists two differe
 
 
 class Winner(NamedTuple):
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
         model: The pruned network, a plain `keras.Model`.

@@ -16,7 +16,7 @@ from tfrcp.data.rows import take
 from tfrcp.graph.compiling import compile_like
 from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import is_classifier, overrides_loss
-from tfrcp.training.distillation import distillation, logits, output_distance, spread
+from tfrcp.training.distillation import distillation, logits, output_distance, variance_of
 from tfrcp.training.distribute import copy_variables
 from tfrcp.training.loop import Listener, Loop, piece_of
 
@@ -79,7 +79,7 @@ class CompiledLoop(Loop):
         if self._teacher is not None and not self._is_classifier:
             images, _ = as_arrays(dataset, count=self._recipe.batch_norm_images or 1000)
             outputs = keras.tree.flatten(self._cast(self._teacher(images, training=False)))
-            self._spreads = [float(spread(output)) for output in outputs]
+            self._variances = [float(variance_of(output)) for output in outputs]
 
     def evaluate(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:
         """Scores the weights that are kept by the model's own loss and metrics.
@@ -153,7 +153,7 @@ class CompiledLoop(Loop):
     def _distance(self, taught: Any, outputs: Any) -> Any:
         """How far outputs are from a teacher's; class scores as `Loop` has it."""
         if not self._is_classifier:
-            return output_distance(taught, outputs, self._spreads)
+            return output_distance(taught, outputs, self._variances)
         (taught,), (outputs,) = keras.tree.flatten(taught), keras.tree.flatten(outputs)
         of_teacher, of_student = logits(self._teacher, taught), logits(self.model, outputs)
         return ops.mean(distillation(of_teacher, of_student, self._recipe.temperature))

@@ -42,11 +42,11 @@ def fit(
 ) -> History:
     """Trains `model` in place by `recipe`, and leaves its compilation as it was.
 
-    With `backup_dir` the whole state is stored before the first epoch and after each. When a call
-    that was interrupted at any point is repeated, it goes on after the last full epoch and ends
-    as an undisturbed call would have, provided that `train` is a function of the epoch: the order
-    of a shuffled `tf.data.Dataset` starts anew. The state of `callbacks` is not stored. The backup
-    stays when training ends; remove it when the model has been saved.
+    With `backup_dir` the whole state is stored before the first epoch and after each. An
+    interrupted call that is repeated resumes after the last full epoch, with the result of an
+    uninterrupted one, provided that `train` is a function of the epoch: the order of a shuffled
+    `tf.data.Dataset` starts anew. The state of `callbacks` is not stored. The backup stays when
+    training ends; remove it when the model has been saved.
 
     On several workers every process makes the same call, with the same `backup_dir`, which the
     first one writes and all of them read; the model is the same in all of them afterwards.

@@ -10,7 +10,7 @@ import numpy as np
 from tfrcp.space.sampling.bounds import Bounds
 from tfrcp.space.space import Block, SearchSpace
 
-_SPREAD = 0.2  # of a width that is varied, as a standard deviation of its logarithm
+_DEVIATION = 0.2  # of a width that is varied, as a standard deviation of its logarithm
 
 
 def mutate(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) -> np.ndarray:
@@ -36,7 +36,7 @@ def vary(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) ->
     """Makes a few groups wider or narrower by some 20 %: three on average, one at least."""
     child = vector.copy()
     for block in _some_blocks(space, 2, random):
-        factor = np.exp(random.normal(0, _SPREAD))
+        factor = np.exp(random.normal(0, _DEVIATION))
         child[block.columns] = _option(block, vector[block.columns] * factor)
     return child
 
