@@ -21,14 +21,13 @@ from tfrcp import training
 from tfrcp.data.encoded import unreadable_file
 from tfrcp.data.folder import broken
 from tfrcp.graph.compiling import compile_like
-from tfrcp.run import report
+from tfrcp.graph.trace import trace
+from tfrcp.run import inputs, report
 from tfrcp.run.checks import check_recipes, recipe
-from tfrcp.run.inputs import load_data
 from tfrcp.run.outcome import outcome
 from tfrcp.run.workdir import Workdir
-from tfrcp.scoring.objectives import Objective
+from tfrcp.scoring import objectives
 from tfrcp.search.distributed import role
-from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
 from tfrcp.training.backup import History
 
@@ -44,16 +43,16 @@ class Run:
         stages: Names of the stages, in order; each is a method, and a part of the configuration.
         recipes: Maps "train" and "finetune" to their `tfrcp.training.Recipe`.
         data: The images in three splits.
-        compiled: The network that the run began with, compiled where it is no plain classifier.
+        model: The network that the run starts with, compiled where it is no plain classifier.
         objective: What candidates are scored by.
+        cost: Costs of that network.
+        budget: What the pruned network may cost.
 
     Raises:
         ValueError: If a part of the configuration is wrong, with what would do.
     """
 
     stages: tuple[str, ...] = ()
-    compiled: keras.Model
-    objective: Objective
 
     def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
         self.config = config
@@ -66,16 +65,19 @@ class Run:
         self.is_chief = training.is_chief(self.strategy)
         self.is_worker = role() == "worker" or not self.is_chief
         if not self.is_chief:
-            os.makedirs(
-                Path(workdir).expanduser(), exist_ok=True
-            )  # the chief may be a moment later
+            # The chief may be a moment later.
+            os.makedirs(Path(workdir).expanduser(), exist_ok=True)
         self.workdir = Workdir(workdir, shared=self.is_worker)
         self._description: dict[str, Any] = {}
         self._asked = {stage: copy.deepcopy(self.parts(stage)) for stage in self.stages}
         self._ended: list[str] = []  # trainings whose backups go once their stage is recorded
         with contextlib.nullcontext() if self.is_worker else self.workdir.alone():
             self._check_stages()
-        self.data = load_data(config)
+        self.data = inputs.load_data(config)
+        self.model = inputs.initial_model(config, self.data)
+        self.objective = objectives.get(self.model, config["search"]["objective"])
+        self.cost = CostModel(trace(self.model))
+        self.budget = inputs.budget(config["search"])
 
     def _check_stages(self) -> None:
         """Refuses another configuration of any stage that was begun."""
@@ -117,7 +119,7 @@ class Run:
     def load(self, name: str, stage: str) -> keras.Model:
         """Loads a network that a stage made, compiled as the one that the run began with."""
         model = self.workdir.load_model(name, stage)
-        compile_like(model, self.compiled)
+        compile_like(model, self.model)
         return model
 
     def parts(self, name: str) -> dict[str, Any]:
@@ -175,8 +177,13 @@ class Run:
                 "other stages on one machine, on the same --workdir with --config.strategy=auto."
             )
 
-    def describe(self, cost: CostModel, budget: Budget, smallest: np.ndarray, **more: Any) -> None:
-        """Says what the run is; the first stage that is run writes it into `metrics.json`."""
+    def describe(self, smallest: np.ndarray, **more: Any) -> None:
+        """Says what the run is; the first stage that is run writes it into `metrics.json`.
+
+        Args:
+            smallest: The least channel vector of the space, int array [prunable groups].
+            **more: Further entries.
+        """
         data = self.data
         description = dict(
             name=self.config["name"],
@@ -195,10 +202,10 @@ class Run:
                 **{name: getattr(data, name).size for name in ("train", "holdout", "test")},
             },
             budget={
-                "flops_target": budget.flops,
-                "tolerance": budget.tolerance,
-                "flops_full": cost.full.flops,
-                "feasible_min_ratio": float(cost(smallest).flops[0] / cost.full.flops),
+                "flops_target": self.budget.flops,
+                "tolerance": self.budget.tolerance,
+                "flops_full": self.cost.full.flops,
+                "feasible_min_ratio": float(self.cost(smallest).flops[0] / self.cost.full.flops),
             },
             objective={
                 "name": self.objective.name,
@@ -280,8 +287,3 @@ class Run:
         shutil.rmtree(self.workdir / "backup" / folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # the other training's stands there
             (self.workdir / "backup").rmdir()
-
-
-def kt_objective(objective: Objective) -> keras_tuner.Objective:
-    """An objective as keras-tuner has it: a name and a direction."""
-    return keras_tuner.Objective(objective.name, objective.direction)

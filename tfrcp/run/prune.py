@@ -14,10 +14,8 @@ from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
 from tfrcp.run.checks import check
 from tfrcp.run.comparing import compare, export
-from tfrcp.run.context import BASE, Run, kt_objective
+from tfrcp.run.context import BASE, Run
 from tfrcp.run.searching import SEARCHED, record, search
-from tfrcp.scoring import objectives
-from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.search.winner import best_model
 from tfrcp.space.budget import Budget
@@ -41,26 +39,12 @@ class Pipeline(Run):
     def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
         check(config)
         super().__init__(config, workdir)
-        self.model = inputs.initial_model(config, self.data)
-        self.compiled = self.model
-        self.objective = objectives.get(self.model, config["search"]["objective"])
-        self.cost = CostModel(trace(self.model))
         options = config["search"]
-        self.budget = inputs.budget(options)
         space = inputs.space(self.cost.graph, options)
         if options["latency"] is None or not self.workdir.stands("search", self.parts("search")):
-            # Draws all the candidates: finds out in seconds whether the budget can be met.
-            RandomChannelOracle(
-                space,
-                self.cost,
-                self.budget,
-                kt_objective(self.objective),
-                options["max_trials"],
-                config["seed"],
-                latency=self._latency_model,
-            )
+            inputs.check_budget(config, space, self.cost, self.budget, self._latency_model)
         if not self.is_worker:  # The chief keeps the working folder.
-            self.describe(self.cost, self.budget, space.smallest)
+            self.describe(space.smallest)
 
     @cached_property
     def _latency_model(self) -> LatencyModel | None:

@@ -14,11 +14,9 @@ from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
 from tfrcp.run.checks import builder, check
 from tfrcp.run.comparing import compare, export
-from tfrcp.run.context import Run, kt_objective
+from tfrcp.run.context import Run
 from tfrcp.run.searching import SEARCHED, record, search
-from tfrcp.scoring import objectives
 from tfrcp.search.architecture import ArchitectureSpec
-from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.space.cost import CostModel
 from tfrcp.space.space import SearchSpace
 from tfrcp.training.backup import History
@@ -50,13 +48,7 @@ class ScratchPipeline(Run):
             check_recipe(self.recipes["supernet"], self.strategy)
         except ValueError as error:
             raise ValueError(f"`config.supernet`: {error}") from None
-        search = config["search"]
-        self.original = inputs.initial_model(config, self.data)
-        self.compiled = self.original
-        self.objective = objectives.get(self.original, search["objective"])
-        self.cost = CostModel(trace(self.original))
-        self.budget = inputs.budget(search)
-        reach = inputs.space(self.cost.graph, search, from_scratch=True)
+        reach = inputs.space(self.cost.graph, config["search"], from_scratch=True)
         self._widest = reach.largest.tolist()
         graph = trace(self._build(self._widest))
         self._ratios = {
@@ -66,20 +58,10 @@ class ScratchPipeline(Run):
         self.space = self._space(graph)
         wide = CostModel(graph)
         self._target = self.budget.absolute(self.cost.full._asdict(), wide.full._asdict())
-        # Draws all the candidates: finds out in seconds whether the budget can be met.
-        RandomChannelOracle(
-            self.space,
-            wide,
-            self._target,
-            kt_objective(self.objective),
-            search["max_trials"],
-            config["seed"],
-        )
+        inputs.check_budget(config, self.space, wide, self._target)
         if self.is_worker:
             return  # The chief keeps the working folder.
         self.describe(
-            self.cost,
-            self.budget,
             self.space.smallest,
             scratch={
                 "random_widths": config["supernet"]["random_widths"],
@@ -149,7 +131,7 @@ class ScratchPipeline(Run):
         """Accuracy on the test split; costs and time per image, beside the original network's."""
         with self.stage("evaluate") as needed:
             if needed:
-                self.workdir.save_model(_ORIGINAL, self.original)
+                self.workdir.save_model(_ORIGINAL, self.model)
                 files = {"before": (_ORIGINAL, "evaluate"), "after": (_TRAINED, "train")}
                 compare(self, files, trained=("after",))
 
@@ -159,7 +141,7 @@ class ScratchPipeline(Run):
         with self.stage("export", *files) as needed:
             if needed:
                 after = self.load(_TRAINED, "train")
-                export(self, self.original, after, trained=("after",))
+                export(self, self.model, after, trained=("after",))
 
     def parts(self, name: str) -> dict[str, Any]:
         """The part of the configuration that the result of a stage depends on."""

@@ -72,8 +72,8 @@ def output_distance(teacher: Any, student: Any, variances: Sequence[float] | Non
     Args:
         teacher: Structure of tensors [n, ...].
         student: Structure of tensors [n, ...].
-        variances: The variance of each output, of more examples than a batch, which may hold a single
-            one. Defaults to that of `teacher`.
+        variances: The variance of each output, of more examples than a batch, which may hold one
+            alone. Defaults to that of `teacher`.
 
     Returns:
         A number.
