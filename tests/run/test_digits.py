@@ -56,7 +56,7 @@ def test_digits_leaves_everything_in_its_folder(digits):
     workdir, process = digits
     assert set(files(workdir)) >= FILES
     for stage in STAGES:
-        assert f"{stage}: begins" in process.stdout and f"{stage}: done in" in process.stdout
+        assert f"{stage}: starts" in process.stdout and f"{stage}: done in" in process.stdout
     assert "test accuracy" in process.stdout and "MACs per image" in process.stdout
     assert [path.name for path in workdir.parent.iterdir()] == [workdir.name]
     hidden = [name for name in files(workdir) if name.split("/")[-1].startswith(".tmp")]

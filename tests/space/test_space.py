@@ -192,12 +192,13 @@ def test_single_precision_is_a_ratio_too():
     # Fails: np.float32(0.5) passes as a ratio, and is then taken for an absolute half FLOP.
     budget = tfrcp.Budget(flops=np.float32(0.5), params=np.float32(0.5))
     assert budget.window(1000) == (495, 505)
-    assert budget.params_limit(1000) == 500
+    assert budget.ranges({"flops": 1000, "params": 1000})["params"] == (0, 500)
 
 
-@pytest.mark.parametrize(("params", "limit"), [(None, None), (0.5, 500), (1.0, 1000), (70, 70)])
+@pytest.mark.parametrize(("params", "limit"), [(0.5, 500), (1.0, 1000), (70, 70)])
 def test_params_limit(params, limit):
-    assert tfrcp.Budget(params=params).params_limit(1000) == limit
+    budget = tfrcp.Budget(0.5, params=params)
+    assert budget.ranges({"flops": 1000, "params": 1000})["params"] == (0, limit)
 
 
 @pytest.mark.parametrize(

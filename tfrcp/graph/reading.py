@@ -36,9 +36,6 @@ def read_calls(
         knows: Whether there is a rule for an operation. A layer without layers inside is opened
             only if there is one for all that it calls.
 
-    Returns:
-        `Calls`.
-
     Raises:
         ValueError: If `model` is no Keras model, is subclassed or is not built.
     """

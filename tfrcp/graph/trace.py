@@ -27,9 +27,6 @@ def trace(model: keras.Model, expand: bool = True) -> ChannelGraph:
             has these layers in its place, named "block_conv" for "conv" inside of "block". A layer
             that cannot be opened stays whole; `explain` says why.
 
-    Returns:
-        `ChannelGraph`.
-
     Raises:
         ValueError: If `model` is subclassed or not built.
     """

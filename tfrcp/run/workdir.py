@@ -99,13 +99,7 @@ class Workdir:
         files.save_model(self._target(name), model)
 
     def publish(self, name: str, model: keras.Model, **parts: Any) -> None:
-        """Writes a .keras file together with what is recorded of it.
-
-        Args:
-            name: Its name.
-            model: The network.
-            **parts: Top-level entries of `metrics.json`.
-        """
+        """Writes a .keras file together with entries of `metrics.json`."""
         files.save_model(self._hidden(name), model)
         self._commit([name], **parts)
 
@@ -195,12 +189,12 @@ class Workdir:
     ) -> Iterator[bool]:
         before = self.check(name, config)
         if self.stands(name, config, *outputs):
-            print(f"{name}: done before", flush=True)
+            print(f"{name}: already complete", flush=True)
             yield False
             return
         if before is not None and before["seconds"] is not None:
             self.set_aside(name, *outputs)
-        print(f"{name}: {'goes on' if before else 'begins'}", flush=True)
+        print(f"{name}: {'resumes' if before else 'starts'}", flush=True)
         self._record(name, config, None)
         start = time.monotonic()
         self._outputs = set(outputs)

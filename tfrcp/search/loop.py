@@ -133,9 +133,6 @@ def run(
             nothing better.
         file: Where trials are kept: those that stand there are not scored again.
 
-    Returns:
-        `History`.
-
     Raises:
         ValueError: If the file holds the trials of another search.
     """

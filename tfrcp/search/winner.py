@@ -18,7 +18,7 @@ _APART = 0.05  # mean difference of kept shares that makes finalists two differe
 
 
 class Winner(NamedTuple):
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
         model: The pruned network, a plain `keras.Model`.
@@ -47,9 +47,6 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
         images: Training images for that, arrays as the model takes them. Defaults to those that
             calibrate the candidates.
         verbose: Whether to show progress.
-
-    Returns:
-        `Winner`.
     """
     count = tuner.finalists if tuner.reconstruction == "least_squares" else 1
     trials = finalists(tuner, count)

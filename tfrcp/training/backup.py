@@ -22,12 +22,6 @@ class Backup:
     `keras.callbacks.BackupAndRestore` writes two files in place: killed meanwhile, it leaves a
     broken one, or the weights of one epoch with the number of another; and no history.
 
-    Args:
-        folder: Where the file stands; made if missing.
-        recipe: How is trained.
-        model: What is trained, with its optimizer.
-        writes: Whether this process writes the file, or only reads it.
-
     Attributes:
         path: The file.
     """

@@ -34,10 +34,6 @@ Sizes = dict[str, dict[str, Any]]
 class Widths:
     """A traced model at widths that are tensors: every group keeps its first channels.
 
-    Args:
-        graph: The trace.
-        model: The model that was traced.
-
     Raises:
         ValueError: If a layer cannot be trained at several widths, with the reason.
     """
