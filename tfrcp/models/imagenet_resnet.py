@@ -104,13 +104,8 @@ def resnet50(
     """ResNet-50; arguments as for `resnet18`, and one more.
 
     Args:
-        input_shape: As for `resnet18`.
-        classes: As for `resnet18`.
-        channels: As for `resnet18`.
         stride_in: The convolution of a bottleneck that halves the image: "3x3" (v1.5) or "1x1"
             (the paper, and the weights of `keras.applications`).
-        seed: As for `resnet18`.
-        name: As for `resnet18`.
     """
     return _resnet(50, input_shape, classes, channels, seed, name, stride_in)
 

@@ -30,9 +30,6 @@ _APPLICATIONS = {
 def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation, per channel of RGB images in [0, 1], that the weights expect.
 
-    Args:
-        name: Name of the builder in `tfrcp.models`.
-
     Raises:
         ValueError: `keras.applications` has no weights for it.
     """

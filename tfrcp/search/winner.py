@@ -93,10 +93,6 @@ def finalists(tuner: ChannelSearch, count: int) -> list[Any]:
     channels that several layers make, such as those of residual additions, all stay (11 instead of
     6 points at 0.3 of the MACs: docs/method.md).
 
-    Args:
-        tuner: A search.
-        count: How many at most.
-
     Returns:
         List of trials: the best one, the best of the other kind, and of the better half those best
         ones whose widths are not nearly those of one before.
