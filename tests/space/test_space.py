@@ -82,7 +82,7 @@ def test_fixed_groups_keep_all(graph):
         ({"max_ratio": float("inf"), "from_scratch": True}, "max_ratio=inf"),
         ({"tied": "stem_conv"}, "`tied` must be a sequence.*'stem_conv'"),
         ({"tied": ["nothing"]}, "no prunable group.*Received: 'nothing'"),
-        ({"tied": ["*_conv", "one*"]}, "'one_conv' stands in two ties"),
+        ({"tied": ["*_conv", "one*"]}, "'one_conv' is in two ties"),
         (
             {"divisor": 4, "max_ratio": 0.7},
             r"No multiple of 4 lies in \[1, 2\].*'stem_conv'.*`fixed`",

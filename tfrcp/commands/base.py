@@ -63,7 +63,7 @@ def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> 
             if unexpected:
                 raise ValueError(f"unexpected arguments: {' '.join(unexpected)}")
             if needs_file and flags.FLAGS[flag_names[0]].value is None:
-                raise ValueError(f"--{flag_names[0]} must be given; --help tells more")
+                raise ValueError(f"--{flag_names[0]} must be given; see --help")
             if fields:
                 overrides.apply(flags.FLAGS["config"].value, fields)
         except Exception as error:  # whatever a file that is no configuration leads to

@@ -51,7 +51,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = " ".join(lock.read(200).split())
             raise BusyError(
-                f"Another run is at work in {folder}{f' ({holder})' if holder else ''}. Wait for "
+                f"Another run is active in {folder}{f' ({holder})' if holder else ''}. Wait for "
                 "it, or choose another --workdir."
             ) from None
         except OSError as error:

@@ -149,7 +149,7 @@ class Workdir:
         if not path.exists():
             raise ValueError(f"{path} is missing: run the stage '{stage}' first.")
         found = records.damage(path, self._fingerprint(name))
-        again = f"Run the stage '{stage}' again, which makes it anew"
+        again = f"Run the stage '{stage}' again, which rebuilds it"
         if found:
             raise ValueError(f"{path} is damaged, or was replaced: {found}. {again}.")
         try:
@@ -220,8 +220,8 @@ class Workdir:
                 files.remove(aside)
                 os.replace(path, aside)
                 print(
-                    f"{stage}: {path} is damaged, or was replaced: {found}. It is made again; what "
-                    f"stood there is now {aside.name}",
+                    f"{stage}: {path} is damaged, or was replaced: {found}. It will be rebuilt; the "
+                    f"old one is now {aside.name}",
                     flush=True,
                 )
 

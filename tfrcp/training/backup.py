@@ -87,7 +87,7 @@ class Backup:
             other = None
         if other:
             raise ValueError(
-                f"{self.path} belongs to another training: {other}. Remove it to start anew, or "
+                f"{self.path} belongs to another training: {other}. Remove it to start over, or "
                 "pass another `backup_dir`."
             )
         for variable, value in zip(self._variables, values, strict=True):
@@ -100,7 +100,7 @@ class Backup:
             os.replace(self.path, f"{self.path}.damaged")
         text = " ".join(str(error).split())[:200] or type(error).__name__
         print(
-            f"training: {self.path} is damaged: {text}. It starts anew; what stood there is now "
+            f"training: {self.path} is damaged: {text}. The training starts over; the old file is now "
             f"{os.path.basename(self.path)}.damaged",
             flush=True,
         )

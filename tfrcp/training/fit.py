@@ -264,7 +264,7 @@ def check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
     ):
         raise FloatingPointError(
             f"Loss or weights are not finite after epoch {len(history['loss'])} of "
-            f"{recipe.epochs}. Lower `learning_rate` or raise `warmup_epochs`, and start anew; if "
+            f"{recipe.epochs}. Lower `learning_rate` or raise `warmup_epochs`, and start over; if "
             "that does not help, look for NaN in the images and labels outside the classes. "
             f"Received: {recipe}"
         )

@@ -48,7 +48,7 @@ class Widths:
             if norm and not isinstance(find_rule(call.operation), BatchNormalizationRule):
                 raise ValueError(
                     f"`{call.path}` ({call.kind}) wraps a batch norm, whose statistics cannot be "
-                    "told apart at several widths. Use the batch norm without the wrapper."
+                    "kept apart at several widths. Use the batch norm without the wrapper."
                 )
 
     def sizes(self, channels: np.ndarray) -> Sizes:

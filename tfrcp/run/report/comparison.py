@@ -130,7 +130,7 @@ def saving(metrics: Metrics) -> str:
         return (
             f"{text}: less than four fifths of the saving are realised as speed-up on this "
             "machine. Channel counts in multiples of 8 may bring more; `tfrcp profile --measure` "
-            "tells."
+            "measures it."
         )
     return (
         f"{text}: at best, in {best}, {percent(realised)} of the saving are realised as speed-up."
