@@ -166,6 +166,6 @@ def test_a_refused_command_changes_nothing(inputs, tmp_path):
     first = Pipeline(config(inputs), tmp_path)
     before = (tmp_path / "metrics.json").read_text()
     with first.workdir.alone():
-        with pytest.raises(ValueError, match="Another run is at work"):
+        with pytest.raises(ValueError, match="Another run is active"):
             Pipeline(config(inputs, search__flops=0.6), tmp_path)
     assert (tmp_path / "metrics.json").read_text() == before

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class BusyError(ValueError):
-    """Another process is at work in the folder."""
+    """Another process is active in the folder."""
 
 
 def check_path(path: Path) -> None:
@@ -42,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
         folder: The folder; the file `.lock` in it says who has the lock.
 
     Raises:
-        BusyError: If another process is at work here.
+        BusyError: If another process is active here.
         ValueError: If the file system has no locks.
     """
     with open(os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666), "r+") as lock:

@@ -220,8 +220,8 @@ class Workdir:
                 files.remove(aside)
                 os.replace(path, aside)
                 print(
-                    f"{stage}: {path} is damaged, or was replaced: {found}. It will be rebuilt; the "
-                    f"old one is now {aside.name}",
+                    f"{stage}: {path} is damaged, or was replaced: {found}. It will be rebuilt; "
+                    f"the old one is now {aside.name}",
                     flush=True,
                 )
 
@@ -230,7 +230,7 @@ class Workdir:
         """Keeps other processes out; the system lets go of the lock if this one is killed.
 
         Raises:
-            BusyError: If another process is at work here.
+            BusyError: If another process is active here.
         """
         if self._held:
             self._held += 1

@@ -100,7 +100,7 @@ class Backup:
             os.replace(self.path, f"{self.path}.damaged")
         text = " ".join(str(error).split())[:200] or type(error).__name__
         print(
-            f"training: {self.path} is damaged: {text}. The training starts over; the old file is now "
-            f"{os.path.basename(self.path)}.damaged",
+            f"training: {self.path} is damaged: {text}. The training starts over; the old file is "
+            f"now {os.path.basename(self.path)}.damaged",
             flush=True,
         )
