@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -32,8 +33,23 @@ def _loop(path, random):
     path.symlink_to(path)
 
 
+def _pipe(path, random):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _device(path, random):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _tail(path, random):
+    """The last rows are missing."""
+    os.truncate(path, path.stat().st_size - int(random.integers(2, 40)))
+
+
 BREAKS = (
-    *(*DAMAGES, _dangling, _folder, _loop),
+    *(*DAMAGES, _tail, _dangling, _folder, _loop, _pipe, _device),
     *map(_other, (b"no image", GIF, b"\xff\xd8\xff\xe0", png_of(2**30, 2**30), png_of(0, 0))),
     _other(b"BM" + b"\xff" * 60),
 )

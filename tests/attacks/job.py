@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -38,6 +39,8 @@ MADE = {
     "evaluate": (),
     "export": ("export/saved_model",),
 }
+#: Seconds after which a command is held to hang.
+LONGEST = 300.0
 _HIDDEN = {".lock", ".metrics.copy.json"}
 _SIGNALLED = {signal.SIGTERM: "terminated;", signal.SIGINT: "interrupted;"}
 
@@ -59,7 +62,7 @@ class Job:
         self.inputs, self.finished = folder / "inputs", folder / "finished"
         self.inputs.mkdir()
         self.before, self.writes, self.seconds = {}, {}, {}
-        _end(_fork(lambda: write_inputs(self.inputs), folder / "inputs.log"))
+        end(_fork(lambda: write_inputs(self.inputs), folder / "inputs.log"))
         self.finished.mkdir()
         for stage in (*STAGES, "report"):
             self.before[stage] = folder / f"before_{stage}"
@@ -73,27 +76,31 @@ class Job:
         self.writes["prune"] = sum(self.writes.values())
         self.seconds["prune"] = sum(self.seconds.values())
 
-    def start(self, command, place, strike=None):
+    def start(self, command, place, strike=None, most=None):
         """Starts a command on a folder. Returns its process id.
 
         Args:
             command: Its name.
             place: The folder.
             strike: See `_struck`.
+            most: Bytes that a file may hold.
         """
 
         def run():
+            if most is not None:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
             sys.argv = [f"tfrcp {command}", *arguments(self.inputs, place)]
             with _struck(*strike) if strike else contextlib.nullcontext():
                 cli.run(command, f"tfrcp {command}")
 
         return _fork(run, log_of(place))
 
-    def run(self, command, place, strike=None):
+    def run(self, command, place, strike=None, most=None):
         """Runs a command to its end. Returns its status and what it printed."""
         log = log_of(place)
         log.unlink(missing_ok=True)
-        status = _end(self.start(command, place, strike))
+        status = end(self.start(command, place, strike, most))
         return status, log.read_text(errors="replace")
 
     def check(self, place, stages):
@@ -193,8 +200,17 @@ def _fork(run, log):
         os._exit(status)
 
 
-def _end(process):
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+def end(process):
+    """Waits for the end of a process, which is killed after `LONGEST`. Returns its status."""
+    until = time.monotonic() + LONGEST
+    while time.monotonic() < until:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    raise AssertionError(f"it did not end within {LONGEST:.0f} s")
 
 
 _CALLS = ("replace", "rename", "fsync", "unlink", "mkdir", "rmdir")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -9,8 +10,8 @@ import subprocess
 import sys
 import time
 
-from tests.attacks.damages import DAMAGES, generator
-from tests.attacks.job import Job, check_told, log_of
+from tests.attacks.damages import DAMAGES, REPLACEMENTS, absurd, generator
+from tests.attacks.job import Job, check_told, end, log_of
 from tests.attacks.tally import require
 from tests.small_run import REPOSITORY, STAGES, arguments
 
@@ -41,8 +42,8 @@ def _strike(random, job, command, place, writes, seconds):
         status, log = job.run(command, place, moment)
     else:
         process, pause = job.start(command, place), random.uniform(0.0, 1.1 * seconds)
-        ended, end = 0, time.monotonic() + pause
-        while not ended and time.monotonic() < end:
+        ended, until = 0, time.monotonic() + pause
+        while not ended and time.monotonic() < until:
             ended, found = os.waitpid(process, os.WNOHANG)
             time.sleep(0.005)
         if not ended:
@@ -117,27 +118,101 @@ def damages(tally, seed, folder):
     job = Job(folder)
     for number in tally:
         random, place = generator(seed, number), folder / f"damaged{number}"
-        if number % 2:
-            shutil.copytree(job.finished, place)
-        else:
-            stage = ("train", "search", "finetune")[random.integers(3)]
-            shutil.copytree(job.before[stage], place)
-            moment = int(random.integers(job.writes[stage] // 2, job.writes[stage] + 1))
-            job.run(stage, place, (moment, int(signal.SIGKILL), True))
-        names = sorted(p for p in place.rglob("*") if p.is_file() and p.name != ".lock")
-        path = names[random.integers(len(names))]
+        _left(random, job, place, finished=number % 2)
+        path = _any(random, place, lambda p: p.is_file() and p.name != ".lock")
         damage = DAMAGES[random.integers(len(DAMAGES))]
         damage(path, random)
+        _run_again(tally, job, place, path, f"{damage.__name__}, seed {seed}, number {number}")
 
-        def attempt(place=place, path=path):
+
+def oddities(tally, seed, folder):
+    """An absurd value in a JSON file, or something else in the place of a file or a folder."""
+    job, names = Job(folder), list(REPLACEMENTS)
+    for number in tally:
+        random, place = generator(seed, number), folder / f"odd{number}"
+        _left(random, job, place, finished=number % 4 == 0)
+        if number % 2:
+            path, what = _any(random, place, lambda p: p.suffix == ".json"), "absurd"
+            absurd(path, random)
+        else:
+            path, what = _any(random, place, lambda p: True), names[random.integers(len(names))]
+            REPLACEMENTS[what](path, random)
+        _run_again(tally, job, place, path, f"{what}, seed {seed}, number {number}")
+
+
+def _left(random, job, place, *, finished):
+    """Makes a folder as a finished run, or one that was killed, leaves it."""
+    if finished:
+        shutil.copytree(job.finished, place)
+        return
+    stage = ("train", "search", "finetune")[random.integers(3)]
+    shutil.copytree(job.before[stage], place)
+    moment = int(random.integers(job.writes[stage] // 2, job.writes[stage] + 1))
+    job.run(stage, place, (moment, int(signal.SIGKILL), True))
+
+
+def _any(random, place, suits):
+    paths = sorted(filter(suits, place.rglob("*")))
+    return paths[random.integers(len(paths))]
+
+
+def _run_again(tally, job, place, path, what):
+    """The job on a folder in which something is wrong at a path: as it was, or told."""
+
+    def attempt():
+        status, log = job.run("prune", place)
+        check_told(status, log)
+        if status:  # told with a way out, which is taken
+            require(path.name in log, f"{path.name} is not named: {log[-500:]}")
+            return
+        edited = path.name == "metrics.json" and "was edited" in log
+        job.check(place, () if edited else STAGES)
+
+    tally.count(f"{path.relative_to(place)}, {what}", attempt)
+    shutil.rmtree(place)
+
+
+def pairs(tally, seed, folder):
+    """Two commands on one folder at a time: one of them is refused, or both end as alone."""
+    job, commands = Job(folder), (*STAGES, "prune")
+    every = list(itertools.combinations_with_replacement(commands, 2))
+    for number in tally:
+        random, place = generator(seed, number), folder / f"pair{number}"
+        pair = every[number % len(every)]
+        stage = next(s for s in STAGES if s in pair or "prune" in pair)
+        shutil.copytree(job.before[stage], place)
+
+        def attempt(random=random, place=place, pair=pair):
+            first = job.start(pair[0], place)
+            time.sleep(random.uniform(0.0, 1.0))
+            second = job.start(pair[1], place)
+            for process in (first, second):
+                require(end(process) in (0, 1), f"{pair}: ended otherwise")
+            log = log_of(place).read_text(errors="replace")
+            require("Traceback" not in log, f"a traceback: {log[-800:]}")
             status, log = job.run("prune", place)
-            check_told(status, log)
-            if status:  # told with a way out, which is taken
-                require(path.name in log, f"{path.name} is not named: {log[-500:]}")
-                return
-            edited = path.name == "metrics.json" and "was edited" in log
-            job.check(place, () if edited else STAGES)
+            require(status == 0, f"ended with {status}: {log[-800:]}")
+            job.check(place, STAGES)
 
-        what = f"{path.relative_to(place)}, {damage.__name__}, seed {seed}, number {number}"
-        tally.count(what, attempt)
+        tally.count(f"{' and '.join(pair)}, seed {seed}, number {number}", attempt)
+        shutil.rmtree(place)
+
+
+def limits(tally, seed, folder):
+    """No file can be longer than so many bytes, as where the disk is full; then the same again."""
+    job = Job(folder)
+    for number in tally:
+        random = generator(seed, number)
+        command, done, place, *_ = _choice(random, job, folder, number)
+        most = int(10 ** random.uniform(3.6, 5.3))  # what is printed is shorter
+
+        def attempt(command=command, done=done, place=place, most=most):
+            status, log = job.run(command, place, most=most)
+            check_told(status, log)
+            status, log = job.run(command, place)
+            require(status == 0, f"ended with {status}: {log[-800:]}")
+            check_told(status, log)
+            job.check(place, done)
+
+        tally.count(f"{command}, {most} bytes, seed {seed}, number {number}", attempt)
         shutil.rmtree(place)

@@ -26,6 +26,9 @@ ATTACKS = {
     "searches": ("searches", "kills", "kill of a chief or worker of a search", 100),
     "disks": ("workdirs", "full_disk", "full disk at a random moment", 200),
     "damages": ("jobs", "damages", "damaged file of a working folder", 100),
+    "oddities": ("jobs", "oddities", "absurd value, or something else in a file's place", 60),
+    "pairs": ("jobs", "pairs", "two commands on one folder at a time", 21),
+    "limits": ("jobs", "limits", "a limit of bytes of a file, as where the disk is full", 40),
     "strangers": ("searches", "strangers", "stranger on the chief's port", 50),
     "folders": ("images", "folders", "folder of bad images", 60),
     "files": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 import zlib
@@ -61,6 +62,13 @@ def large(path):
     path.write_bytes(png_of(60_000, 60_000))
 
 
+def tail_lost(path):
+    """The last rows are missing, which are not in the middle."""
+    noise = np.random.default_rng(0).integers(0, 256, (400, 40, 3), "uint8")
+    content = tf.io.encode_jpeg(tf.constant(noise)).numpy()
+    path.write_bytes(content[: len(content) * 3 // 4])
+
+
 BROKEN = (cut_short, emptied, text, dangling, huge, large)
 
 
@@ -69,6 +77,15 @@ def folder(tmp_path):
     write_folder(tmp_path / "train", {"ants": 6, "bees": 6}, seed=0)
     write_folder(tmp_path / "test", {"ants": 3, "bees": 3}, seed=1)
     return tmp_path
+
+
+def test_damage_beyond_the_middle_is_found_before_it_is_met(folder, capsys):
+    tail_lost(folder / "train" / "bees" / "1.jpg")
+    assert data.load(str(folder), image_size=8).classes == 2  # the middle is read, once
+    capsys.readouterr()
+    splits = data.load(str(folder), image_size=8, stream=True, on_error="skip")
+    assert splits.train.size + splits.holdout.size == 11
+    assert "data: 1 of 12 images cannot be read and are skipped: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("breaks", BROKEN)
@@ -109,6 +126,8 @@ def test_other_formats_are_counted_in_a_line(folder, capsys):
     (folder / "train" / "wasps").mkdir()
     (folder / "train" / "wasps" / "only.tiff").write_bytes(b"x")  # no class
     (folder / "train" / "bees" / "x.jpg").mkdir()  # no image
+    os.mkfifo(folder / "train" / "bees" / "y.jpg")
+    (folder / "train" / "bees" / "z.jpg").symlink_to("/dev/zero")
     after = data.load(str(folder), image_size=8)
     out = capsys.readouterr().out
     assert out.count("\n") == 1 and "data: 5 files in " in out and "2 .webp" in out

@@ -10,7 +10,7 @@ _PIXELS = 2**28  # of an image; a header that tells of more is not believed
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def resized(encoded, key, size: int, channels: int, *, crop: bool):
+def resized(encoded, key, size: int, channels: int, part: str = "middle"):
     """Decodes an image and resizes a part of it.
 
     Args:
@@ -18,7 +18,8 @@ def resized(encoded, key, size: int, channels: int, *, crop: bool):
         key: int32 [2], which the part depends on if it is random.
         size: Height and width of the result.
         channels: 1 or 3.
-        crop: Whether the part is random ("imagenet"), not the square in the middle.
+        part: Of the image: the square in the "middle", a "random" one, or "all" of it. Nothing
+            else of a JPEG is decoded, so that damage beyond is not found.
 
     Returns:
         float32 [size, size, channels] from 0 to 255.
@@ -29,7 +30,9 @@ def resized(encoded, key, size: int, channels: int, *, crop: bool):
         return tf.debugging.assert_less(size, tf.constant(_PIXELS, "int64"), "too many pixels")
 
     def box_of(shape):
-        return random_box(shape, key) if crop else centre_box(shape)
+        if part == "all":
+            return tf.concat([[0, 0], shape[:2]], axis=0)
+        return random_box(shape, key) if part == "random" else centre_box(shape)
 
     def from_jpeg():
         # INTEGER_ACCURATE is the transform of other image libraries.

@@ -43,7 +43,8 @@ class EncodedSplit(Split):
         """The function that finishes a batch (encoded images, labels, keys)."""
 
         def decoded(pair):
-            return resized(*pair, self.image_size, self.channels, crop=augment == "imagenet")
+            part = "random" if augment == "imagenet" else "middle"
+            return resized(*pair, self.image_size, self.channels, part)
 
         def finish(encoded, labels, keys):
             shape = (self.image_size, self.image_size, self.channels)

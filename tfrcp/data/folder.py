@@ -67,11 +67,14 @@ def images_of(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files in a folder and the folders below it, sorted, but for hidden ones."""
+    """All files in a folder and the folders below it, sorted, but for hidden ones.
+
+    Pipes and devices, which may have no end, are none; a link to nothing is.
+    """
     return sorted(
         path
         for path in folder.rglob("*")
-        if not path.is_dir()
+        if (path.is_file() or (path.is_symlink() and not path.exists()))
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
@@ -120,9 +123,9 @@ def decode_files(paths: np.ndarray, image_size: int) -> np.ndarray:
 
 
 def readable(paths: np.ndarray) -> np.ndarray:
-    """Which files can be decoded, bool [N]; decodes all of them."""
+    """Which files can be decoded to their ends, bool [N]."""
     found = np.zeros(len(paths), bool)
-    for index, _ in _decoded(paths, 1):
+    for index, _ in _decoded(paths, 1, "all"):
         found[index] = True
     return found
 
@@ -167,12 +170,14 @@ def broken(paths: Sequence[str]) -> str:
     )
 
 
-def _decoded(paths: np.ndarray, image_size: int) -> Iterator[tuple[int, np.ndarray]]:
+def _decoded(
+    paths: np.ndarray, image_size: int, part: str = "middle"
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yields number and image, uint8 [image_size, image_size, 3], of every file that is one."""
 
     def decode(index, path):
         encoded = tf.io.read_file(path)
-        image = resized(encoded, tf.zeros([2], "int32"), image_size, 3, crop=False)
+        image = resized(encoded, tf.zeros([2], "int32"), image_size, 3, part)
         return index, tf.cast(tf.math.rint(tf.clip_by_value(image, 0, 255)), tf.uint8)
 
     decoded = tf.data.Dataset.from_tensor_slices((np.arange(len(paths)), paths))

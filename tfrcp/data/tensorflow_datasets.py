@@ -97,7 +97,7 @@ class Prepared:
         @tfds.decode.make_decoder(output_dtype=tf.uint8)
         def square(encoded, feature):
             key = tf.zeros([2], "int32")
-            image = resized(encoded, key, image_size, self.channels, crop=False)
+            image = resized(encoded, key, image_size, self.channels)
             return tf.cast(tf.math.rint(tf.clip_by_value(image, 0, 255)), tf.uint8)
 
         plain = self._image.np_dtype == np.uint8 and self._image.shape[-1] in (1, 3)
