@@ -21,6 +21,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     arguments = plain_parser(description)
     arguments.add_argument("--network", default="resnet56", help="a CIFAR ResNet in tfrcp.models")
     arguments.add_argument("--weights", help="PyTorch arrays (.npz); without, random weights")
+    arguments.add_argument("--model", help="a trained classifier (.keras) instead of --network")
+    arguments.add_argument("--mean", type=_numbers, default=MEAN, help="of pixels in [0, 1]")
+    arguments.add_argument("--std", type=_numbers, default=STD)
     arguments.add_argument("--data_dir", help="tfds folder; without, made-up images")
     arguments.add_argument("--data", default="cifar10", help="tfds name")
     return arguments
@@ -34,22 +37,36 @@ def plain_parser(description: str) -> argparse.ArgumentParser:
     return arguments
 
 
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
 def network(arguments: argparse.Namespace) -> Any:
-    """The network, with published or random weights."""
+    """The network: a saved one, or one of tfrcp's with published or random weights."""
+    import keras
+
     from tfrcp import models
 
+    if arguments.model:
+        return keras.models.load_model(arguments.model, compile=False)
     model = getattr(models, arguments.network)(seed=arguments.seed)
     if arguments.weights:
         models.load_pytorch_cifar_resnet(model, arguments.weights)
     return model
 
 
+def load_splits(arguments: argparse.Namespace) -> Any:
+    """The data set, `tfrcp.data.Splits`."""
+    from tfrcp.data import load
+
+    options = {"mean": arguments.mean, "std": arguments.std}
+    return load(arguments.data, data_dir=arguments.data_dir, **options)
+
+
 def images(arguments: argparse.Namespace, calibration: int, holdout: int) -> tuple[Any, Any]:
     """Calibration images, and holdout images with labels."""
     if arguments.data_dir:
-        from tfrcp.data import load
-
-        splits = load(arguments.data, data_dir=arguments.data_dir, mean=MEAN, std=STD)
+        splits = load_splits(arguments)
         return splits.train.arrays(calibration)[0], splits.holdout.arrays(holdout)
     random = np.random.default_rng(arguments.seed)
     x = random.normal(size=(calibration + holdout, 32, 32, 3)).astype("float32")

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import MEAN, STD, network, parser, write
+from common import load_splits, network, parser, write
 
 CRITERIA = (
     *("random", "l1", "l2", "l1:scope=folded", "l2:scope=folded", "l1:scope=group"),
@@ -78,10 +78,9 @@ class Study:
 
     def __init__(self, arguments: Any) -> None:
         import tfrcp
-        from tfrcp.data import load
 
         self.arguments, self.model = arguments, network(arguments)
-        splits = load(arguments.data, data_dir=arguments.data_dir, mean=MEAN, std=STD)
+        splits = load_splits(arguments)
         self.train = splits.train.arrays(max(1024, arguments.images))
         self.test = splits.test.arrays(arguments.test_images)
         self.graph = tfrcp.trace(self.model)

@@ -9,6 +9,8 @@ shared between rows.
     python benchmarks/search_comparison.py --network=resnet20 --data=cifar10_jpeg
         --data_dir=DIR --weights=cifar10_resnet20.npz
         [--flops=0.5] [--seeds=3] [--rows=guided,random] [--finetune_images=10000]
+    python benchmarks/search_comparison.py --model=WORKDIR/base.keras --data=tiny_imagenet40
+        --data_dir=DIR --mean=0.498,0.498,0.498 --std=0.502,0.502,0.502
 
 What was measured stands in docs/method.md. A row that stands in the file of results is not run
 again.
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import MEAN, STD, network, parser, write
+from common import load_splits, network, parser, write
 
 
 def main() -> None:
@@ -33,6 +35,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=1)
     arguments.add_argument("--rows", default="", help="names joined by commas; all without")
     arguments.add_argument("--trials", type=int, default=100)
+    arguments.add_argument("--min_ratio", type=float, help="least share of a group's channels")
     arguments.add_argument("--holdout_images", type=int, default=500)
     arguments.add_argument("--test_images", type=int, default=3000)
     arguments.add_argument("--winner_images", type=int, default=512)
@@ -44,6 +47,8 @@ def main() -> None:
     print(f"unpruned: {task.tested(task.model):.1%} of the test images", flush=True)
     rows = arguments.rows.split(",") if arguments.rows else list(ROWS)
     name = f"search_comparison_{arguments.flops:g}"
+    if arguments.min_ratio:
+        name += f"_min_ratio_{arguments.min_ratio:g}"
     file = Path(arguments.out) / f"{name}.json"
     results = json.loads(file.read_text())["results"] if file.exists() else {}
     for seed in range(arguments.seeds):
@@ -72,16 +77,16 @@ class Task:
 
     def __init__(self, arguments: Any) -> None:
         import tfrcp
-        from tfrcp.data import load
 
         self.arguments = arguments
         self.model = network(arguments)
-        splits = load(arguments.data, data_dir=arguments.data_dir, mean=MEAN, std=STD)
+        splits = load_splits(arguments)
         images = max(2000, arguments.adapt_images, arguments.finetune_images)
         self.train = splits.train.arrays(images)
         self.holdout = splits.holdout.arrays(arguments.holdout_images)
         self.test = splits.test.arrays(arguments.test_images)
         self.budget = tfrcp.Budget(arguments.flops)
+        self.floor = {"min_ratio": arguments.min_ratio} if arguments.min_ratio else {}
         if arguments.adapt_images:
             name = f"base_{arguments.adapt_images}_{arguments.adapt_epochs}_{arguments.seed}"
             file = Path(arguments.out) / f"{name}.weights.h5"
@@ -150,6 +155,7 @@ class Task:
                 max_trials=self.arguments.trials,
                 seed=seed,
                 directory=folder,
+                **self.floor,
                 **options,
             )
             tuner.search(self.train, validation_data=self.holdout, verbose=False)
@@ -163,7 +169,7 @@ class Task:
         from tfrcp.allocation import get
 
         graph = tfrcp.trace(self.model)
-        cost, space = tfrcp.CostModel(graph), tfrcp.SearchSpace(graph)
+        cost, space = tfrcp.CostModel(graph), tfrcp.SearchSpace(graph, **self.floor)
         scores = tfrcp.criteria.get(criterion)(self.model, graph, self.train)
         score = self.scoring(graph, scores) if allocation == "greedy" else None
         channels = get(allocation)(graph, scores, space, cost, self.budget, score=score)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import MEAN, STD, images, network, parser, picture, write
+from common import images, load_splits, network, parser, picture, write
 
 STAGES = (
     "slicing alone",
@@ -161,12 +161,9 @@ class Study:
         """One epoch over the first training images, in place."""
         import dataclasses
 
-        import tfrcp
         from tfrcp.training import Recipe, fit
 
-        data = tfrcp.data.load(
-            self.arguments.data, data_dir=self.arguments.data_dir, mean=MEAN, std=STD
-        )
+        data = load_splits(self.arguments)
         part = dataclasses.replace(
             data.train,
             images=data.train.images[: self.arguments.finetune_images],

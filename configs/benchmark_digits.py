@@ -2,7 +2,7 @@
 
 python bin/benchmark.py --config=configs/benchmark_digits.py
 
-Measured on two CPU cores: 282 cells, those of all criteria but the last two, took one process
+Measured on two CPU cores: 282 cells, those of all criteria but the last four, took one process
 21 minutes. At a tenth of the
 MACs random pruning reached 93.8 % of the test images, in an earlier run with another base
 94.3 % (that base 97.8 %); docs/benchmark.md has the tables.
@@ -23,6 +23,8 @@ CRITERIA = (
     "kl_divergence",
     "optimal_brain_surgeon",
     "group_lasso",
+    "hrank",
+    "thinet",
 )
 ALLOCATIONS = (
     "random",
@@ -66,7 +68,9 @@ def studies() -> ConfigDict:
     config.criteria = CRITERIA  # study "criteria", each under random search
     # Candidates of these searches. 1: a seed's draw is shared by all criteria; 0: as `samples`.
     config.criteria_samples = 0
-    config.allocations = ALLOCATIONS  # study "search"; "ALLOCATION@CRITERION" for another criterion
+    # Study "search"; "ALLOCATION@CRITERION" for another criterion, "@CRITERION+PREPARATION" for one
+    # of a base that is trained on first.
+    config.allocations = ALLOCATIONS
     config.epochs_grid = (0, 1, 2, 4, 8, 16)  # study "epochs", for these allocations:
     config.epochs_allocations = ("random", "uniform")
     config.samples_grid = (1, 5, 20, 50)  # study "samples"
@@ -74,6 +78,8 @@ def studies() -> ConfigDict:
     # Of fine-tuning: one for all rows of a length, chosen on the holdout images with uniform
     # widths; continued while the best lies at the edge.
     config.learning_rates = (0.01, 0.03, 0.1, 0.3)
+    # Trainings of the base that methods have of their own, see tfrcp.studies.preparations.
+    config.preparation = ConfigDict({"epochs": 4, "learning_rate": 0.03, "strength": 1e-3})
     config.test_images = 0  # test images that cells are tested on; 0 for all
     config.score_images = 0  # holdout images that score candidates; 0 for all
     config.finetune_images = 0  # training images of an epoch of fine-tuning; 0 for all

@@ -11,19 +11,7 @@ about 25 CPU seconds. The pages in docs/studies/ say how many of the cells are d
 when this file was written.
 """
 
-from tfrcp.configs import benchmark_digits, cifar10_resnet20, default
-
-CRITERIA = (
-    "l1",
-    "random",
-    "l2",
-    "geometric_median",
-    "batch_norm_scale",
-    "taylor",
-    "empirical_sensitivity",
-    "optimal_brain_surgeon",
-)
-ALLOCATIONS = ("random", "uniform", "global_ranking@taylor", "greedy", "evolutionary", "guided")
+from tfrcp.configs import benchmark_digits, cifar10_resnet20, default, study_digits_resnet8
 
 
 def get_config():
@@ -44,10 +32,11 @@ def get_config():
     config.benchmark.seeds = 2
     config.benchmark.flops = (0.5,)
     config.benchmark.epochs = 0.5
+    config.benchmark.preparation.epochs = 1
     config.benchmark.samples = 20
-    config.benchmark.criteria = CRITERIA
+    config.benchmark.criteria = study_digits_resnet8.CRITERIA
     config.benchmark.criteria_samples = 1
-    config.benchmark.allocations = ALLOCATIONS
+    config.benchmark.allocations = study_digits_resnet8.ALLOCATIONS
     config.benchmark.epochs_grid = (0, 2)
     config.benchmark.epochs_allocations = ("random", "uniform", "guided")
     config.benchmark.samples_grid = (1, 5)

@@ -14,6 +14,9 @@ from tfrcp.graph.weights import layer_at, read_weights, slice_weights
 from tfrcp.scoring.running import run_model
 from tfrcp.space.cost import CostModel
 
+#: Products of two tensors, in which a channel that is zero in one of them takes no part.
+PRODUCTS = ("Matmul", "Einsum", "Dot")
+
 
 def to_float(tensor):
     return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
@@ -130,7 +133,7 @@ def walked_outputs(model, graph, masks, images):
         pairs = (call.args, dict(call.kwargs)), (args, kwargs)
         args, kwargs = keras.tree.map_structure(masked, *pairs)
         kept = keep(graph.labels[call.inputs[0]])
-        if call.path not in together or call.kind == "Matmul" or kept.all():
+        if call.path not in together or call.kind in PRODUCTS or kept.all():
             return program.step(call, entry, args, kwargs)
         axis = int(np.argmax(kept.shape))
         here = np.flatnonzero(kept)

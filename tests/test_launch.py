@@ -1,5 +1,6 @@
 """A search of several processes on the command line."""
 
+import functools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from tests.small_run import REPOSITORY, arguments, config, write_inputs
+from tfrcp.commands import launch
 from tfrcp.run import Pipeline
 from tfrcp.run.workdir import Workdir
 
@@ -81,3 +83,9 @@ def test_a_worker_runs_the_search_alone_and_writes_nothing(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="Workers run the search alone, not the stage 'train'"):
         worker.train()
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_process_whose_launcher_is_gone_ends_before_it_begins():
+    begins = functools.partial(launch._end_with_parent, os.getpid() + 1)  # not its parent
+    process = subprocess.Popen([sys.executable, "-c", "print('begun')"], preexec_fn=begins)
+    assert process.wait() == 128 + signal.SIGTERM

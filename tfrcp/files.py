@@ -248,7 +248,6 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _check_sizes(path: Path) -> None:
     """Refuses arrays that are not as large as their headers say, or larger than the memory."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     whole = 0
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -264,10 +263,15 @@ def _check_sizes(path: Path) -> None:
                         f"'{member.filename}' should hold {size:,} bytes, and holds {held:,}"
                     )
                 whole += size
-    if whole > memory / 2:
+    if whole > memory() / 2:
         raise ValueError(
-            f"its arrays take {whole / 1e9:,.0f} GB of this machine's {memory / 1e9:,.0f} GB"
+            f"its arrays take {whole / 1e9:,.0f} GB of this machine's {memory() / 1e9:,.0f} GB"
         )
+
+
+def memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -90,7 +90,8 @@ class Job:
             if most is not None:
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-            sys.argv = [f"tfrcp {command}", *arguments(self.inputs, place)]
+            more = ["--workers=1"] if command == "launch" else []
+            sys.argv = [f"tfrcp {command}", *more, *arguments(self.inputs, place)]
             with _struck(*strike) if strike else contextlib.nullcontext():
                 cli.run(command, f"tfrcp {command}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tests.attacks.damages import DAMAGES, REPLACEMENTS, absurd, generator
 from tests.attacks.job import Job, check_told, end, log_of
@@ -216,3 +218,40 @@ def limits(tally, seed, folder):
 
         tally.count(f"{command}, {most} bytes, seed {seed}, number {number}", attempt)
         shutil.rmtree(place)
+
+
+def launches(tally, seed, folder):
+    """The launcher of a chief and a worker is ended; nothing of it goes on; the search does."""
+    job = Job(folder)
+    for number in tally:
+        random, place = generator(seed, number), folder / f"launch{number}"
+        shutil.copytree(job.before["search"], place)
+
+        def attempt(random=random, place=place):
+            log_of(place).unlink(missing_ok=True)
+            process = job.start("launch", place)
+            time.sleep(random.uniform(0.0, 60.0))
+            sent = int(_SIGNALS[random.integers(len(_SIGNALS))])
+            os.kill(process, sent)
+            status = end(process)
+            until = time.monotonic() + 60
+            while _of(place) and time.monotonic() < until:
+                time.sleep(0.1)
+            require(not _of(place), f"orphans: {_of(place)}")
+            check_told(status, log_of(place).read_text(errors="replace"), sent)
+            status, log = job.run("search", place)
+            require(status == 0, f"ended with {status}: {log[-800:]}")
+            job.check(place, ("train", "search"))
+
+        tally.count(f"launch, seed {seed}, number {number}", attempt)
+        shutil.rmtree(place)
+
+
+def _of(place):
+    """Processes whose command line names a folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"--workdir={place}\0".encode() in file.read_bytes() + b"\0":
+                found.append(int(file.parent.name))
+    return found

@@ -29,6 +29,7 @@ ATTACKS = {
     "oddities": ("jobs", "oddities", "absurd value, or something else in a file's place", 60),
     "pairs": ("jobs", "pairs", "two commands on one folder at a time", 21),
     "limits": ("jobs", "limits", "a limit of bytes of a file, as where the disk is full", 40),
+    "launches": ("jobs", "launches", "kill, SIGTERM or Ctrl-C of `tfrcp launch`", 10),
     "strangers": ("searches", "strangers", "stranger on the chief's port", 50),
     "folders": ("images", "folders", "folder of bad images", 60),
     "files": (

@@ -92,7 +92,12 @@ def _channels_files():
     yield "[" * 100_000
     yield '{"channels": ' * 100_000
     yield "\x00"
+    widths = dict.fromkeys(models.full_channels("resnet8"), 10**9)
+    small = {"name": "resnet8", "input_shape": [8, 8, 3], "classes": 3}
     for change in (
+        {"channels": widths, "model": small},
+        {"channels": dict.fromkeys(widths, 10**6), "model": small},
+        {"channels": dict.fromkeys(widths, 8), "model": small | {"classes": 10**12}},
         {"channels": {"stem": 10**30}},
         {"channels": {"stem": -1}},
         {"channels": {"stem": True}},

@@ -25,6 +25,8 @@ _NOISE = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 300,
     b"\x00" * 100_000,
 )
+#: Connections that say nothing more and stay.
+_held: list[socket.socket] = []
 
 
 def kills(tally, seed, folder):
@@ -66,6 +68,7 @@ def strangers(tally, seed, folder):
     paths = {name: getattr(methods, name)._method for name in _METHODS}
     channel = grpc.insecure_channel(address)
     grpc.channel_ready_future(channel).result(60)
+    _held.clear()
     for number in tally:
         if os.waitpid(processes["chief"], os.WNOHANG)[0]:
             tally.wrong.append("the chief ended before the attacks did")
@@ -92,7 +95,12 @@ def strangers(tally, seed, folder):
 
 
 def _attack(random, channel, paths, port):
-    kind = random.integers(4)
+    kind = random.integers(6)
+    if kind == 5:
+        for _ in range(30):
+            _held.append(socket.create_connection(("127.0.0.1", port), timeout=5))
+            _held[-1].sendall(_NOISE[3][: int(random.integers(30))])
+        return
     if kind == 0:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
             connection.sendall(_NOISE[random.integers(len(_NOISE))])
@@ -109,7 +117,8 @@ def _attack(random, channel, paths, port):
             ("tfrcp-seal", random.bytes(16).hex()),
         )[: int(random.integers(1, 5))]
     method = _METHODS[random.integers(len(_METHODS))]
-    body = b"" if random.integers(2) else random.bytes(int(random.integers(1, 2_000_000)))
+    most = 20_000_000 if kind == 4 else 2_000_000
+    body = b"" if random.integers(2) else random.bytes(int(random.integers(1, most)))
     try:
         channel.unary_unary(paths[method])(body, timeout=10, metadata=sent)
     except grpc.RpcError as error:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import time
 
 import keras
 import numpy as np
@@ -34,6 +35,15 @@ def test_the_folder_is_made_with_its_parents_and_may_be_any_path(tmp_path, monke
         made = Workdir(path)
         assert made.path.is_dir() and names(made.path) == {"metrics.json"}
         assert made.metrics["stages"] == []
+
+
+@pytest.mark.parametrize("year", [1970, 2108])
+def test_a_clock_with_which_nothing_can_be_saved_is_refused_at_once(tmp_path, monkeypatch, year):
+    now = time.struct_time((year, *time.localtime()[1:]))
+    monkeypatch.setattr(time, "localtime", lambda *_: now)
+    with pytest.raises(ValueError, match=f"clock tells the year {year}.*Set the clock"):
+        Workdir(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_old_folder_is_taken_as_it_is(workdir):

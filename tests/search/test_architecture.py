@@ -40,3 +40,15 @@ def test_other_groups_are_refused(wide, other):
     channels[other] = channels.pop("stem_conv")  # which now stands last
     with pytest.raises(ValueError, match="has other groups"):
         wide.build()
+
+
+@pytest.mark.parametrize(
+    "width, classes, match", [(10**6, 3, "not fit into the memory"), (8, 10**15, "cannot build")]
+)
+def test_a_network_larger_than_the_memory_is_refused(tmp_path, width, classes, match):
+    channels = dict.fromkeys(models.full_channels("resnet8"), width)
+    model = {"name": "resnet8", "input_shape": [8, 8, 1], "classes": classes}
+    content = {"version": architecture.VERSION, "channels": channels, "model": model}
+    (tmp_path / "channels.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"channels.json.* {match}"):
+        tfrcp.ArchitectureSpec.read(tmp_path / "channels.json").build()

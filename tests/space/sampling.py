@@ -13,12 +13,13 @@ from tfrcp.search import (
     GuidedSampler,
     RandomSampler,
     RejectionSampler,
+    SpreadSampler,
     SurrogateSampler,
 )
 
 ADAPTIVE = [EvolutionarySampler, SurrogateSampler, GuidedSampler]
 UNIFORM = [RandomSampler, RejectionSampler]
-every_sampler = pytest.mark.parametrize("sampler", [*UNIFORM, *ADAPTIVE])
+every_sampler = pytest.mark.parametrize("sampler", [*UNIFORM, SpreadSampler, *ADAPTIVE])
 every_uniform_sampler = pytest.mark.parametrize("sampler", UNIFORM)
 every_adaptive_sampler = pytest.mark.parametrize("sampler", ADAPTIVE)
 

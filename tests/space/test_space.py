@@ -69,7 +69,7 @@ def test_fixed_groups_keep_all(graph):
         ({"divisor": 0}, "`divisor` must be an int of at least 1. Received: divisor=0"),
         ({"divisor": 1.5}, "`divisor` must be.*divisor=1.5"),
         ({"divisor": True}, "`divisor` must be.*divisor=True"),
-        ({"divisor": "8"}, "`divisor` must be.*divisor=8"),
+        ({"divisor": "8"}, "`divisor` must be.*divisor='8'"),
         ({"fixed": "stem_conv"}, "`fixed` must be a sequence.*'stem_conv'"),
         (
             {"fixed": ["nothing"]},

@@ -11,7 +11,7 @@ from tests.space.sampling import (
     meets,
 )
 from tfrcp import Budget, SearchSpace
-from tfrcp.search import RandomSampler, RejectionSampler
+from tfrcp.search import RandomSampler, RejectionSampler, SpreadSampler
 
 
 def test_acceptance_is_the_share_of_draws_inside_the_budget(small):
@@ -73,7 +73,7 @@ def test_group_means_agree_with_plain_rejection(flops, resnet):
     assert abs(ratio.mean() - cost(plain).flops.mean() / cost.full.flops) < 0.002
 
 
-@pytest.mark.parametrize("sampler", [RandomSampler, *ADAPTIVE])
+@pytest.mark.parametrize("sampler", [RandomSampler, SpreadSampler, *ADAPTIVE])
 @pytest.mark.parametrize("flops", [0.1, 0.25, 0.5, 0.75, 0.95])
 def test_every_target_of_a_real_network_is_met(sampler, flops, resnet):
     graph, cost = resnet
@@ -104,3 +104,17 @@ def test_prune_rates_confine_the_widths(resnet):
         RejectionSampler(space, cost, Budget(0.9), prune_rates=(0.2, 0.5), max_draws=5000).suggest(
             1
         )
+
+
+def test_the_spread_sampler_draws_near_uniform_and_uneven_networks_alike(resnet):
+    graph, cost = resnet
+    space = SearchSpace(graph, min_ratio=0.02)
+
+    def spreads(sampler):
+        return (sampler.suggest(300) / graph.full).std(axis=1)
+
+    even = spreads(SpreadSampler(space, cost, Budget(0.5), max_spread=0.2))
+    assert (even < 0.05).mean() > 0.1 and (even > 0.15).mean() > 0.1
+    assert (spreads(RandomSampler(space, cost, Budget(0.5))) > 0.1).all()
+    with pytest.raises(ValueError, match="`max_spread` must be"):
+        SpreadSampler(space, cost, Budget(0.5), max_spread=0)

@@ -26,7 +26,12 @@ def module(name):
 
 
 def test_all_are_there():
-    assert NAMES == ["benchmark_cifar10_resnet20", "benchmark_digits", "study_cifar10_resnet8"]
+    assert NAMES == [
+        "benchmark_cifar10_resnet20",
+        "benchmark_digits",
+        "study_cifar10_resnet8",
+        "study_digits_resnet8",
+    ]
 
 
 @every_config

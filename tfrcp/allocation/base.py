@@ -194,8 +194,6 @@ def nearest(space: SearchSpace, ratios: np.ndarray) -> np.ndarray:
     full = space.graph.full
     vector = np.empty(len(full), dtype="int64")
     for block in space.blocks:
-        widest = int(full[block.columns].argmax())
-        column = block.columns[widest]
-        distance = np.abs(block.options[:, widest] - ratios[column] * full[column])
-        vector[block.columns] = block.options[distance.argmin()]
+        column = block.columns[block.widest]
+        vector[block.columns] = block.nearest(ratios[column : column + 1] * full[column])[0]
     return vector

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import random
 import secrets
@@ -50,13 +51,17 @@ def _main(arguments: list[str]) -> None:
     }
     command = [sys.executable, str(_PACKAGE), "search", *arguments]
 
+    end_with_parent = functools.partial(_end_with_parent, os.getpid())
+
     def start(name: str) -> subprocess.Popen:
         environment = {**os.environ, **common_environment, "KERASTUNER_TUNER_ID": name}
-        return subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
+        return subprocess.Popen(command, env=environment, preexec_fn=end_with_parent)
 
     names = ["chief", *(f"worker{index}" for index in range(flags.FLAGS.workers))]
-    running, restarts = {name: start(name) for name in names}, dict.fromkeys(names, 0)
+    running, restarts = {}, dict.fromkeys(names, 0)
     try:
+        for name in names:
+            running[name] = start(name)
         while "chief" in running:
             time.sleep(0.2)
             for name, process in list(running.items()):
@@ -95,10 +100,16 @@ def _end(processes: list[subprocess.Popen]) -> None:
             process.wait()
 
 
-def _end_with_parent() -> None:
-    """Asks the system to end this process where the launcher is killed."""
+def _end_with_parent(parent: int) -> None:
+    """Asks the system to end this process where the launcher is killed.
+
+    Args:
+        parent: Process id of the launcher, which may have been killed before this was asked.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(128 + signal.SIGTERM)
 
 
 def _without_workers(arguments: list[str]) -> list[str]:

@@ -260,8 +260,15 @@ class _Look:
         for _, chunk in self._rows[call].unfold(x):
             self._moments[call.path].add(chunk)
 
-    def case(self, path: str) -> Callable[[np.ndarray, float], Reader]:
-        """A layer as what channels are removed from, a function of their places and the ridge."""
+    def case(
+        self, path: str, kind: Callable[..., Reader] = Elimination
+    ) -> Callable[[np.ndarray, float], Reader]:
+        """A layer as what channels are removed from, a function of their places and the ridge.
+
+        Args:
+            path: Of the layer.
+            kind: What is made of kernel, second moments and weights, where these fit in memory.
+        """
         layer = self._layers[path]
         matrix = layer.rule.matrix(layer.call, layer.kernel.astype("float64"))
         blocks, _, outputs = matrix.shape
@@ -274,4 +281,4 @@ class _Look:
             gram = rows.swapaxes(1, 2) @ rows / equations.count
         if gram is None:
             return lambda places, _: Fixed(matrix, equations.rows, weights, places)
-        return lambda places, ridge: Elimination(matrix, gram, weights, places, ridge=ridge)
+        return lambda places, ridge: kind(matrix, gram, weights, places, ridge=ridge)

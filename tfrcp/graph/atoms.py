@@ -12,7 +12,7 @@ as long as the tensor's. Entries:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -78,14 +78,68 @@ class Atoms:
     # Labels of tensors.
 
     def __getitem__(self, value: Value) -> np.ndarray:
-        """Labels of a tensor."""
-        return self._labels[value]
+        """Labels of a tensor along a single axis: of several, the longest is chosen for good."""
+        labels = self.grid(value)
+        if labels.size != max(labels.shape, default=1):
+            self._labels[value] = labels = self.straight(labels)
+        return labels
+
+    def grid(self, value: Value) -> np.ndarray:
+        """Labels of a tensor, perhaps along several axes, as where a reshape makes heads.
+
+        In the end a channel is a slice along one axis. As long as nothing asks for that, it is open
+        along which.
+        """
+        labels = self._labels[value]
+        several = [axis for axis, n in enumerate(labels.shape) if n > 1]
+        if len(several) > 1:
+            distinct, places = np.unique(labels, return_inverse=True)
+            roots = np.array([self.find(a) if a >= 0 else a for a in distinct.tolist()])
+            roots = roots[places].reshape(labels.shape)
+            varying = [k for k in several if (roots != roots.take([0], axis=k)).any()]
+            kept = varying or [max(several, key=lambda k: labels.shape[k])]
+            for axis in set(several) - set(kept):
+                labels = labels.take([0], axis=axis)
+            self._labels[value] = labels
+        return labels
+
+    def line(self, value: Value, axis: int) -> np.ndarray | None:
+        """Labels of a tensor along one axis, int array [length of the axis].
+
+        Returns `None` if channels lie along other axes only.
+        """
+        labels = self.grid(value)
+        if labels.shape[axis] > 1 and labels.size != labels.shape[axis]:
+            self._labels[value] = labels = self.straight(labels, axis)
+        return line(labels, value, axis)
+
+    def alike(self, labels: np.ndarray, axis: int) -> np.ndarray:
+        """States that the channels at all positions along an axis are one channel."""
+        rows = np.moveaxis(labels, axis, 0)
+        self.unite_rows(rows.reshape(len(rows), -1))
+        return labels.take([0], axis=axis)
+
+    def away(self, labels: np.ndarray, axes: Iterable[int]) -> np.ndarray:
+        """Labels that do not differ along some axes, if channels lie along others as well."""
+        several = {k for k, n in enumerate(labels.shape) if n > 1}
+        over = several & {k % labels.ndim for k in axes}
+        for axis in over if several - over else ():
+            labels = self.alike(labels, axis)
+        return labels
+
+    def straight(self, labels: np.ndarray, axis: int | None = None) -> np.ndarray:
+        """Labels along a single axis. Defaults to the longest one, the last of several."""
+        if axis is None:
+            axis = max(range(labels.ndim), key=lambda k: (labels.shape[k], k))
+        return self.away(labels, set(range(labels.ndim)) - {axis % labels.ndim})
 
     def __setitem__(self, value: Value, labels: np.ndarray) -> None:
         if labels.ndim != len(value.shape):
             raise ValueError(
                 f"Labels must have the tensor's rank, {len(value.shape)}. Received: {labels.shape}"
             )
+        if labels.size > 1 and labels.max() == labels.min() < 0:  # nothing lies along an axis
+            labels = labels.ravel()[:1].reshape((1,) * labels.ndim)
         self._labels[value] = labels
 
     # Atoms.

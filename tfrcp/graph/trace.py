@@ -40,7 +40,9 @@ def trace(model: keras.Model, expand: bool = True) -> ChannelGraph:
         except Exception as error:  # whatever a rule does with what it was not made for
             atoms.give_up(call, f"its rule failed: {str(error).strip()[:200]}")
     for value in keras.tree.flatten(calls.outputs):
-        atoms.freeze(atoms[value], "model output")
+        atoms.freeze(atoms.grid(value), "model output")
+    for value in atoms.labels:
+        atoms[value]  # along a single axis from now on
 
     roots, frozen = atoms.classes()
     lives = _lives(atoms.places, roots)

@@ -1,10 +1,11 @@
-"""What a working folder may be, and its lock: one process at a time reads and writes."""
+"""What a working folder needs, and its lock: one process at a time reads and writes."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,19 @@ class BusyError(ValueError):
     """Another process is active in the folder."""
 
 
-def check_path(path: Path) -> None:
-    """Refuses a path at which no working folder can be made.
+def check_place(path: Path) -> None:
+    """Refuses a path at which no working folder can be made, and a clock with which none can.
 
     Raises:
-        ValueError: If it is not UTF-8, as the files in the folder are, or leads to something else.
+        ValueError: If it is not UTF-8, as the files in the folder are, or leads to something else;
+            or if the year is none of 1980 to 2107.
     """
+    year = time.localtime().tm_year
+    if not 1980 <= year <= 2107:
+        raise ValueError(
+            f"This machine's clock tells the year {year}, and .keras files, which are zip archives,"
+            " hold dates of 1980 to 2107 only. Set the clock."
+        )
     what = ""
     try:
         os.fspath(path).encode()

@@ -21,7 +21,7 @@ import keras
 
 from tfrcp import files
 from tfrcp.run import records
-from tfrcp.run.locking import BusyError, check_path, locked
+from tfrcp.run.locking import BusyError, check_place, locked
 
 
 class Workdir:
@@ -43,7 +43,7 @@ class Workdir:
             if not self.path.is_dir():
                 raise ValueError(f"The working folder {path} is missing: start the chief first.")
             return
-        check_path(self.path)
+        check_place(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._tell_of_changes()

@@ -6,6 +6,7 @@ from tfrcp.space.sampling import (
     RandomSampler,
     RejectionSampler,
     Sampler,
+    SpreadSampler,
     SurrogateSampler,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     "RandomSampler",
     "RejectionSampler",
     "Sampler",
+    "SpreadSampler",
     "SurrogateSampler",
 ]

@@ -116,17 +116,25 @@ class ArchitectureSpec:
                 f"unpruned network is needed beside it. Received: model={model}"
             )
         models.full_channels(name)  # Refuses an unknown name.
-        builder, options = getattr(models, name), model.get("options") or {}
-        try:
-            arguments = tuple(shape), model.get("classes")
-            whole = trace(builder(*arguments, **options))
-        except Exception as error:  # whatever a builder does with what it is not made for
-            text = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"{self.path} holds a network that `tfrcp.models.{name}` cannot build: {text}"
-            ) from None
+        options, widths = model.get("options") or {}, list(self.content["channels"].values())
+
+        def made(**channels: list[int]) -> keras.Model:
+            try:
+                return getattr(models, name)(
+                    tuple(shape), model.get("classes"), **options, **channels
+                )
+            except Exception as error:  # whatever a builder does with what it is not made for
+                text = " ".join(str(error).split())[:200]
+                raise ValueError(
+                    f"{self.path} holds a network that `tfrcp.models.{name}` cannot build: {text}"
+                ) from None
+
+        whole = trace(made())
         self._check(whole, wider=True)
-        return builder(*arguments, **options, channels=list(self.content["channels"].values()))
+        size = 4 * float(CostModel(whole)(np.array(widths)).params[0])
+        if not 0 <= size < files.memory() / 2:
+            raise ValueError(f"{self.path} holds a network that does not fit into the memory.")
+        return made(channels=widths)
 
     def prune(self, model: keras.Model) -> keras.Model:
         """The network out of the unpruned one, with the channels of the largest L1 norms.

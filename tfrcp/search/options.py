@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_NO_OPTIONS = ("self", "model", "oracle", "hypermodel", "cost", "starts")
+_NO_OPTIONS = ("self", "model", "oracle", "hypermodel", "cost", "starts", "max_draws")
 
 
 def options_of(kind: type) -> set[str]:

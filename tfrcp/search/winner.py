@@ -13,7 +13,6 @@ from tfrcp.allocation.global_ranking import made_alone
 if TYPE_CHECKING:
     from tfrcp.search.tuner import ChannelSearch
 
-_LEAST, _SHARE = 128, 2  # images that tell finalists apart: at least so many, such a share
 _APART = 0.05  # mean difference of kept shares that makes finalists two different networks
 
 
@@ -38,9 +37,9 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
     network, which costs little. The kernels of the best one are fitted once more, each to the
     inputs that it has in the pruned network (`tfrcp.reconstruct`, "sequential"), its batch norms on
     the way. What that gains differs between networks, so a search may have several
-    `finalists`: it is done for each with half of the images (128 at least), and for the best
-    of them with all. A network for which the holdout images show no gain stays as it was scored, so
-    the winner is never worse than the best trial.
+    `finalists`: it is done for each, and the best of them by the holdout images wins. A network for
+    which these show no gain stays as it was scored, so the winner is never worse than the best
+    trial.
 
     Args:
         tuner: A search whose `search` has returned in this process.
@@ -54,24 +53,16 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
     if tuner.reconstruction != "least_squares":
         return Winner(tuner.load_model(trials[0]), trials[0].score, trials[0])
     best = _Found(trials[0].score, trials[0], None)
-    size = len(keras.tree.flatten(images)[0])
-    some = max(_LEAST, -(-size // _SHARE))
-    if len(trials) > 1:
-        few = keras.tree.map_structure(lambda x: x[:some], images)
-        for trial in trials:
-            found = _reconstructed(tuner, trial, few, verbose=verbose)
-            if verbose:
-                print(
-                    f"search: finalist {trial.trial_id}: {trial.score:.4f}, {found.score:.4f} "
-                    "reconstructed layer by layer",
-                    flush=True,
-                )
-            if tuner.objective.better(found.score, best.score):
-                best = found
-    if len(trials) == 1 or size > some:
-        whole = _reconstructed(tuner, best.trial, images, verbose=verbose)
-        if tuner.objective.better(whole.score, best.score):
-            best = whole
+    for trial in trials:
+        found = _reconstructed(tuner, trial, images, verbose=verbose)
+        if verbose and len(trials) > 1:
+            print(
+                f"search: finalist {trial.trial_id}: {trial.score:.4f}, {found.score:.4f} "
+                "reconstructed layer by layer",
+                flush=True,
+            )
+        if tuner.objective.better(found.score, best.score):
+            best = found
     if best.arrays is None:
         return Winner(tuner.load_model(best.trial), best.score, best.trial)
     model = tuner.evaluator.build(tuner.channels_of(best.trial), best.arrays)

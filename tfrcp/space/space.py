@@ -26,6 +26,23 @@ class Block:
     columns: np.ndarray
     options: np.ndarray
 
+    @property
+    def widest(self) -> int:
+        """Index, within the block, of the group with the most channels, which decides for all."""
+        return int(self.options[-1].argmax())
+
+    def nearest(self, counts: np.ndarray) -> np.ndarray:
+        """The options nearest to wanted counts of the widest group; the lower one of two.
+
+        Args:
+            counts: Float array [N].
+
+        Returns:
+            int64 array [N, groups of the block].
+        """
+        known = self.options[:, self.widest]
+        return self.options[np.searchsorted((known[1:] + known[:-1]) / 2, counts)]
+
 
 class SearchSpace:
     """The channel counts that each group may take.

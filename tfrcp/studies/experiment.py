@@ -15,25 +15,24 @@ import math
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfrcp import criteria, training
+from tfrcp import allocation, criteria, training
 from tfrcp.data import Splits
 from tfrcp.data.memory import MemorySplit
-from tfrcp.graph.trace import trace
 from tfrcp.reconstruction import recalibrate_batch_norm
 from tfrcp.run import inputs
-from tfrcp.run.report.units import percent
-from tfrcp.scoring import objectives
-from tfrcp.scoring.evaluator import ProgramEvaluator
-from tfrcp.search.scorer import evaluator_of
-from tfrcp.space.cost import CostModel
+from tfrcp.space.budget import Budget
+from tfrcp.space.space import SearchSpace
 from tfrcp.studies.allocations import Step, check
-from tfrcp.studies.functions import Named
-from tfrcp.studies.protocol import Counted, drawn, first, recipe
+from tfrcp.studies.functions import Named, as_lists
+from tfrcp.studies.network import Network
+from tfrcp.studies.preparations import prepare
+from tfrcp.studies.protocol import Counted, batches, drawn, first, recipe
 
 Result = dict[str, Any]
 
@@ -48,39 +47,17 @@ class Experiment:
     """
 
     def __init__(self, config: Mapping[str, Any], base: str, data: Splits) -> None:
-        self._config, self._base, self._data = config, base, data
+        self._config, self._base, self._data = config, Path(base), data
         self._options = config["benchmark"]
         self._recipe = recipe(config)
+        self._networks: dict[str, Network] = {}
 
-    @cached_property
-    def _model(self) -> keras.Model:
-        return keras.models.load_model(self._base, compile=False)
-
-    @cached_property
-    def _graph(self) -> Any:
-        return trace(self._model)
-
-    @cached_property
-    def _cost(self) -> CostModel:
-        return CostModel(self._graph)
-
-    @cached_property
-    def _evaluator(self) -> ProgramEvaluator:
-        search = self._config["search"]
-        calibration = None
-        if search["reconstruction"] != "none":
-            calibration, _ = self._data.train.arrays(search["calibration_images"])
-        return evaluator_of(
-            self._model,
-            self._graph,
-            {},
-            self._holdout.arrays(),
-            objectives.get(self._model, "val_accuracy"),
-            calibration,
-            reconstruction=search["reconstruction"],
-            batch_norm_images=search["batch_norm_images"],
-            batch_size=self._config["evaluate"]["batch_size"],
-        )
+    def _network(self, preparation: str = "") -> Network:
+        """The base, or what a preparation made of it."""
+        path = self._base.with_stem(preparation) if preparation else self._base
+        if preparation not in self._networks:
+            self._networks[preparation] = Network(self._config, path, self._data, self._holdout)
+        return self._networks[preparation]
 
     @cached_property
     def _train(self) -> MemorySplit:
@@ -104,13 +81,52 @@ class Experiment:
 
     def base(self) -> Result:
         """Accuracies and costs of the unpruned network."""
-        full = self._cost.full
+        base = self._network()
+        full = base.cost.full
         return {
-            "holdout_accuracy": self._accuracy(self._model, self._holdout),
-            "test_accuracy": self._accuracy(self._model, self._test),
+            "holdout_accuracy": self._accuracy(base.model, self._holdout),
+            "test_accuracy": self._accuracy(base.model, self._test),
             "flops": full.flops,
             "params": full.params,
-            "groups": {group.name: group.size for group in self._graph.prunable},
+            "groups": {group.name: group.size for group in base.graph.prunable},
+        }
+
+    def prepare(self, preparation: str) -> Result:
+        """Trains the base on, as a method has it, and saves it beside the base.
+
+        Args:
+            preparation: One of `tfrcp.studies.preparations.PREPARATIONS`.
+
+        Returns:
+            Dict with its `test_accuracy`, `passes`, images that went through a network for it, and
+            `seconds`.
+        """
+        options, base = self._options["preparation"], self._network()
+        space, budget = self._space_and_budget(base, min(self._options["flops"]))
+        model = keras.models.load_model(self._base, compile=False)
+        recipe = dataclasses.replace(
+            self._recipe,
+            epochs=options["epochs"],
+            learning_rate=options["learning_rate"],
+            sparsity_strength=options["strength"],
+        )
+        start = time.perf_counter()
+        uniform = allocation.get("uniform")(base.graph, {}, space, base.cost, budget)
+        rounds = prepare(
+            preparation,
+            model,
+            base.graph,
+            batches(self._train, recipe, 0),
+            recipe,
+            uniform,
+            space,
+            budget,
+        )
+        model.save(self._base.with_stem(preparation))
+        return {
+            "test_accuracy": self._accuracy(model, self._test),
+            "passes": rounds * self._train.size,
+            "seconds": time.perf_counter() - start,
         }
 
     def score_channels(self, criterion: Named, seed: int | None) -> Result:
@@ -131,36 +147,29 @@ class Experiment:
         if isinstance(instance, criteria.Random):
             instance = criteria.Random(self._draws(seed or 0))
         data = Counted(*self._data.train.arrays())
+        network = self._network(criterion.preparation)
         start = time.perf_counter()
-        found = instance(self._model, self._graph, data)
+        found = instance(network.model, network.graph, data)
         seconds = time.perf_counter() - start
-        scores = {}
-        for group in self._graph.prunable:
-            score = np.asarray(found.get(group.name), dtype=float)
-            if score.shape != (group.size,) or not np.isfinite(score).all():
-                raise ValueError(
-                    f"The criterion must give {group.size} finite scores for the group "
-                    f"'{group.name}'. Received: {found.get(group.name)!r}"
-                )
-            scores[group.name] = score.tolist()
         passes = data.images
         if isinstance(instance, criteria.KLDivergence):
-            passes *= 1 + int(self._graph.full.sum())  # one for each channel
+            passes *= 1 + int(network.graph.full.sum())  # one for each channel
         return {
-            "criterion": criterion.label,
-            "scores": scores,
+            "criterion": criterion.name,
+            "preparation": criterion.preparation,
+            "scores": as_lists(found, network.graph),
             "images": data.images,
             "passes": passes,
             "seconds": seconds,
         }
 
     def allocate(
-        self, allocation: Named, scored: Result, flops: float, samples: int, seed: int
+        self, method: Named, scored: Result, flops: float, samples: int, seed: int
     ) -> Result:
         """Chooses channel counts.
 
         Args:
-            allocation: What chooses.
+            method: What chooses.
             scored: What `score_channels` gave.
             flops: Target of the MACs, as a share.
             samples: Networks that a search scores.
@@ -175,11 +184,10 @@ class Experiment:
         Raises:
             ValueError: If the vector is not allowed or does not meet the budget.
         """
-        search = self._config["search"]
-        space = inputs.space(self._graph, search)
-        budget = dataclasses.replace(inputs.budget(search), flops=flops, latency=None)
+        network = self._network(scored.get("preparation", ""))
+        space, budget = self._space_and_budget(network, flops)
         scores = {name: np.array(score) for name, score in scored["scores"].items()}
-        evaluator, known = self._evaluator, {}
+        evaluator, known = network.evaluator, {}
         evaluator.scores = scores
         images = 0
 
@@ -196,12 +204,12 @@ class Experiment:
 
         criterion = scored.get("criterion", "")
         own = self._draws(seed)
-        step = Step(space, self._cost, budget, scores, counted, samples, own, criterion)
+        step = Step(space, network.cost, budget, scores, counted, samples, own, criterion)
         start = time.perf_counter()
-        vector = np.asarray(allocation.call(step))
+        vector = np.asarray(method.call(step))
         seconds, passes = time.perf_counter() - start, images
         check(vector, step)
-        costs, full = self._cost(vector), self._cost.full
+        costs, full = network.cost(vector), network.cost.full
         found = [value for _, value in known.values()]
         return {
             "channels": vector.tolist(),
@@ -239,7 +247,7 @@ class Experiment:
             inherits and is updated but not trained, `before_accuracy` on as many test images as
             score candidates; `finetune_images` that were seen; and `seconds` of fine-tuning.
         """
-        evaluator = self._evaluator
+        evaluator = self._network(scored.get("preparation", "")).evaluator
         evaluator.scores = {name: np.array(score) for name, score in scored["scores"].items()}
         model = evaluator.build(np.array(allocated["channels"], dtype="int64"))
         before = self._accuracy(model, self._untrained_test) if test else math.nan
@@ -248,13 +256,8 @@ class Experiment:
             self._recipe, epochs=math.ceil(epochs), learning_rate=learning_rate, batch_norm_images=0
         )
 
-        def batches(epoch: int) -> Any:
-            return train.batches(
-                recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
-            )
-
         start = time.perf_counter()
-        training.fit(model, batches, None, recipe, verbose=False)
+        training.fit(model, batches(train, recipe, seed), None, recipe, verbose=False)
         seconds = time.perf_counter() - start
         if epochs and self._recipe.batch_norm_images:
             count = min(self._recipe.batch_norm_images, self._train.size)
@@ -271,6 +274,11 @@ class Experiment:
         gc.collect()  # Compiled steps refer to themselves.
         return result
 
+    def _space_and_budget(self, network: Network, flops: float) -> tuple[SearchSpace, Budget]:
+        search = self._config["search"]
+        budget = dataclasses.replace(inputs.budget(search), flops=flops, latency=None)
+        return inputs.space(network.graph, search), budget
+
     def _draws(self, seed: int) -> int:
         """The seed of what is drawn, of every base another one."""
         return seed + 1000 * self._config["seed"]
@@ -285,13 +293,3 @@ class Experiment:
             outputs = keras.ops.convert_to_numpy(model(images[part], training=False))
             right += int((outputs.argmax(axis=1) == labels[part]).sum())
         return right / len(labels)
-
-
-def outcome(result: Result) -> str:
-    """What a unit of work came to, in words."""
-    if "error" in result:
-        return result["error"]
-    for name, text in (("test_accuracy", "test"), ("holdout_accuracy", "holdout")):
-        if name in result:
-            return f"{percent(result[name])} of the {text} images"
-    return "done"

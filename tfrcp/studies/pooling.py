@@ -21,9 +21,9 @@ def run(config: Mapping[str, Any], workdir: str | os.PathLike[str], study: str =
     """Does what is left of a study, or of all, on several own bases, and writes one report.
 
     Bases are trained in the folders base0, base1, ... of `workdir`, with the seeds from
-    `config.seed` on, of the network, of the split and of what is drawn. Studies are done one after
-    the other, each seed by seed, all bases of a seed before the next: whenever it is ended, all
-    bases have the same rows. The first base chooses the learning rates.
+    `config.seed` on, of the network, of the split and of what is drawn. Cells are done seed by
+    seed, of a seed study by study, all bases before the next study: whenever it is ended, all bases
+    have about the same rows. The first base chooses the learning rates.
 
     Args:
         config: Nested dict; `config.benchmark.bases` is how many.
@@ -43,8 +43,8 @@ def run(config: Mapping[str, Any], workdir: str | os.PathLike[str], study: str =
         for number in range(config["benchmark"]["bases"])
     ]
     try:
-        for each in studies:
-            for seed in sorted({cell.seed for cell in each.cells}):
+        for seed in sorted({cell.seed for each in studies for cell in each.cells}):
+            for each in studies:
                 cells = [cell for cell in each.cells if cell.seed == seed]
                 for part in parts:
                     part.do(cells, parts[0].learning_rate)

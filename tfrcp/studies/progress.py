@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tfrcp.studies.store import Store, Work
-from tfrcp.units import duration
+from tfrcp.units import duration, percent
 
 
 def run_with_progress(
-    store: Store, kind: str, works: Mapping[str, Work], outcome: Callable[[dict[str, Any]], str]
+    store: Store, kind: str, works: Mapping[str, Work]
 ) -> dict[str, dict[str, Any]]:
     """`store.run(works)`, with a line for each unit of work that is done here.
 
@@ -19,7 +19,6 @@ def run_with_progress(
         store: Where results are kept.
         kind: What the units are called.
         works: See `Store.run`.
-        outcome: What a result says, in words.
 
     Returns:
         The results, in the order of `works`.
@@ -40,3 +39,13 @@ def run_with_progress(
         last = now
 
     return store.run(works, tell)
+
+
+def outcome(result: dict[str, Any]) -> str:
+    """What a unit of work came to, in words."""
+    if "error" in result:
+        return result["error"]
+    for name, text in (("test_accuracy", "test"), ("holdout_accuracy", "holdout")):
+        if name in result:
+            return f"{percent(result[name])} of the {text} images"
+    return "done"

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp import training
+from tfrcp import data, training
 from tfrcp.data.memory import MemorySplit
 
 _BATCH = 32  # images of a batch that is handed to a criterion
@@ -36,6 +36,15 @@ def first(split: MemorySplit, count: int) -> MemorySplit:
     """The first images of a split; all if `count` is 0."""
     count = count or split.size
     return dataclasses.replace(split, images=split.images[:count], labels=split.labels[:count])
+
+
+def batches(
+    split: MemorySplit, recipe: training.Recipe, seed: int
+) -> Callable[[int], data.Batches]:
+    """Function of the epoch to its batches; the seed decides order and augmentation."""
+    return lambda epoch: split.batches(
+        recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
+    )
 
 
 def drawn(split: MemorySplit, share: float, seed: int) -> MemorySplit:

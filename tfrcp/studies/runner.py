@@ -18,7 +18,7 @@ from tfrcp import files
 from tfrcp.run import Pipeline, checks, inputs
 from tfrcp.studies import reporting, settings
 from tfrcp.studies.allocations import ALLOCATIONS
-from tfrcp.studies.experiment import Experiment, Result, outcome
+from tfrcp.studies.experiment import Experiment, Result
 from tfrcp.studies.functions import CRITERIA, find_all
 from tfrcp.studies.grid import Cell, Grid, Setting
 from tfrcp.studies.progress import run_with_progress
@@ -178,11 +178,16 @@ class Benchmark:
     def _scored(self, cell: Cell) -> Result:
         """The scores of the cell's criterion, which many cells share."""
         criterion, seed = self._criteria[cell.setting.criterion], self._criterion_seed(cell)
-        return self._need(
-            "scores",
-            self._scores_name(cell),
-            lambda: self.experiment.score_channels(criterion, seed),
-        )
+
+        def score() -> Result:
+            passes, preparation = 0, criterion.preparation
+            if preparation:
+                work = lambda: self.experiment.prepare(preparation)  # noqa: E731
+                passes = self._need("base", preparation, work)["passes"]
+            found = self.experiment.score_channels(criterion, seed)
+            return {**found, "passes": found["passes"] + passes}
+
+        return self._need("scores", self._scores_name(cell), score)
 
     def _allocated(self, cell: Cell, scored: Result) -> Result:
         """The channel counts of the cell, which those of other epochs share."""
@@ -259,7 +264,7 @@ class Benchmark:
 
     def _do(self, kind: str, works: dict[str, Callable[[], Result]]) -> dict[str, Result]:
         """Does units of work that are not done, with progress."""
-        return run_with_progress(self._stores[kind], kind, works, outcome)
+        return run_with_progress(self._stores[kind], kind, works)
 
     def _need(self, kind: str, name: str, work: Callable[[], Result]) -> Result:
         """What a cell is made from: done now, or before, or waited for."""

@@ -30,21 +30,23 @@ from tfrcp.graph.rules.frozen import (
     RECURRENT,
     FrozenRule,
     attention,
-    dot,
-    einsum,
-    is_pair,
     is_recurrent,
     recurrent,
     reverse_embedding,
 )
 from tfrcp.graph.rules.held import AcrossBatchRule, HeldWeightRule
 from tfrcp.graph.rules.kernel import KernelRule
-from tfrcp.graph.rules.matmul import MatmulRule
 from tfrcp.graph.rules.merging import ConcatenateRule, MergeRule, StackRule, UnstackRule
 from tfrcp.graph.rules.normalization import (
     BatchNormalizationRule,
     ChannelNormalizationRule,
     GroupNormalizationRule,
+)
+from tfrcp.graph.rules.products import (
+    DotProductAttentionRule,
+    DotRule,
+    EinsumRule,
+    MatmulRule,
 )
 from tfrcp.graph.rules.proving import UnknownRule
 from tfrcp.graph.rules.reshaping import MovingRule, ReshapeRule
@@ -151,7 +153,7 @@ _LAYERS: dict[type, Rule] = {
     layers.BatchNormalization: BatchNormalizationRule(),
     layers.Concatenate: ConcatenateRule(),
     layers.Dense: DenseRule(),
-    layers.Dot: FrozenRule("multiplies the channels of one tensor with another's", dot),
+    layers.Dot: DotRule(),
     layers.EinsumDense: EinsumDenseRule(),
     layers.Embedding: EmbeddingRule(),
     layers.GroupNormalization: GroupNormalizationRule(),
@@ -198,7 +200,8 @@ _LAYERS: dict[type, Rule] = {
 _BY_NAME: dict[str, Rule] = {
     "Concatenate": ConcatenateRule(),
     "DepthToSpace": DepthToSpaceRule(),
-    "Einsum": FrozenRule("multiplies tensors with each other", einsum, counts=is_pair),
+    "DotProductAttention": DotProductAttentionRule(),
+    "Einsum": EinsumRule(),
     "GetItem": GetItemRule(),
     "LayerScale": ChannelScaleRule(),
     "LogSoftmax": SoftmaxRule(),

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms, along, line
+from tfrcp.graph.atoms import Atoms, along
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, Rule, known_line, layer_like
 
@@ -50,7 +50,7 @@ class MultiHeadAttentionRule(Rule):
         layer = call.operation
         refusal = self._refusal(call)
         ends = self._ends(call) if not refusal else {}
-        lines = {name: line(atoms[value], value, -1) for name, value in ends.items()}
+        lines = {name: atoms.line(value, -1) for name, value in ends.items()}
         if refusal or any(channels is None for channels in lines.values()):
             atoms.give_up(call, refusal or "channels lie along an axis that it does not mix")
             return

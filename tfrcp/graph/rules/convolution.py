@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms, line
+from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like
 from tfrcp.graph.rules.kernel import KernelRule, Placement
@@ -47,7 +47,7 @@ class ConvolutionRule(KernelRule):
             and self.has_bias(call.operation)
             and keras.backend.backend() == "tensorflow"
         )
-        channels = line(atoms[call.outputs[0]], call.outputs[0], 1) if astray else None
+        channels = atoms.line(call.outputs[0], 1) if astray else None
         if channels is not None and (width is None or width <= len(channels)):
             atoms.freeze(
                 channels,

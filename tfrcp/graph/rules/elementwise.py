@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import activations, layers, ops
 
-from tfrcp.graph.atoms import Atoms, line
+from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.cloning import is_own_function
 from tfrcp.graph.rules.base import Arrays, Rule, layer_like
@@ -70,7 +70,7 @@ class ElementwiseRule(Rule):
         elif any(np.ndim(x) for x in (*given, *call.args[1:], *call.kwargs.values())):
             atoms.give_up(call, "is given an array, with numbers for each channel")
         else:
-            atoms[call.outputs[0]] = atoms[call.inputs[0]]
+            atoms[call.outputs[0]] = atoms.grid(call.inputs[0])
 
 
 class ActivationRule(ElementwiseRule):
@@ -114,10 +114,9 @@ class SoftmaxRule(ElementwiseRule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """The output's labels are the input's, if there is a single channel along the axes."""
-        labels = atoms[call.inputs[0]]
-        if len(call.inputs) > 1 or any(
-            labels.shape[k] > 1 for k in np.atleast_1d(call.operation.axis)
-        ):
+        axes = np.atleast_1d(call.operation.axis).tolist()
+        labels = atoms.away(atoms.grid(call.inputs[0]), axes)
+        if len(call.inputs) > 1 or any(labels.shape[k] > 1 for k in axes):
             atoms.give_up(call, "is taken over the channels, so that each depends on all")
         else:
             super().trace(call, atoms)
@@ -128,8 +127,10 @@ class RollRule(Rule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """The output's labels are the input's."""
-        labels, axis = atoms[call.inputs[0]], call.operation.axis
-        if axis is None or any(labels.shape[k] > 1 for k in np.atleast_1d(axis)):
+        labels, axis = atoms.grid(call.inputs[0]), call.operation.axis
+        axes = range(labels.ndim) if axis is None else np.atleast_1d(axis).tolist()
+        labels = atoms.away(labels, axes)
+        if any(labels.shape[k] > 1 for k in axes):
             atoms.give_up(call, "rolls the channels")
         else:
             atoms[call.outputs[0]] = labels
@@ -170,7 +171,7 @@ class ChannelScaleRule(ElementwiseRule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels the weight."""
         value = call.inputs[0]
-        channels = line(atoms[value], value, -1)
+        channels = atoms.line(value, -1)
         if channels is None:
             atoms.give_up(call, "channels do not lie along the last axis")
             return

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from keras import layers
 
 from tfrcp.graph.atoms import Atoms
-from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Axes, Labels, Product, Rule
 
 #: The recurrent layers and cells of which the MACs are known.
@@ -83,31 +83,6 @@ def attention(call: Call) -> int:
     key = call.inputs[2] if len(call.inputs) > 2 else value
     sizes = _known(call, (*query.sizes[:-1], key.shape[-2]))
     return sizes * _known(call, (key.shape[-1] + value.shape[-1],))
-
-
-def dot(call: Call) -> int:
-    """`Dot`: elements of the output x the size that is summed over."""
-    axes, source = call.operation.axes, call.inputs[0]
-    axis = axes if isinstance(axes, int) else axes[0]
-    return _known(call, (*call.outputs[0].sizes, source.shape[axis]))
-
-
-def is_pair(call: Call) -> bool:
-    """Whether an `einsum` has two operands and all their axes by name.
-
-    Of more operands the MACs depend on the order in which they are multiplied.
-    """
-    return len(call.args) == 2 and "." not in call.operation.subscripts
-
-
-def einsum(call: Call) -> int:
-    """`einsum` of two operands: the sizes of all letters but the batch's."""
-    inputs = call.operation.subscripts.replace(" ", "").split("->")[0].split(",")
-    sizes: dict[str, int | None] = {}
-    for letters, x in zip(inputs, call.args, strict=True):
-        for letter, n in zip(letters, x.sizes if isinstance(x, Value) else x.shape, strict=True):
-            sizes[letter] = sizes.get(letter) or n
-    return _known(call, tuple(sizes.values()))
 
 
 def reverse_embedding(call: Call) -> int:

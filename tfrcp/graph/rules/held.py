@@ -92,7 +92,7 @@ class AcrossBatchRule(Rule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """The labels of what is repeated."""
-        atoms[call.outputs[0]] = atoms[call.inputs[0]]
+        atoms[call.outputs[0]] = atoms.grid(call.inputs[0])
 
     def rebuild(self, call: Call, arrays: Arrays) -> Any:
         """A product with ones."""

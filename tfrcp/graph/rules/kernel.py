@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms, along, line
-from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.atoms import Atoms, along
+from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Labels, Rule, known_line, positions
 from tfrcp.graph.rules.elementwise import is_elementwise
 
@@ -147,9 +147,7 @@ class KernelRule(Rule):
         """Labels kernels, bias and output."""
         layer, axis = call.operation, self.axis(call)
         refusal = self.refusal(call)
-        if not refusal:
-            _same_everywhere(call.inputs[0], axis, atoms)
-        inputs = line(atoms[call.inputs[0]], call.inputs[0], axis)
+        inputs = atoms.line(call.inputs[0], axis)
         if not refusal and inputs is None and self.passes(call, atoms):
             return
         if refusal or inputs is None:
@@ -179,20 +177,6 @@ class KernelRule(Rule):
             y = _add_bias(y, arrays["bias"], self.axis(call))
         activation = call.operation.activation
         return y if activation is None else activation(y)
-
-
-def _same_everywhere(value: Value, axis: int, atoms: Atoms) -> None:
-    """States that the channels at a position along an axis are one channel at all places.
-
-    So are those that a dense layer makes and a reshape lays out as an image: whoever mixes them
-    along one axis reads all of them with the same weights.
-    """
-    labels = atoms[value]
-    if labels.size == labels.shape[axis] or labels.shape[axis] != value.shape[axis]:
-        return
-    rows = np.moveaxis(labels, axis, -1).reshape(-1, labels.shape[axis])
-    atoms.unite_rows(rows)
-    atoms[value] = along(rows[0], axis, labels.ndim)
 
 
 def _add_bias(y: Any, bias: Any, axis: int) -> Any:

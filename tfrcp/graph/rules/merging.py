@@ -12,6 +12,8 @@ from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.rules.base import Arrays, Keep, Labels, Rule
 
+Shape = tuple[Any, ...]
+
 
 class MergeRule(Rule):
     """`Add`, `Subtract`, `Multiply`, `Average`, `Maximum`, `Minimum`; `+ - * /` between tensors.
@@ -30,26 +32,49 @@ class MergeRule(Rule):
         ):
             atoms.give_up(call, "joins tensors of different rank")
             return
-        operands = [
-            (v, *(_raised(x, rank) for x in (v.shape, atoms[v].shape))) for v in call.inputs
-        ]
-        along = [k for k in range(rank) if any(labels[k] > 1 for _, _, labels in operands)]
+        operands = self._operands(call, atoms)
+        along = _labelled(operands)
         if any(self._spoils(x, call, along, atoms) for x in constants(call)):
             atoms.give_up(call, "has an array as operand, with numbers for each channel")
             return
-        result = None
-        for value, shape, raised in operands:
-            if any(shape[k] == 1 != target.shape[k] for k in along):
+        result, partly = None, False
+        for shape, labels in operands:
+            spread = [k for k in along if shape[k] == 1 != target.shape[k]]
+            if spread:
                 atoms.freeze(
-                    atoms[value], f"{call.path} ({call.kind}): spreads one channel over all others"
+                    labels, f"{call.path} ({call.kind}): spreads one channel over all others"
                 )
+                partly |= any(shape[k] > 1 for k in along)
             else:
-                labels = atoms[value].reshape(raised)
                 result = labels if result is None else atoms.unite(result, labels)
         if result is None:
             atoms.give_up(call, "spreads the channels of every operand over the others'")
             return
+        if partly and sum(n > 1 for n in result.shape) > 1:
+            atoms.freeze(result, f"{call.path} ({call.kind}): joins channels along several axes")
         atoms[target] = result
+
+    def _operands(self, call: Call, atoms: Atoms) -> list[tuple[Shape, np.ndarray]]:
+        """Shapes and labels of the operands, with as many axes as the result.
+
+        Of channels that lie along several axes, one is left along which the operands agree.
+        """
+        rank = len(call.outputs[0].shape)
+        shapes = [_raised(v.shape, rank) for v in call.inputs]
+        labels = [atoms.grid(v) for v in call.inputs]
+        labels = [x.reshape(_raised(x.shape, rank)) for x in labels]
+        if all(sum(n > 1 for n in x.shape) < 2 for x in labels):
+            return list(zip(shapes, labels, strict=True))
+        along = _labelled(list(zip(shapes, labels, strict=True)))
+        outside = [s for s, x in zip(shapes, labels, strict=True) if x.max() < 0]
+        outside += [_raised(np.shape(x), rank) for x in constants(call)]
+        ours = [s for s, x in zip(shapes, labels, strict=True) if x.max() >= 0]
+        for bad in (
+            {k for k in along if any(s[k] == 1 != call.outputs[0].shape[k] for s in ours)},
+            {k for k in along if any(s[k] > 1 for s in outside)},
+        ):
+            labels = [atoms.away(x, bad) for x in labels]
+        return list(zip(shapes, labels, strict=True))
 
     def _spoils(self, x: Any, call: Call, along: list[int], atoms: Atoms) -> bool:
         """Whether an operand is an array that has numbers for each channel."""
@@ -65,7 +90,13 @@ class MergeRule(Rule):
         )
 
 
-def _raised(shape: Any, rank: int) -> tuple[Any, ...]:
+def _labelled(operands: list[tuple[Shape, np.ndarray]]) -> list[int]:
+    """The axes along which channels lie in any operand."""
+    sizes = zip(*(labels.shape for _, labels in operands), strict=True)
+    return [k for k, here in enumerate(sizes) if max(here) > 1]
+
+
+def _raised(shape: Any, rank: int) -> Shape:
     """A shape with as many axes as what it is broadcast to."""
     return (1,) * (rank - len(shape)) + tuple(shape)
 
@@ -83,7 +114,7 @@ class ConcatenateRule(Rule):
         """Joins the labels."""
         target = call.outputs[0]
         axis = call.operation.axis % len(target.shape)
-        labels = [atoms[value] for value in call.inputs]
+        labels = [atoms.away(atoms.grid(value), [axis]) for value in call.inputs]
         elsewhere = any(x.shape[i] > 1 for x in labels for i in range(x.ndim) if i != axis)
         # A single channel, or none of ours, that takes several positions of an axis does not lie
         # along it.
@@ -119,7 +150,7 @@ class StackRule(Rule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Unites the operands' channels."""
-        labels = [atoms[value] for value in call.inputs]
+        labels = [atoms.grid(value) for value in call.inputs]
         result = labels[0]
         for x in labels[1:]:
             result = atoms.unite(result, x)
@@ -132,7 +163,8 @@ class UnstackRule(Rule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """The same channels in every part."""
-        labels, axis = atoms[call.inputs[0]], call.operation.axis
+        axis = call.operation.axis
+        labels = atoms.away(atoms.grid(call.inputs[0]), [axis])
         if labels.shape[axis] > 1:
             atoms.give_up(call, "takes the channels apart")
             return

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms, line
+from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Rule, layer_like
 
@@ -19,8 +19,7 @@ class BatchNormalizationRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels gamma, beta and the moving statistics."""
         layer = call.operation
-        labels = atoms[call.inputs[0]]
-        channels = line(labels, call.inputs[0], layer.axis)
+        channels = atoms.line(call.inputs[0], layer.axis)
         if channels is None:
             atoms.give_up(call, "normalizes along an axis that is not the channels'")
             return
@@ -29,7 +28,7 @@ class BatchNormalizationRule(Rule):
             return
         for name in call.variables:
             atoms.weight(call, name, {0: ("channelwise", channels)})
-        atoms[call.outputs[0]] = labels
+        atoms[call.outputs[0]] = atoms[call.inputs[0]]
 
     def statistics(self, call: Call, x: Any) -> tuple[Any, Any]:
         """Mean and (biased) variance of every channel of an input, tensors [channels]."""
@@ -66,7 +65,7 @@ class ChannelNormalizationRule(Rule):
         """Labels scale and offset."""
         value = call.inputs[0]
         axes = np.atleast_1d(call.operation.axis) % len(value.shape)
-        channels = line(atoms[value], value, int(axes[0])) if len(axes) == 1 else None
+        channels = atoms.line(value, int(axes[0])) if len(axes) == 1 else None
         if channels is None or getattr(call.operation, "rms_scaling", False):
             atoms.give_up(call, "normalizes over other axes than the channels', or in an old form")
             return
@@ -97,7 +96,7 @@ class GroupNormalizationRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels scale and offset; unites the channels at the same position of every group."""
         layer, value = call.operation, call.inputs[0]
-        channels = line(atoms[value], value, layer.axis)
+        channels = atoms.line(value, layer.axis)
         if channels is None:
             atoms.give_up(call, "normalizes along an axis that is not the channels'")
             return

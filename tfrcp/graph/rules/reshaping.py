@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.atoms import Atoms, along
+from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Keep, Labels, Rule, layer_like
 
@@ -35,13 +35,13 @@ class MovingRule(Rule):
         """Labels of the output, one for every position."""
         value = call.inputs[0]
         shape = [n or _OPEN for n in value.sizes]
-        full = np.broadcast_to(atoms[value], shape).astype("int32")
+        full = np.broadcast_to(atoms.grid(value), shape).astype("int32")
         args, kwargs = call.bind({value: full})
         return ops.convert_to_numpy(call.operation(*args, **kwargs)).astype(int)
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Runs the operation on the labels."""
-        labels, target = atoms[call.inputs[0]], call.outputs[0]
+        labels, target = atoms.grid(call.inputs[0]), call.outputs[0]
         rank = len(target.shape)
         if labels.size == 1 and labels.min() < 0:
             # Nothing to follow; a negative label tells its reason wherever it is moved.
@@ -60,27 +60,15 @@ class MovingRule(Rule):
         if moved.ndim != rank or (batch is not None and moved.shape[batch] != target.fold):
             atoms.give_up(call, "treats the batch like any other axis")
             return
-        moved = compress(moved)
+        all_there, moved = np.isin(labels, moved).all(), compress(moved)
+        if batch is not None:
+            moved = atoms.away(moved, [batch])
         if batch is not None and moved.shape[batch] != 1:
             atoms.give_up(call, "lays channels along the batch")
-        elif not np.isin(labels, moved).all():
+        elif not all_there:
             atoms.give_up(call, "takes some of the channels")
         else:
-            atoms[target] = _rectangular(moved, atoms)
-
-
-def _rectangular(labels: np.ndarray, atoms: Atoms) -> np.ndarray:
-    """Unites channels that a reshape has spread over several axes, as in a channel shuffle.
-
-    What is kept must be whole slices along one axis, the longest; along the others channels stay or
-    go together.
-    """
-    if sum(n > 1 for n in labels.shape) < 2:
-        return labels
-    longest = max(range(labels.ndim), key=lambda axis: (labels.shape[axis], axis))
-    rows = np.moveaxis(labels, longest, -1).reshape(-1, labels.shape[longest])
-    atoms.unite_rows(rows)
-    return along(rows[0], longest, labels.ndim)
+            atoms[target] = moved
 
 
 class ReshapeRule(MovingRule):

@@ -19,17 +19,10 @@ class GetItemRule(MovingRule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Reads a run of channels itself; everything else is moving positions."""
-        labels = atoms[call.inputs[0]]
+        labels = atoms.away(atoms.grid(call.inputs[0]), _cut(call))
         found = _run_of_channels(call, labels)
         if found is None:
-            keys = [k for k in _key(call) if k is not None]
-            cut = [
-                axis
-                for axis, k in enumerate(keys)
-                if labels.shape[axis] > 1
-                and not (isinstance(k, slice) and k.indices(2) in ((0, 2, 1), (1, -1, -1)))
-            ]
-            if cut:
+            if any(labels.shape[axis] > 1 for axis in _cut(call)):
                 atoms.give_up(call, "takes channels otherwise than in one run")
             else:
                 super().trace(call, atoms)
@@ -93,6 +86,13 @@ def _key(call: Call) -> list[Any]:
     return [*key[:here], *[slice(None)] * missing, *key[here + 1 :]]
 
 
+def _cut(call: Call) -> list[int]:
+    """The axes of which the key does not take all positions."""
+    whole = ((0, 2, 1), (1, -1, -1))
+    keys = [k for k in _key(call) if k is not None]
+    return [i for i, k in enumerate(keys) if not (isinstance(k, slice) and k.indices(2) in whole)]
+
+
 def _run_of_channels(call: Call, labels: np.ndarray) -> tuple[int, int, int] | None:
     """Axis, start and stop, if the key takes a run of the channels but not all of them."""
     axes = [i for i, n in enumerate(labels.shape) if n > 1]
@@ -131,7 +131,8 @@ class SplitRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Along the channels every part takes its run; along another axis all have all of them."""
         value = call.inputs[0]
-        labels, axis = atoms[value], call.operation.axis % len(value.shape)
+        axis = call.operation.axis % len(value.shape)
+        labels = atoms.away(atoms.grid(value), [axis])
         if labels.shape[axis] == 1 and (labels.size > 1 or labels.min() < 0):
             for target in call.outputs:
                 atoms[target] = labels
@@ -178,7 +179,8 @@ class TakeRule(MovingRule):
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Moves the labels."""
-        axis, labels = call.operation.axis, atoms[call.inputs[0]]
+        axis, labels = call.operation.axis, atoms.grid(call.inputs[0])
+        labels = labels if axis is None else atoms.away(labels, [axis])
         if len(call.inputs) > 1 or axis is None or labels.shape[axis] > 1:
             atoms.give_up(call, "takes by numbers of the network's, or takes channels")
         else:

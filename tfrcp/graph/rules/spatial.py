@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfrcp.graph.atoms import Atoms, along, line
+from tfrcp.graph.atoms import Atoms, along
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Rule
 
@@ -18,7 +18,7 @@ class SpatialRule(Rule):
         # One-dimensional layers such as Cropping1D have no data format: channels come last.
         first = getattr(call.operation, "data_format", None) == "channels_first"
         axis = 1 if first else -1
-        channels = line(atoms[source], source, axis)
+        channels = atoms.line(source, axis)
         if channels is None:
             atoms.give_up(call, "acts on the axis along which channels lie")
             return
@@ -54,7 +54,7 @@ class SpaceToDepthRule(Rule):
 
 def _along_last(call: Call, atoms: Atoms) -> np.ndarray | None:
     """Labels of the input's last axis; `None`, and given up, where channels lie along another."""
-    channels = line(atoms[call.inputs[0]], call.inputs[0], -1)
+    channels = atoms.line(call.inputs[0], -1)
     if channels is None or call.operation.data_format == "channels_first":
         atoms.give_up(call, "channels do not lie along the last axis")
         return None
@@ -70,8 +70,9 @@ class ReductionRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Drops the reduced axes."""
         target, axis, value = call.outputs[0], call.operation.axis, call.inputs[0]
-        labels = atoms[value]
+        labels = atoms.grid(value)
         axes = range(labels.ndim) if axis is None else np.atleast_1d(axis) % labels.ndim
+        labels = atoms.away(labels, axes)
         keep = len(target.shape) == labels.ndim
         over = [k for k in axes if labels.shape[k] > 1]
         if value.batch in axes:

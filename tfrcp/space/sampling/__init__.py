@@ -9,6 +9,7 @@ from tfrcp.space.sampling.evolutionary import EvolutionarySampler
 from tfrcp.space.sampling.guided import GuidedSampler
 from tfrcp.space.sampling.random import RandomSampler
 from tfrcp.space.sampling.rejection import RejectionSampler
+from tfrcp.space.sampling.spread import SpreadSampler
 from tfrcp.space.sampling.surrogate import SurrogateSampler
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "RandomSampler",
     "RejectionSampler",
     "Sampler",
+    "SpreadSampler",
     "SurrogateSampler",
 ]

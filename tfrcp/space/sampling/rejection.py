@@ -46,12 +46,11 @@ class RejectionSampler(DrawingSampler):
         for block in self.space.blocks:
             options = block.options
             if self.prune_rates is None:
-                picks = self._random.integers(len(options), size=_BATCH)
+                vectors[:, block.columns] = options[
+                    self._random.integers(len(options), size=_BATCH)
+                ]
             else:
-                column = int(options[-1].argmax())  # the widest group decides
-                size = self.space.graph.full[block.columns[column]]
+                size = self.space.graph.full[block.columns[block.widest]]
                 wanted = size * (1 - self._random.uniform(*self.prune_rates, _BATCH))
-                counts = options[:, column]
-                picks = np.searchsorted((counts[1:] + counts[:-1]) / 2, wanted)
-            vectors[:, block.columns] = options[picks]
+                vectors[:, block.columns] = block.nearest(wanted)
         return vectors, np.ones(_BATCH, dtype=bool)

@@ -14,7 +14,8 @@ from tfrcp.studies.allocations.base import (
     into_window,
     meet_budget,
 )
-from tfrcp.studies.allocations.searches import evolutionary, guided, random
+from tfrcp.studies.allocations.reinforcement import reinforcement
+from tfrcp.studies.allocations.searches import evolutionary, guided, random, surrogate
 
 __all__ = [
     "ALLOCATIONS",
@@ -46,5 +47,7 @@ ALLOCATIONS: dict[str, Allocation] = {
     "evolutionary": evolutionary,
     "guided": guided,
     "random": random,
+    "reinforcement": reinforcement,
+    "surrogate": surrogate,
 }
 """The allocations by name."""
