@@ -49,7 +49,7 @@ def small() -> Any:
     return keras.Model(inputs, head(layers.GlobalAveragePooling2D()(x)), name="small")
 
 
-def network(name: str, weights: str | None) -> Any:
+def network(name: str, weights: str | None, pixels: int = _SIZE) -> Any:
     """One of the networks, which takes images of 0 to 255, compiled."""
     import keras
 
@@ -59,7 +59,7 @@ def network(name: str, weights: str | None) -> Any:
     logits = name == "efficientnet_lite0"
     if logits:
         scale = keras.layers.Rescaling(1 / 128, -127 / 128)
-        model = models.efficientnet_lite0((_SIZE, _SIZE, 3), preprocessing=scale)
+        model = models.efficientnet_lite0((pixels, pixels, 3), preprocessing=scale)
         if weights:
             models.load_pytorch_efficientnet_lite0(model, weights)
     elif name == "small":
@@ -71,7 +71,7 @@ def network(name: str, weights: str | None) -> Any:
             "mobilenet_v2": keras.applications.MobileNetV2,
             "efficientnet_b0": keras.applications.EfficientNetB0,
         }[name]
-        model = builder(weights=None, input_shape=(_SIZE, _SIZE, 3))
+        model = builder(weights=None, input_shape=(pixels, pixels, 3))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
     model.compile(loss=loss, metrics=["accuracy"])
     return model

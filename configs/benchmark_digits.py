@@ -75,6 +75,7 @@ def studies() -> ConfigDict:
     config.epochs_allocations = ("random", "uniform")
     config.samples_grid = (1, 5, 20, 50)  # study "samples"
     config.pool = 30  # single draws that are all fine-tuned, likewise
+    config.pool_epochs = ()  # other lengths for which they are fine-tuned too
     # Of fine-tuning: one for all rows of a length, chosen on the holdout images with uniform
     # widths; continued while the best lies at the edge.
     config.learning_rates = (0.01, 0.03, 0.1, 0.3)

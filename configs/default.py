@@ -75,7 +75,8 @@ def get_config() -> ConfigDict:
     config.search.max_trials = 100
     config.search.reconstruction = "least_squares"  # or "batch_norm", "none"
     config.search.calibration_images = 256
-    config.search.batch_norm_images = 128  # of these, for the batch norms of every candidate
+    # Of these, for the batch norms of every candidate; by default 128, of large images fewer.
+    config.search.batch_norm_images = config_dict.placeholder(int)
     config.search.racing = True
     # Steps in which the network is pruned, each by the same factor and fine-tuned before the next.
     config.search.stages = 1

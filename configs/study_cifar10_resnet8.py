@@ -40,6 +40,7 @@ def get_config():
     config.benchmark.epochs_grid = (0, 2)
     config.benchmark.epochs_allocations = ("random", "uniform", "guided")
     config.benchmark.samples_grid = (1, 5)
+    config.benchmark.pool_epochs = (0.1, 2)
     config.benchmark.pool = 10
     config.benchmark.learning_rates = (0.01, 0.03, 0.1)
     return config

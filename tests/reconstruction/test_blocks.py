@@ -7,10 +7,11 @@ import tensorflow as tf
 
 import tfrcp
 from tests.networks import NETWORKS
-from tests.references import images_for, randomize
+from tests.references import full_masks, images_for, randomize
 from tfrcp.graph.program import Program
+from tfrcp.graph.rules import find_rule
 from tfrcp.graph.weights import read_weights, slice_weights
-from tfrcp.reconstruction import batch_norm, blocked_statistics
+from tfrcp.reconstruction import batch_norm, blocked_statistics, cached
 from tfrcp.reconstruction.equations import Moments
 from tfrcp.scoring import evaluator, objectives
 from tfrcp.scoring.running import in_blocks
@@ -46,6 +47,40 @@ def test_recalibration_in_blocks(monkeypatch):
         models.append(model)
     for a, b in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["residual_a", "inverted_residual", "grouped", "other_convolutions", "called_twice"]
+)
+def test_moments_are_gathered_in_blocks(name, monkeypatch):
+    model = NETWORKS[name].build()
+    randomize(model)
+    graph, x = tfrcp.trace(model), images_for(model, count=50)
+    masks = full_masks(graph)
+    for group in graph.prunable:
+        masks[group.name][0] = False
+    inherited = slice_weights(graph, read_weights(graph, model), masks)
+    fitted = []
+    for at_once in (50, 16):
+        monkeypatch.setattr(cached, "images_at_once", lambda *_, n=at_once: n)
+        options = {"samples": 20, "ridge": 1e-3, "verbose": False}
+        fitted.append(cached.CachedLeastSquares(model, graph, x, **options)(inherited, masks))
+    for path, entry in fitted[0].items():
+        for key, array in entry.items():
+            np.testing.assert_allclose(fitted[1][path][key], array, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "count"), [(8, 128), (200, 62), (600, 32)])
+def test_fewer_large_images_normalize(size, count):
+    inputs = keras.Input((size, size, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(13, 1, name="a")(inputs))
+    outputs = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, outputs)
+    graph, x = tfrcp.trace(model), np.zeros((130, size, size, 3), "uint8")
+    scores = tfrcp.criteria.get("l1")(model, graph)
+    objective = objectives.get(model, "agreement")
+    made = evaluator.ProgramEvaluator(model, graph, scores, (x[:2], None), objective, x)
+    assert made.batch_norm_images == count
 
 
 def test_candidates_in_blocks(monkeypatch):
@@ -102,10 +137,11 @@ def test_statistics_of_a_tensor(mean, shape):
     graph = tfrcp.trace(keras.Model(inputs, keras.layers.BatchNormalization()(inputs)))
     (call,) = (c for c in graph.calls.calls if c.kind == "BatchNormalization")
     x = np.random.default_rng(0).normal(mean, 1, shape).astype("float32")
-    found = blocked_statistics.statistics(call, tf.constant(x))
     rows = x.reshape(-1, shape[-1]).astype("float64")
-    np.testing.assert_allclose(found[0], rows.mean(0), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found[1], rows.var(0), rtol=1e-3)
+    of_rule = find_rule(call.operation).statistics(call, tf.constant(x))
+    for found in (blocked_statistics.statistics(call, tf.constant(x)), of_rule):
+        np.testing.assert_allclose(found[0], rows.mean(0), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found[1], rows.var(0), rtol=1e-3)
 
 
 def test_moments_in_float32_of_inputs_far_from_zero():

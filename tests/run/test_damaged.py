@@ -111,17 +111,48 @@ def test_what_killed_processes_left_is_cleared(workdir):
     (workdir / "export").mkdir()
     (workdir / "backup" / "base").mkdir(parents=True)
     for name in (
-        ".metrics.json.host.1.tmp",
+        ".new.base.keras",
         ".tmp.base.keras",
-        "backup/base/.training.npz.tmp",
+        "backup/base/.tmp.training.npz",
     ):
         (workdir / name).write_text("half")
-    (workdir / "export" / ".saved_model-x1").mkdir()
+    (workdir / "export" / ".tmp.saved_model").mkdir()
     (workdir / "mine.txt").write_text("the user's")
     Workdir(workdir.path)
     left = {str(p.relative_to(workdir.path)) for p in workdir.path.rglob("*") if p.is_file()}
     assert left == {"metrics.json", ".metrics.copy.json", ".lock", "mine.txt"}
     assert not list((workdir / "export").iterdir())
+
+
+def test_what_is_not_ours_is_not_cleared(workdir, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (elsewhere / ".git", elsewhere / ".tmp.x", workdir / "backup" / "base" / ".git"):
+        folder.mkdir(parents=True)
+    (workdir / "export").symlink_to(elsewhere)
+    Workdir(workdir.path)
+    assert {path.name for path in elsewhere.iterdir()} == {".git", ".tmp.x"}
+    assert (workdir / "backup" / "base" / ".git").is_dir()
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "logs/base.csv", ".lock", "search/p/trial.json"])
+def test_what_has_no_end_is_named_and_not_read(workdir, name):
+    path = workdir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        path.unlink(missing_ok=True)
+        make(path)
+        with pytest.raises(ValueError, match=f"{name} is no file but a pipe"):
+            Workdir(workdir.path)
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(workdir, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("the user's")
+    (workdir / ".lock").unlink()
+    (workdir / ".lock").symlink_to(other)
+    with pytest.raises(ValueError, match=r"links.*\.lock"):
+        Workdir(workdir.path)
+    assert other.read_text() == "the user's"
 
 
 def test_a_folder_that_is_busy_is_not_touched(workdir):

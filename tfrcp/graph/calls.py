@@ -151,3 +151,18 @@ def flat_calls(steps: Iterable[Call | Nested]) -> Iterator[Call]:
             yield from flat_calls(step.steps)
         else:
             yield step
+
+
+def makes_masks(calls: Iterable[Call]) -> bool:
+    """Whether a layer makes a mask for those behind it, which a program does not hand on."""
+    for call in calls:
+        operation = call.operation
+        own = getattr(type(operation), "compute_mask", keras.Layer.compute_mask)
+        foreign = not type(operation).__module__.startswith("keras.")
+        if (
+            isinstance(operation, keras.layers.Masking)
+            or getattr(operation, "mask_zero", False)
+            or (foreign and own is not keras.Layer.compute_mask)
+        ):
+            return True
+    return False

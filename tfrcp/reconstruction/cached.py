@@ -8,11 +8,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfrcp.graph.calls import Call
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
-from tfrcp.graph.rules import KernelRule
+from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
 from tfrcp.reconstruction.blocked_statistics import images_at_once
 from tfrcp.reconstruction.calibration import calibration_images
@@ -24,8 +25,8 @@ from tfrcp.reconstruction.equations import (
     moments,
     warn_of_ignored,
 )
-from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
-from tfrcp.reconstruction.segments import inputs_of
+from tfrcp.reconstruction.layers import Rows, kernel_rule, write_fit
+from tfrcp.reconstruction.segments import as_numpy, inputs_of
 
 
 @dataclasses.dataclass(eq=False)
@@ -174,26 +175,46 @@ class CachedLeastSquares:
         rows: dict[Call, Rows] = {}
         total = len(keras.tree.flatten(images)[0])
 
-        def step(call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
-            layer = self._layers.get(call.path)
-            if layer is not None:
-                x = applied_to(call, args[0], entry)
-                if call not in rows:
-                    options = {"images": total, "samples": samples, "seed": len(rows)}
-                    most = sums[call.path].most(*layer.shape, 0)
-                    rows[call] = Rows(call, x, *layer.shape, most=most, **options)
-                    sums[call.path].ignored += rows[call].left_out
-                for _, chunk in rows[call].unfold(x):
-                    sums[call.path].add(chunk)
-            return program.step(call, entry, args, kwargs)
+        def seen(arrays: Weights, inputs: Any) -> list[Any]:
+            """What the layers see at the positions that enter; chooses these the first time."""
+            found = []
+
+            def step(call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
+                layer = self._layers.get(call.path)
+                if layer is not None:
+                    x = ops.cast(args[0], "float32")
+                    x = find_rule(call.operation).mixed(call, x, entry)
+                    if call not in rows:
+                        options = {"images": total, "samples": samples, "seed": len(rows)}
+                        most = sums[call.path].most(*layer.shape, 0)
+                        rows[call] = Rows(call, x, *layer.shape, most=most, **options)
+                        sums[call.path].ignored += rows[call].left_out
+                    found.append(rows[call].seen(x))
+                return program.step(call, entry, args, kwargs)
+
+            program.walk(arrays, inputs, step)
+            return found
+
+        def inputs(part: slice) -> Any:
+            return program.pack(list(inputs_of(program, images, part).values()))
 
         # Batch norms folded into the layers before do not change what layers are given.
         folded, batch = program.fold(arrays), images_at_once(program, arrays, images)
+        seen(folded, inputs(slice(1)))
+        run = program.compile(seen, folded) if total > batch else seen
         progress = keras.utils.Progbar(total, verbose=int(verbose), unit_name="image")
         with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
             for start in range(0, total, batch):
-                part = inputs_of(program, images, slice(start, start + batch)).values()
-                program.walk(folded, program.pack(list(part)), step)
+                part = inputs(slice(start, start + batch))
+                try:
+                    found = run(folded, part)
+                except Exception:  # whatever a layer does that cannot be compiled
+                    if run is seen:
+                        raise
+                    run = seen
+                    found = run(folded, part)
+                for call, x in zip(rows, found, strict=True):
+                    sums[call.path].add(rows[call].laid_out(as_numpy(x)))
                 progress.update(min(start + batch, total))
             for path, layer in self._layers.items():
                 intercept = layer.norm is not None or "bias" in arrays[path]

@@ -136,10 +136,9 @@ class Moments:
                 )
             step = _MOST_SAMPLES if fast else max(1, x.shape[1])
             for start in range(0, x.shape[1], step):
-                some = [
-                    a[:, start : start + step] - origin[:, None]
-                    for a, origin in zip((x, y), self._origins, strict=True)
-                ]
+                some = [a[:, start : start + step] for a in (x, y)]
+                if fast:
+                    some = [a - o[:, None] for a, o in zip(some, self._origins, strict=True)]
                 across = some[0].swapaxes(1, 2)
                 for values, total, product in zip(some, self._sums, self._products, strict=True):
                     total += values.sum(axis=1, dtype="float64")

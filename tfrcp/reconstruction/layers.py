@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.calls import Call
+from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.reconstruction.segments import as_numpy
 
-_CHUNK = 2**26  # bytes of rows that are held at a time
+_CHUNK = 2**24  # bytes of rows that are made at a time; see `AT_ONCE`
 
 
 def kernel_rule(call: Call, entry: Mapping[str, Any] | None) -> KernelRule | None:
@@ -51,6 +54,7 @@ class Rows:
 
     Attributes:
         left_out: How many equations are missing for that.
+        few: Whether they are a small part of all output positions.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Rows:
             order = np.random.default_rng(seed).permutation(len(windows))
             self._positions = np.sort(order[:share])
         self._windows = windows[self._positions]
+        self.few = 2 * self._windows.size <= len(windows)
         self._step = max(1, _CHUNK // (8 * blocks * inputs * len(self._windows)))
 
     def unfold(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -94,6 +99,33 @@ class Rows:
         for start in range(0, len(x), self._step):
             part = slice(start, start + self._step)
             yield part, self._rule.unfold(self._call, x[part], self._windows, self._blocks)
+
+    def seen(self, x: Any) -> Any:
+        """What these positions see, by operations of the backend, so that it can be compiled.
+
+        Args:
+            x: Tensor [images, ...].
+
+        Returns:
+            Tensor [images, positions x window, channels], for `laid_out`.
+        """
+        return self._rule.seen(self._call, x, self._windows)
+
+    def laid_out(self, seen: np.ndarray) -> np.ndarray:
+        """The equations, array [blocks, images x positions, inputs], of what `seen` returns."""
+        return self._rule.laid_out(seen, len(self._windows), self._blocks)
+
+    def products(self, x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """What a kernel of one block gives at these positions.
+
+        Args:
+            x: What it is applied to, array [images, ...].
+            matrix: The kernel, array [1, inputs, outputs], perhaps of other channels.
+
+        Returns:
+            Array [1, images x positions, outputs].
+        """
+        return self._rule.unfold(self._call, x, self._windows, 1) @ matrix
 
     def outputs(self, y: np.ndarray) -> np.ndarray:
         """Lays out the layer's outputs likewise.
@@ -135,3 +167,17 @@ def write_fit(
         entry["bias"] = entry["bias"] + intercept
     elif norm is not None:
         norm["moving_mean"] = norm["moving_mean"] - intercept
+
+
+def other_terms(graph: ChannelGraph) -> dict[Value, tuple[Value, ...]]:
+    """Maps every tensor that is read by an addition alone to the other terms."""
+    read = Counter(value for call in graph.calls.calls for value in call.inputs)
+    read.update(keras.tree.flatten(graph.calls.outputs))
+    others = {}
+    for call in graph.calls.calls:
+        if call.kind == "Add" and len({value.shape for value in call.inputs}) == 1:
+            for value in call.inputs:
+                rest = tuple(other for other in call.inputs if other is not value)
+                if len(rest) == len(call.inputs) - 1:
+                    others[value] = rest if read[value] == 1 else ()
+    return others

@@ -130,7 +130,7 @@ def fit_sequentially(
     *,
     ridge: float = 1e-5,
     samples: int | None = 100,
-    memory_limit: int = 4 * 2**30,
+    memory_limit: int = 2**30,
     verbose: bool = True,
 ) -> tuple[Weights, dict[str, str]]:
     """Fits weights layer by layer; arguments as of `SequentialLeastSquares` and `reconstruct`.

@@ -13,7 +13,6 @@ import numpy as np
 from keras import ops
 
 from tfrcp.graph.calls import Call, Value
-from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of
@@ -26,7 +25,7 @@ from tfrcp.reconstruction.equations import (
     moments,
     warn_of_ignored,
 )
-from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, write_fit
+from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, other_terms, write_fit
 from tfrcp.reconstruction.segments import Segments, as_numpy, inputs_of, live_bytes
 
 
@@ -96,7 +95,7 @@ class SequentialLeastSquares:
         self._norms = {layer.path: norm for norm, layer in program.folds.items()}
         self._called = Counter(call.path for call in program.graph.calls.calls)
         self._moments: dict[str, Moments] = {}
-        self._others = _other_terms(program.graph)
+        self._others = other_terms(program.graph)
         self._entries: dict[Call, Any] = {}
         self._exact: set[str] = set()
         self._norm_labels = {
@@ -169,21 +168,21 @@ class SequentialLeastSquares:
         def look(tensors: dict[Value, Any]) -> None:
             nonlocal rows, exact
             pair = call.bind(tensors)[0][0]
-            x = ops.cast(_original(pair), "float32")
-            y = _to_numpy(rule.linear(call, x, self._original[path]))
-            y = y.compress(kept, axis=rule.axis(call))
             lost = self._lost_elsewhere(call, norm, kept, tensors)
-            if lost is not None:
-                y, exact = y + lost, True
+            exact = exact or lost is not None
             x = applied_to(call, _pruned(pair), entry)
             if rows is None:
                 options = {"images": self._total, "samples": self._samples, "seed": index}
                 most = sums.most(blocks, inputs, old.shape[2])
                 rows = Rows(call, x, blocks, inputs, most=most, **options)
                 sums.ignored += rows.left_out
+            targets = self._targets(call, rule, rows, _original(pair), kept)
             for part, chunk in rows.unfold(x):
+                y = targets(part)
+                if lost is not None:
+                    y = y + rows.outputs(lost[part])
                 own = chunk.astype(precise.dtype, copy=False) @ precise
-                sums.add(chunk, rows.outputs(y[part]) - own)
+                sums.add(chunk, y - own)
 
         self._segments.stop_at(index, look)
         warn_of_ignored(path, sums)
@@ -199,6 +198,27 @@ class SequentialLeastSquares:
             self.fitted[norm.path] = self._kept(norm)
         entry.update(inherited)
         write_fit(call, entry, self.fitted[norm.path] if norm else None, old + change, intercept)
+
+    def _targets(
+        self, call: Call, rule: KernelRule, rows: Rows, x: Any, kept: np.ndarray
+    ) -> Callable[[slice], np.ndarray]:
+        """What the original layer computes, of some images [blocks, images x positions, outputs].
+
+        Args:
+            call: The layer's call.
+            rule: Its rule.
+            rows: The output positions.
+            x: The layer's input in the original network.
+            kept: Which of its channels are kept, bool array [out].
+        """
+        entry = self._original[call.path]
+        matrix = rule.matrix(call, entry[rule.kernel].astype("float32", copy=False))
+        if rows.few and len(matrix) == 1:
+            applied, matrix = applied_to(call, x, entry), matrix[..., kept]
+            return lambda part: rows.products(applied[part], matrix)
+        y = _to_numpy(rule.linear(call, ops.cast(x, "float32"), entry))
+        y = y.compress(kept, axis=rule.axis(call))
+        return lambda part: rows.outputs(y[part])
 
     def _lost_elsewhere(
         self, call: Call, norm: Call | None, kept: np.ndarray, tensors: dict[Value, Any]
@@ -265,20 +285,6 @@ class SequentialLeastSquares:
             mean = before["moving_mean"] + mean - old_mean
             variance = before["moving_variance"] * ratio
         entry.update(moving_mean=mean, moving_variance=variance)
-
-
-def _other_terms(graph: ChannelGraph) -> dict[Value, tuple[Value, ...]]:
-    """Maps every tensor that is read by an addition alone to the other terms."""
-    read = Counter(value for call in graph.calls.calls for value in call.inputs)
-    read.update(keras.tree.flatten(graph.calls.outputs))
-    others = {}
-    for call in graph.calls.calls:
-        if call.kind == "Add" and len({value.shape for value in call.inputs}) == 1:
-            for value in call.inputs:
-                rest = tuple(other for other in call.inputs if other is not value)
-                if len(rest) == len(call.inputs) - 1:
-                    others[value] = rest if read[value] == 1 else ()
-    return others
 
 
 def _to_numpy(x: Any) -> np.ndarray:

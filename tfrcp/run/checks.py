@@ -112,6 +112,8 @@ def _check_fields(config: dict[str, Any]) -> None:
         if path.split(".")[0] not in config:
             continue  # such as the supernet
         value = _field(config, path)
+        if value is None and path == "search.batch_norm_images":
+            continue
         if not whole(value) or value < least:
             refuse(path, f"an int of at least {least}")
         if value > most:

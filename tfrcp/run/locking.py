@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +42,19 @@ def check_place(path: Path) -> None:
         raise ValueError(
             f"The working folder cannot be written: {what}. Choose another one with --workdir."
         )
+    _check_files(path)
+
+
+def _check_files(folder: Path) -> None:
+    """Refuses a folder that holds what may have no end, and nobody would come back from reading."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # such as a link to nothing
+                if not stat.S_ISREG(os.stat(os.path.join(root, name)).st_mode):
+                    raise ValueError(
+                        f"{os.path.join(root, name)} is no file but a pipe, a socket or a device. "
+                        "Remove it, or choose another --workdir."
+                    )
 
 
 @contextmanager
@@ -53,7 +68,8 @@ def locked(folder: Path) -> Iterator[None]:
         BusyError: If another process is active here.
         ValueError: If the file system has no locks.
     """
-    with open(os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666), "r+") as lock:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # what a link leads to is not overwritten
+    with open(os.open(folder / ".lock", flags, 0o666), "r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

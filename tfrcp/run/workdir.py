@@ -134,9 +134,8 @@ class Workdir:
             if hidden.exists() and records.damage(hidden, expected) is None:
                 self._reveal(name)
         for folder in (self.path, self.path / "export", *self.path.glob("backup/*")):
-            for path in folder.glob(".*"):
-                unfinished = path.name.startswith((".new.", ".tmp.")) or path.suffix == ".tmp"
-                if unfinished or (folder.name == "export" and path.is_dir()):
+            if folder.resolve().is_relative_to(self.path.resolve()):  # not where a link leads
+                for path in (*folder.glob(".new.*"), *folder.glob(".tmp.*")):
                     files.remove(path)
 
     def load_model(self, name: str, stage: str) -> keras.Model:

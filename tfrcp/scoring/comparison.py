@@ -12,12 +12,12 @@ import numpy as np
 from tfrcp.data import IN_MEMORY, Examples, read_examples
 from tfrcp.data.rows import take
 from tfrcp.deployment import latency as timing
+from tfrcp.graph.calls import makes_masks
 from tfrcp.graph.trace import trace
 from tfrcp.models.structure import input_structure, random_inputs
 from tfrcp.pages import render
 from tfrcp.reconstruction.blocked_statistics import AT_ONCE
 from tfrcp.scoring import objectives
-from tfrcp.scoring.evaluator import makes_masks
 from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import Objective
 from tfrcp.scoring.running import Outputs, run_model, run_within_memory
@@ -215,7 +215,7 @@ def score_change(
 
 def _runner(network: keras.Model) -> Outputs:
     """A network as a function; with the masks of its outputs where it makes any."""
-    if makes_masks(trace(network)):
+    if makes_masks(trace(network).calls.calls):
         return run_model(network)
     return run_within_memory(network, AT_ONCE)
 

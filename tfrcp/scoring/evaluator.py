@@ -19,6 +19,7 @@ import numpy as np
 
 from tfrcp.data import Examples
 from tfrcp.data.rows import count_rows, take
+from tfrcp.graph.calls import makes_masks
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import select
 from tfrcp.graph.program import Program
@@ -29,7 +30,7 @@ from tfrcp.reconstruction.blocked_statistics import AT_ONCE, statistics_in_block
 from tfrcp.reconstruction.calibration import calibration_images
 from tfrcp.scoring.holdout import Holdout, racing_possible
 from tfrcp.scoring.kinds import Objective
-from tfrcp.scoring.racing import RACING_INTERVAL, surely_positive
+from tfrcp.scoring.racing import RACING_INTERVAL, RACING_LEAST, surely_positive
 from tfrcp.scoring.running import (
     Outputs,
     in_blocks,
@@ -38,6 +39,10 @@ from tfrcp.scoring.running import (
     run_model,
     sizes_taken_for_bias,
 )
+
+_IMAGES, _LEAST_IMAGES = 128, 32  # for the statistics of a candidate's batch norms
+_PASSES = 4  # of these images, in bytes of `AT_ONCE`, of which a candidate is to see no more
+_MOST_PASSES = 8  # up to which they run at once, compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +72,12 @@ class SlicedEvaluator:
             statistics, or `None` to keep what the unpruned model has.
         update: Reconstructs sliced weights: a function of arrays and masks to arrays, such as a
             `tfrcp.reconstruction.CachedLeastSquares`; `None` for none.
-        batch_norm_images: How many of the calibration images do that; all if `None`.
+        batch_norm_images: How many of the calibration images do that. Defaults to 128, of large
+            images to as many as keep the widest tensor of the network within 124 MiB, but 32.
         batch_size: Images in a forward pass; in a race not more than 100.
         racing: Whether to stop a candidate that is surely worse than the best so far: by more than
-            three standard errors of the paired difference on the images that both have seen. Only
+            three standard errors of the paired difference on the images that both have seen, of
+            which there are looks every 100, of large images every 32 or somewhat more. Only
             where every image has a value of its own; else all candidates see all images.
 
     Attributes:
@@ -101,21 +108,30 @@ class SlicedEvaluator:
         self._model, self._graph, self.scores = model, graph, scores
         self._program = Program(graph)
         self.calibration = None if calibration is None else self._program.pack(calibration)
-        self._normalizing, self.batch_norm_images = self.calibration, 0
-        if calibration is not None:
-            self._normalizing = take(self.calibration, slice(batch_norm_images))
-            self.batch_norm_images = count_rows(self._normalizing)
         self._weights = read_weights(graph, model)
         self._full = slice_weights(graph, self._weights, {})
         self._statistics = self._program.compile(self._program.run_on_batch_statistics, self._full)
         if not isinstance(holdout, Examples):
             holdout = Examples(*holdout, None, ())
-        first = take(self._program.pack(holdout.x), slice(RACING_INTERVAL))
-        widest = widest_bytes(self._program, self._full, first)
-        self._most = max(1, AT_ONCE // max(1, widest))
+        first = self._program.pack(holdout.x)
+        widest = max(1, widest_bytes(self._program, self._full, first))
+        self._most = max(1, AT_ONCE // widest)
+        # Looks of a race: after as many whole passes.
+        self._interval = min(RACING_INTERVAL, -(-RACING_LEAST // self._most) * self._most)
+        first = take(first, slice(min(self._most, RACING_INTERVAL)))
+        self._normalizing, self.batch_norm_images = self.calibration, 0
+        if calibration is not None:
+            if batch_norm_images is None:
+                few = int(np.clip(_PASSES * AT_ONCE // widest, _LEAST_IMAGES, _IMAGES))
+                batch_norm_images = few
+            self._normalizing = take(self.calibration, slice(batch_norm_images))
+            self.batch_norm_images = count_rows(self._normalizing)
+        self._statistics_at_once = self.batch_norm_images * widest <= _MOST_PASSES * AT_ONCE
         # Whether layers add losses is known after a call.
         run_model(model)(take(first, slice(1)))
-        self._by_model = makes_masks(graph) or (objective.uses_losses and bool(model.losses))
+        self._by_model = makes_masks(graph.calls.calls) or (
+            objective.uses_losses and bool(model.losses)
+        )
         if not self._by_model:
             self._prepare_program(first, in_blocks(run_compiled(model), self._most)(first))
         self._holdout = Holdout(
@@ -137,7 +153,7 @@ class SlicedEvaluator:
         outputs = self._in_blocks(self._outputs(arrays))
         sign = 1 if self._holdout.objective.higher_is_better else -1
         seen, total = np.empty(0), self._holdout.size
-        for part in self._holdout.forward_parts(RACING_INTERVAL if self.racing else None):
+        for part in self._holdout.forward_parts(self._interval if self.racing else None):
             seen = np.append(seen, self._holdout.values(part, outputs(part.x)))
             if self.racing and self._best is not None and len(seen) < total:
                 behind = sign * (self._best[: len(seen)] - seen)
@@ -157,10 +173,10 @@ class SlicedEvaluator:
         if self._update is not None:
             arrays = self._update(arrays, masks)
         if self._normalizing is not None:
-            if self.batch_norm_images > self._most:
-                statistics = statistics_in_blocks(self._program, arrays, self._normalizing)
-            else:
+            if self._statistics_at_once:
                 _, statistics = self._statistics(arrays, self._normalizing)
+            else:
+                statistics = statistics_in_blocks(self._program, arrays, self._normalizing)
             for path, (mean, variance) in statistics.items():
                 arrays[path]["moving_mean"] = np.asarray(mean)
                 arrays[path]["moving_variance"] = np.asarray(variance)
@@ -192,10 +208,19 @@ class SlicedEvaluator:
         """Which channels a candidate keeps, bool array [size] by group name."""
         return select(self._graph, self.scores, channels)
 
-    def score_model(self, model: keras.Model) -> float:
-        """Scores a Keras model, such as `build` gives, on all holdout images."""
+    def score_model(self, model: keras.Model, count: int | None = None) -> float:
+        """Scores a Keras model, such as `build` gives.
+
+        Args:
+            model: The model.
+            count: On so many of the holdout images, drawn at random, where every one has a value of
+                its own; by default, and else, on all.
+        """
         run = run_model if self._by_model else run_compiled
         outputs = self._in_blocks(run(model))
+        if count is not None and self._holdout.by_values and not self._by_model:
+            part = next(self._holdout.forward_parts(count))
+            return float(self._holdout.values(part, outputs(part.x)).mean())
         return self._holdout.total(outputs, model if self._by_model else None)
 
     def build(self, channels: np.ndarray, arrays: Weights | None = None) -> keras.Model:
@@ -262,18 +287,3 @@ class ProgramEvaluator(SlicedEvaluator):
             return keras.tree.pack_sequence_as(structure, flat)
 
         return in_other_sizes(outputs, self._cut)
-
-
-def makes_masks(graph: ChannelGraph) -> bool:
-    """Whether a layer makes a mask for those behind it, which a program does not hand on."""
-    for call in graph.calls.calls:
-        operation = call.operation
-        own = getattr(type(operation), "compute_mask", keras.Layer.compute_mask)
-        foreign = not type(operation).__module__.startswith("keras.")
-        if (
-            isinstance(operation, keras.layers.Masking)
-            or getattr(operation, "mask_zero", False)
-            or (foreign and own is not keras.Layer.compute_mask)
-        ):
-            return True
-    return False

@@ -8,7 +8,10 @@ RACING_Z = 3.0
 """Standard errors of the paired difference by which a candidate must be behind."""
 
 RACING_INTERVAL = 100
-"""Examples between two looks at who is ahead."""
+"""Examples between two looks at who is ahead; fewer of examples of which fewer run at a time."""
+
+RACING_LEAST = 32
+"""Examples before the first look, at least."""
 
 
 def surely_positive(differences: np.ndarray, total: int) -> bool:
@@ -19,7 +22,7 @@ def surely_positive(differences: np.ndarray, total: int) -> bool:
         total: Number of all examples.
     """
     count = len(differences)
-    if count < RACING_INTERVAL:
+    if count < RACING_LEAST:
         return False
     left = 1 - count / total  # drawn from a finite set
     error = np.sqrt(differences.var(ddof=1) / count * left)

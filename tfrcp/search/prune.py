@@ -77,7 +77,7 @@ def prune(
     seed: int = 0,
     reconstruction: str = "least_squares",
     calibration_images: int = 256,
-    batch_norm_images: int = 128,
+    batch_norm_images: int | None = None,
     racing: bool = True,
     batch_size: int = 250,
     memory_limit: int = IN_MEMORY,
@@ -137,7 +137,8 @@ def prune(
         seed: Int; 0 is a seed.
         reconstruction: How weights are reconstructed: "least_squares", "batch_norm" or "none".
         calibration_images: Number of training images for that.
-        batch_norm_images: How many of these re-estimate the batch norms of a candidate.
+        batch_norm_images: How many of these re-estimate the batch norms of a candidate. Defaults to
+            128, of large images to fewer; see `ChannelSearch`.
         racing: Whether a candidate that is surely worse than the best is stopped early.
         batch_size: Holdout images in a forward pass.
         memory_limit: Bytes of holdout images that are held in memory. Images of a data set that are

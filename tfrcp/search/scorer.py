@@ -50,7 +50,8 @@ class Scorer:
         objective: What candidates are scored by.
         reconstruction: One of `RECONSTRUCTIONS`.
         calibration_images: Number of training images for that.
-        batch_norm_images: How many of these re-estimate the batch norms.
+        batch_norm_images: How many of these re-estimate the batch norms; `None` as of the
+            evaluator.
         racing: Whether to stop what is surely worse than the best so far.
         batch_size: Holdout images in a forward pass.
         memory_limit: Bytes of holdout images that are held in memory.
@@ -75,14 +76,15 @@ class Scorer:
         *,
         reconstruction: str,
         calibration_images: int,
-        batch_norm_images: int,
+        batch_norm_images: int | None,
         racing: bool,
         batch_size: int,
         memory_limit: int = IN_MEMORY,
     ) -> None:
         check_choice("reconstruction", reconstruction, RECONSTRUCTIONS)
         check_int("calibration_images", calibration_images, 2)
-        check_int("batch_norm_images", batch_norm_images, 2)
+        if batch_norm_images is not None:
+            check_int("batch_norm_images", batch_norm_images, 2)
         check_int("batch_size", batch_size, 1)
         check_int("memory_limit", memory_limit, 0)
         self.model, self.graph, self.racing = model, graph, racing

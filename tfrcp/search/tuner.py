@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +82,9 @@ class ChannelSearch(ScoringTuner):
             re-estimates the batch norms' statistics, "batch_norm" does only the latter, "none"
             neither.
         calibration_images: Number of training images for that.
-        batch_norm_images: How many of these re-estimate the batch norms of a candidate, which costs
-            more than the fit. The winner's reconstruction (`tfrcp.search.winner`) takes all.
+        batch_norm_images: How many of these re-estimate the batch norms of a candidate. Defaults to
+            128, of large images to as many as keep the network's widest tensor within 124 MiB, but
+            at least 32. The winner's reconstruction (`tfrcp.search.winner`) takes all.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
@@ -133,7 +135,7 @@ class ChannelSearch(ScoringTuner):
         sampler: Sampler | None = None,
         reconstruction: str = "least_squares",
         calibration_images: int = 256,
-        batch_norm_images: int = 128,
+        batch_norm_images: int | None = None,
         racing: bool = True,
         batch_size: int = 250,
         memory_limit: int = IN_MEMORY,
@@ -243,7 +245,8 @@ class ChannelSearch(ScoringTuner):
         self.scorer.prepare(data, Path(self.project_dir), verbose=verbose)
         if self.refuses_guessing == "never":
             return
-        strict, score = self.refuses_guessing == "always", self.evaluator.score_model(self.model)
+        strict = self.refuses_guessing == "always"
+        score = functools.partial(self.evaluator.score_model, self.model)
         note = check_base(self.model, self.objective, score, data.holdout.x, strict=strict)
         if note and verbose:
             print(f"search: {note}", flush=True)

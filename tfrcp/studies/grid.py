@@ -46,18 +46,20 @@ class Study:
         settings: The rows of its table.
         seeds: The seeds of each row.
         pool: Cells of single random draws, for distributions; empty where there is none.
+        lengths: The same draws with other lengths of fine-tuning.
     """
 
     name: str
     settings: tuple[Setting, ...]
     seeds: tuple[int, ...]
     pool: tuple[Cell, ...] = ()
+    lengths: tuple[Cell, ...] = ()
 
     @property
     def cells(self) -> list[Cell]:
         """All its cells, none of them twice."""
         cells = [Cell(setting, seed) for seed in self.seeds for setting in self.settings]
-        return list(dict.fromkeys([*cells, *self.pool]))
+        return list(dict.fromkeys([*cells, *self.pool, *self.lengths]))
 
 
 class Grid:
@@ -114,9 +116,15 @@ class Grid:
             ],
         }
         draw = dataclasses.replace(one, samples=1)
-        pool = tuple(Cell(draw, seed) for seed in range(options["pool"]))
+        seeds = range(options["pool"])
+        pool = tuple(Cell(draw, seed) for seed in seeds)
+        lengths = tuple(
+            Cell(dataclasses.replace(draw, epochs=n), seed)
+            for n in map(whole, options["pool_epochs"])
+            for seed in seeds
+        )
         self.studies = {
-            name: Study(name, tuple(rows), self.seeds, pool if name == "samples" else ())
+            name: Study(name, tuple(rows), self.seeds, *([pool, lengths] * (name == "samples")))
             for name, rows in settings.items()
         }
 
@@ -172,8 +180,8 @@ def _check(options: Mapping[str, Any]) -> None:
         _check_int("samples_grid", value, 1)
     for name in ("score_images", "finetune_images", "test_images", "criteria_samples"):
         _check_int(name, options[name], 0)
-    for name in ("epochs", "epochs_grid"):
-        for value in options[name] if name == "epochs_grid" else (options[name],):
+    for name in ("epochs", "epochs_grid", "pool_epochs"):
+        for value in (options[name],) if name == "epochs" else options[name]:
             if not isinstance(value, int | float) or not (0 <= value < 1 or value % 1 == 0 < value):
                 raise ValueError(
                     f"`config.benchmark.{name}` must be whole numbers of epochs, or below 1 a "

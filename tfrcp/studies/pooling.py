@@ -96,18 +96,26 @@ def _report(
     grid, stride = pooled(config["benchmark"], len(parts))
     results = {}
     for number, part in enumerate(parts):
+        of_base = part.facts()["base"]
         for cell in dict.fromkeys(c for s in part.grid.studies.values() for c in s.cells):
             found = part.result(cell)
             if found is not None:
                 key = Cell(cell.setting, number * stride + cell.seed)
-                results[key] = {**found, "base": number}
+                known = {"base": number, "base_accuracy": of_base["test_accuracy"]}
+                results[key] = {**found, **known}
     Path(workdir).mkdir(parents=True, exist_ok=True)
     facts = {**parts[0].facts(), "base": None, "bases": len(parts)}
     return reporting.write(Path(workdir), grid, results, facts)
 
 
-def pooled(options: Mapping[str, Any], bases: int) -> tuple[Grid, int]:
-    """The grid of several bases, without single draws, and by how much their seeds differ."""
+def pooled(options: Mapping[str, Any], bases: int | None = None) -> tuple[Grid, int]:
+    """The grid of several bases, without single draws, and by how much their seeds differ.
+
+    Args:
+        options: `config.benchmark` as a dict.
+        bases: Their number, instead of that of the options.
+    """
+    bases = bases or options["bases"]
     stride = max(options["seeds"], options["pool"])
     seeds = [base * stride + seed for base in range(bases) for seed in range(options["seeds"])]
     return Grid({**options, "pool": 0}, seeds), stride

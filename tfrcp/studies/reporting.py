@@ -8,8 +8,6 @@ the holdout accuracies of all), `labels` (names of criteria and allocations in t
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from tfrcp import files
 from tfrcp.pages import render
 from tfrcp.run.report.drawing import png
 from tfrcp.studies import pictures, tables
-from tfrcp.studies.grid import Cell, Grid
+from tfrcp.studies.grid import Grid
+from tfrcp.studies.results_jsonl import as_jsonl
 from tfrcp.studies.rows_csv import as_csv
 from tfrcp.studies.tables import Pool, Results, Row
 from tfrcp.studies.texts import TITLES, Texts, as_markdown, facts_in_words
@@ -44,7 +43,7 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
     """
     texts = Texts(grid, facts)
     rows = {name: tables.rows(grid, study, results) for name, study in grid.studies.items()}
-    files.write_text(workdir / "results.jsonl", "".join(_line(*item) for item in results.items()))
+    files.write_text(workdir / "results.jsonl", as_jsonl(results))
     every = [row for own in rows.values() for row in own]
     files.write_text(workdir / "results.csv", as_csv(texts, every))
     markdown = [f"# {facts['name']}", *facts_in_words(facts)]
@@ -83,13 +82,6 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
     )
     files.write_text(workdir / "report.html", page)
     return workdir / "report.html"
-
-
-def _line(cell: Cell, result: Mapping[str, Any]) -> str:
-    """A cell as a line of JSON."""
-    return (
-        json.dumps({**dataclasses.asdict(cell.setting), "seed": cell.seed, "result": result}) + "\n"
-    )
 
 
 def drawn(

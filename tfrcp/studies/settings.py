@@ -11,7 +11,7 @@ from tfrcp import files
 
 # What names results, and so may change: a folder can get more rows, seeds and draws.
 _FREE = ("criteria", "allocations", "epochs_grid", "epochs_allocations", "samples", "samples_grid")
-_FREE += ("pool", "seeds", "bases", "criteria_samples")
+_FREE += ("pool", "pool_epochs", "seeds", "bases", "criteria_samples")
 _SEARCH = ("params", "tolerance", "min_ratio", "max_ratio", "divisor", "fixed", "tied")
 _SEARCH += ("reconstruction", "calibration_images", "batch_norm_images")
 

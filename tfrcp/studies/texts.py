@@ -68,9 +68,12 @@ class Texts:
         parts = [f"target {percent(flops)} of the MACs"]
         if study.name != "criteria":
             parts.append(f"criterion {self._facts['labels'][self._main]} where none is named")
-        if study.name in ("criteria", "samples"):
+        shared = study.name == "criteria" and setting.samples == 1
+        if shared:
+            parts.append("random channel counts, those of a seed shared by all criteria")
+        elif study.name in ("criteria", "samples"):
             parts.append("random search")
-        if study.name != "samples":
+        if study.name != "samples" and not shared:
             parts.append(f"{plural(setting.samples, 'sample')} for each search")
         if study.name != "epochs":
             parts.append(f"{plural(setting.epochs, 'epoch')} of fine-tuning")

@@ -127,7 +127,30 @@ class KernelRule(Rule):
         seen = windows.ravel()
         all_in_order = len(seen) == x.shape[1] and (seen == np.arange(len(seen))).all()
         rows = x if all_in_order else np.take(x, seen, axis=1)
-        rows = rows.reshape(images * len(windows), -1, blocks, channels // blocks)
+        return self.laid_out(rows, len(windows), blocks)
+
+    def seen(self, call: Call, x: Any, windows: np.ndarray) -> Any:
+        """The first half of `unfold`, by operations of the backend.
+
+        Returns:
+            Tensor [images, windows x window, channels].
+        """
+        x = ops.moveaxis(x, self.axis(call), -1)
+        x = ops.reshape(x, [ops.shape(x)[0], -1, ops.shape(x)[-1]])
+        if (windows < 0).any():
+            x = ops.pad(x, [[0, 0], [1, 0], [0, 0]])
+            windows = windows + 1
+        return ops.take(x, windows.ravel(), axis=1)
+
+    def laid_out(self, rows: np.ndarray, windows: int, blocks: int) -> np.ndarray:
+        """The second half of `unfold`.
+
+        Args:
+            rows: Array [images, windows x window, channels].
+            windows: Number of windows of an image.
+            blocks: Number of blocks.
+        """
+        rows = rows.reshape(len(rows) * windows, -1, blocks, rows.shape[-1] // blocks)
         return rows.transpose(2, 0, 1, 3).reshape(blocks, len(rows), -1)
 
     def output_positions(self, call: Call) -> int:

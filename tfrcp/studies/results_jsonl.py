@@ -1,0 +1,53 @@
+"""The cells of a study as lines of JSON, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from tfrcp.studies.grid import Cell, Setting, whole
+from tfrcp.studies.tables import Results
+
+_FIELDS = [field.name for field in dataclasses.fields(Setting)]
+
+
+def as_jsonl(results: Results) -> str:
+    """One line for each cell: its setting, its seed and what it came to.
+
+    Numbers have six significant digits, more than any table shows.
+    """
+    return "".join(
+        json.dumps(
+            {**dataclasses.asdict(cell.setting), "seed": cell.seed, "result": _short(result)},
+            separators=(",", ":"),
+        )
+        + "\n"
+        for cell, result in results.items()
+    )
+
+
+def from_jsonl(text: str) -> dict[Cell, dict[str, Any]]:
+    """The cells that `as_jsonl` wrote.
+
+    Raises:
+        ValueError: If a line is no cell, with its number.
+    """
+    results = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            found = json.loads(line)
+            setting = Setting(**{name: found[name] for name in _FIELDS})
+            setting = dataclasses.replace(setting, epochs=whole(setting.epochs))
+            results[Cell(setting, found["seed"])] = found["result"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"Line {number} is no cell of a study: {error!r}") from None
+    return results
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _short(entry) for name, entry in value.items()}
+    return value
