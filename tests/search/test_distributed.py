@@ -12,75 +12,12 @@ import time
 import pytest
 
 import tfrcp
-from tests.search.kill_search import SCORE, free_port, stored
-from tests.search.small_search import GROUPS, HOLDOUT, TRAIN, network
+from tests.search.kill_search import free_port, stored
+from tests.search.processes import TRIALS, Tuner, together
+from tests.search.small_search import GROUPS, HOLDOUT, TRAIN
 from tfrcp.search import distributed
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-TRIALS = 8
-
-
-class Tuner(distributed.DistributedTuner):
-    """Scores without data, by default; `score` is a function of the trial."""
-
-    def __init__(self, *args, score=None, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.score, self.ran = score, []
-
-    def run_trial(self, trial):
-        self.ran.append(trial.trial_id)
-        if self.score:
-            return {"score": self.score(trial)}
-        return {"score": 1 / sum(trial.hyperparameters.values[name] for name in GROUPS)}
-
-
-@pytest.fixture(scope="module")
-def traced():
-    graph = tfrcp.trace(network())
-    return graph, tfrcp.CostModel(graph)
-
-
-@pytest.fixture
-def make(traced, tmp_path, monkeypatch):
-    """Makes a tuner of a role."""
-    port = free_port()
-    graph, cost = traced
-
-    def made(name=None, folder="project", kind=tfrcp.RandomChannelOracle, score=None, **options):
-        for variable in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
-            monkeypatch.delenv(f"KERASTUNER_{variable}", raising=False)
-        if name:
-            monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
-            monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-            monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
-        space, budget = tfrcp.SearchSpace(graph), tfrcp.Budget(0.5, tolerance=0.1)
-        oracle = kind(space, cost, budget, SCORE, TRIALS, **options)
-        directory = tmp_path if folder == "project" else tmp_path / folder
-        return Tuner(oracle, directory=str(directory), project_name="project", score=score)
-
-    monkeypatch.setattr(distributed, "LEASE", 1.0)
-    monkeypatch.setattr(distributed, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(distributed, "OUTAGE", 2.0)
-    return made
-
-
-def together(*searches):
-    """Runs functions side by side. Returns their errors, `None` where there is none."""
-    errors = [None] * len(searches)
-
-    def run(index):
-        try:
-            searches[index]()
-        except Exception as error:
-            errors[index] = error
-
-    threads = [threading.Thread(target=run, args=[i], daemon=True) for i in range(len(searches))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive(), "it does not come to an end"
-    return errors
 
 
 def test_two_workers_give_what_one_process_gives(make, tmp_path):

@@ -8,8 +8,8 @@ import pytest
 
 import tfrcp
 from tests.search.kill_search import stored
+from tests.search.processes import TRIALS, together
 from tests.search.small_search import HOLDOUT, TRAIN, network
-from tests.search.test_distributed import TRIALS, together
 from tfrcp.search import distributed
 
 

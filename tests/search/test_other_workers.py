@@ -6,8 +6,8 @@ import pytest
 
 import tfrcp
 from tests.search.kill_search import free_port, stored
+from tests.search.processes import together
 from tests.search.small_search import HOLDOUT, TRAIN, network
-from tests.search.test_distributed import together
 from tfrcp.search import distributed
 
 

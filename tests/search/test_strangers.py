@@ -14,8 +14,8 @@ from keras_tuner.src.engine import trial as trial_module
 
 import tfrcp
 from tests.search.kill_search import SCORE, free_port, stored
+from tests.search.processes import TRIALS, Tuner, together
 from tests.search.small_search import network
-from tests.search.test_distributed import TRIALS, Tuner, together
 from tfrcp.search import access, distributed, reports
 
 service = protos.get_service
@@ -260,3 +260,10 @@ def test_a_worker_of_another_search_is_refused_by_name(make, tmp_path, capsys):
     assert together(chief.search, both) == [None, None]
     assert other.ran == [] and len(stored(tmp_path)) == TRIALS
     assert "a request was refused: The worker 'other'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ip", ["0.0.0.0", "192.0.2.1", "::", "host.invalid"])
+def test_beyond_this_machine_a_secret_is_needed(make, ip):
+    chief = make("chief", ip=ip)
+    with pytest.raises(ValueError, match=f"other machines can reach: set {access.SECRET}"):
+        chief.search()
