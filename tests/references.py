@@ -15,7 +15,7 @@ from tfrcp.scoring.running import run_model
 from tfrcp.space.cost import CostModel
 
 #: Products of two tensors, in which a channel that is zero in one of them takes no part.
-PRODUCTS = ("Matmul", "Einsum", "Dot")
+PRODUCTS = ("Matmul", "Einsum", "Dot", "Attention", "AdditiveAttention")
 
 
 def to_float(tensor):

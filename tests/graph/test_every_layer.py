@@ -63,6 +63,11 @@ FOLLOWED = {
     **{name: (2, plain(name, 0.5)) for name in (
         "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise")},
     "Activation": (2, plain("Activation", "silu")),
+    "AdditiveAttention": (1, joined("AdditiveAttention")),
+    "Attention": (1, joined("Attention")),
+    "Attention with keys": (
+        1, lambda x: layers.Attention(use_scale=True, score_mode="concat")(
+            [x, layers.Dense(5, name="value")(x), layers.Dense(4, name="key")(x)])),
     "ActivityRegularization": (2, plain("ActivityRegularization", 0.1)),
     "BatchNormalization": (2, plain("BatchNormalization")),
     "CenterCrop": (2, plain("CenterCrop", 4, 4)),
@@ -107,8 +112,6 @@ if hasattr(ops, "depth_to_space"):
     FOLLOWED["ops.space_to_depth"] = 2, lambda x: ops.space_to_depth(x, 2)
 # Counted, but the convolution before is frozen: rank, layer, reason, MACs of it alone.
 FROZEN = {
-    "AdditiveAttention": (1, joined("AdditiveAttention"), "without projections", 36 * 8 + 96),
-    "Attention": (1, joined("Attention"), "without projections", 36 * 8 + 96),
     "Bidirectional": (1, lambda x: layers.Bidirectional(layers.GRU(3))(x), "recurrent", 6 * 126),
     "ConvLSTM1D": (2, plain("ConvLSTM1D", 3, 2), "recurrent", 6 * 5 * 2 * 12 * 7),
     "ConvLSTM2D": (3, plain("ConvLSTM2D", 3, 2), "recurrent", 4 * 9 * 4 * 12 * 7),

@@ -80,12 +80,16 @@ class Attention(Own):
         self.qkv.build(shape)
         self.out.build((*shape[:-1], 12))
         self.own("bias", 5, 5)
+        self.own("shifts", 9)
+        rows, columns = np.mgrid[:5, :5]
+        self.index = keras.Variable(rows - columns + 4, trainable=False, dtype="int32")
 
     def call(self, x):
         batch, length = ops.shape(x)[0], x.shape[1]
         x = ops.reshape(self.qkv(x), (batch, length, 3, 2, 6))
         q, k, v = ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), axis=0)
         scores = ops.matmul(q * 6**-0.5, ops.transpose(k, (0, 1, 3, 2))) + self.bias
+        scores = scores + ops.take(self.shifts, self.index, axis=0)
         x = ops.transpose(ops.matmul(ops.softmax(scores), v), (0, 2, 1, 3))
         return self.out(ops.reshape(x, (batch, length, 12)))
 
@@ -186,6 +190,17 @@ def mixer():
     return keras.Model(inputs, layers.Dense(2, name="head")(layers.GlobalAveragePooling1D()(x)))
 
 
+def joined():
+    """Windows joined with the batch by operations of the model itself."""
+    x = inputs = keras.Input(IMAGE)
+    x = conv(6, "before")(x)
+    y = ops.transpose(ops.reshape(x, (-1, 2, 4, 2, 4, 6)), (0, 1, 3, 2, 4, 5))
+    y = layers.Dense(6, name="narrow")(layers.Dense(9, name="wide")(ops.reshape(y, (-1, 16, 6))))
+    y = ops.transpose(ops.reshape(y, (-1, 2, 2, 4, 4, 6)), (0, 1, 3, 2, 4, 5))
+    x = ops.reshape(y, (-1, 8, 8, 6)) + x
+    return keras.Model(inputs, layers.Flatten()(conv(2, "head")(x)))
+
+
 def nonlocal_block():
     x = inputs = keras.Input(IMAGE)
     x = conv(6, "before")(x)
@@ -217,6 +232,7 @@ PATTERNS = {
     "named": (among(lambda: Named(name="named")), {"before": 6, "after": 5}),
     "dropped": (among(lambda: Dropped(name="dropped")), {"before": 6, "after": 5}),
     "attentive": (attentive, {"before": 6, "less": 3}),
+    "joined": (joined, {"before": 6, "wide": 9}),
     "mixer": (mixer, {"patches": 8, "wide": 6}),
     "nonlocal": (nonlocal_block, {"before": 6, "p": 4, "g": 4}),
     "shuffled": (shuffled, {"before": 3}),

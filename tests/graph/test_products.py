@@ -126,3 +126,21 @@ def test_attention(kind, fused, tmp_path):
     pruned.save(tmp_path / "pruned.keras")
     loaded = keras.models.load_model(tmp_path / "pruned.keras")
     assert_close(flat(loaded(images)), expected, 1e-6)
+
+
+class Codes(Own):
+    """Distances to the rows of a code book, which is read twice, by `x[None]` as well."""
+
+    def build(self, shape):
+        self.own("book", shape[-1], 7)
+
+    def call(self, x):
+        squares = ops.sum(ops.square(self.book), axis=0)
+        return squares - 2 * ops.matmul(x, self.book) + ops.sum(self.book[None], axis=(1, 2))
+
+
+def test_weight_that_is_read_twice_is_no_kernel():
+    inputs = keras.Input((5,))
+    x = Codes(name="codes")(layers.Dense(6, name="before")(inputs))
+    graph = tfrcp.trace(keras.Model(inputs, layers.Dense(3, name="head")(x)))
+    assert not graph.calls.closed and not graph.prunable

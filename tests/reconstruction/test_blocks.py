@@ -129,13 +129,15 @@ def test_moments_in_float32(blocks):
     np.testing.assert_allclose(rounded.change(1e-5), exact.change(1e-5), atol=1e-5)
 
 
-@pytest.mark.parametrize("mean", [0.0, 3.0, 3000.0])
+@pytest.mark.parametrize("mean", [0.0, 3.0, 3000.0, "of one channel"])
 @pytest.mark.parametrize("shape", [(5, 6, 6, 3), (5, 7, 1, 300), (9, 4)])
 def test_statistics_of_a_tensor(mean, shape):
     keras.utils.clear_session()
     inputs = keras.Input(shape[1:])
     graph = tfrcp.trace(keras.Model(inputs, keras.layers.BatchNormalization()(inputs)))
     (call,) = (c for c in graph.calls.calls if c.kind == "BatchNormalization")
+    if mean == "of one channel":
+        mean = 3000.0 * (np.arange(shape[-1]) == 1)
     x = np.random.default_rng(0).normal(mean, 1, shape).astype("float32")
     rows = x.reshape(-1, shape[-1]).astype("float64")
     of_rule = find_rule(call.operation).statistics(call, tf.constant(x))

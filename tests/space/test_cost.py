@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import tfrcp
 from tests.counting import count_cost
@@ -114,8 +114,31 @@ def test_frozen_layers_are_counted():
 
 @pytest.mark.parametrize("name", ["open_size"])
 def test_open_image_size(name):
-    with pytest.raises(ValueError, match="leaves open.*fixed input shape"):
+    with pytest.raises(ValueError, match="leaves open.*an `input_shape`"):
         tfrcp.CostModel(tfrcp.trace(NETWORKS[name].build()))
+
+
+def windows():
+    """A dense layer on windows of an image of open size, which are joined with the batch."""
+    x = inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, 1, name="a")(x)
+    x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, 2, 4))
+    x = ops.reshape(layers.Dense(6, name="b")(x), (-1, 5, 6))
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("build", [NETWORKS["open_size"].build, windows])
+def test_open_image_size_is_given(build):
+    model = build()
+    graph = tfrcp.trace(model, input_shape=(12, 10, 3))
+    fixed = keras.models.clone_model(model, input_tensors=keras.Input((12, 10, 3)))
+    assert tfrcp.CostModel(graph).full == tfrcp.CostModel(tfrcp.trace(fixed)).full
+    pruned = tfrcp.slice_model(model, graph, {"a": np.arange(4) < 2})
+    assert pruned.input_shape == model.input_shape
+    assert pruned(np.zeros((1, 20, 16, 3))).shape == model(np.zeros((1, 20, 16, 3))).shape
+    for wrong in ((12, 10), (12, 10, 1), [(12, 10, 3), (12, 10, 3)]):
+        with pytest.raises(ValueError, match="`input_shape` must.*Received"):
+            tfrcp.trace(model, input_shape=wrong)
 
 
 @pytest.mark.parametrize(

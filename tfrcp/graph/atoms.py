@@ -58,9 +58,14 @@ def line(labels: np.ndarray, value: Value, axis: int) -> np.ndarray | None:
 
 
 class Atoms:
-    """What is known of the channels during a trace; what the rules of the layers talk to."""
+    """What is known of the channels during a trace; what the rules of the layers talk to.
 
-    def __init__(self) -> None:
+    Args:
+        reads: How many calls read each tensor.
+    """
+
+    def __init__(self, reads: Mapping[Value, int] | None = None) -> None:
+        self.reads = reads or {}
         self._parent: list[int] = []
         self._constant: list[bool] = []
         self._reasons: list[str] = []
@@ -85,11 +90,8 @@ class Atoms:
         return labels
 
     def grid(self, value: Value) -> np.ndarray:
-        """Labels of a tensor, perhaps along several axes, as where a reshape makes heads.
-
-        In the end a channel is a slice along one axis. As long as nothing asks for that, it is open
-        along which.
-        """
+        """Labels of a tensor, perhaps along several axes, as where a reshape makes heads: along
+        which of them channels are slices in the end is open until something asks for it."""
         labels = self._labels[value]
         several = [axis for axis, n in enumerate(labels.shape) if n > 1]
         if len(several) > 1:
@@ -113,18 +115,15 @@ class Atoms:
             self._labels[value] = labels = self.straight(labels, axis)
         return line(labels, value, axis)
 
-    def alike(self, labels: np.ndarray, axis: int) -> np.ndarray:
-        """States that the channels at all positions along an axis are one channel."""
-        rows = np.moveaxis(labels, axis, 0)
-        self.unite_rows(rows.reshape(len(rows), -1))
-        return labels.take([0], axis=axis)
-
     def away(self, labels: np.ndarray, axes: Iterable[int]) -> np.ndarray:
-        """Labels that do not differ along some axes, if channels lie along others as well."""
+        """Labels that do not differ along some axes, if channels lie along others as well: those at
+        all positions along such an axis are one channel from now on."""
         several = {k for k, n in enumerate(labels.shape) if n > 1}
         over = several & {k % labels.ndim for k in axes}
         for axis in over if several - over else ():
-            labels = self.alike(labels, axis)
+            rows = np.moveaxis(labels, axis, 0)
+            self.unite_rows(rows.reshape(len(rows), -1))
+            labels = labels.take([0], axis=axis)
         return labels
 
     def straight(self, labels: np.ndarray, axis: int | None = None) -> np.ndarray:

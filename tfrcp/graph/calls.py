@@ -26,17 +26,20 @@ class Value:
         batch: The axis of the batch, in nearly all tensors the first; `None` if there is none.
         fold: How many entries every example has on that axis: more than one where the batch is
             joined with another axis, as that of the windows of an image.
+        known: The shape for inputs of the sizes that `trace` was given, if it was given any.
     """
 
     shape: tuple[int | None, ...]
     dtype: str
     batch: int | None = 0
     fold: int = 1
+    known: tuple[int | None, ...] | None = None
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
         """The shape for a batch of one example."""
-        return tuple(self.fold if i == self.batch else n for i, n in enumerate(self.shape))
+        shape = self.shape if self.known is None else self.known
+        return tuple(self.fold if i == self.batch else n for i, n in enumerate(shape))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

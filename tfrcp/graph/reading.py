@@ -19,7 +19,14 @@ from tfrcp.graph.calls import Call, Calls, Nested, Value
 from tfrcp.graph.expand import Opened, unfold
 from tfrcp.graph.held import HeldWeight
 from tfrcp.graph.inside import functional, own_variables
-from tfrcp.graph.shapes import shapes_of, tensor_of, value_of
+from tfrcp.graph.shapes import (
+    given_shapes,
+    known_shapes,
+    numbers_batch,
+    shapes_of,
+    tensor_of,
+    value_of,
+)
 from tfrcp.graph.steps import Refused, Step
 
 
@@ -27,6 +34,7 @@ def read_calls(
     model: keras.Model,
     opens: Callable[[keras.Operation], bool] = lambda operation: False,
     knows: Callable[[keras.Operation], bool] = lambda operation: True,
+    input_shape: Any = None,
 ) -> Calls:
     """Reads a built Functional or Sequential model.
 
@@ -35,6 +43,7 @@ def read_calls(
         opens: Whether a layer is to be opened: replaced by what it calls.
         knows: Whether there is a rule for an operation. A layer without layers inside is opened
             only if there is one for all that it calls.
+        input_shape: Sizes of the inputs that the model leaves open, as `trace` takes them.
 
     Raises:
         ValueError: If `model` is no Keras model, is subclassed or is not built.
@@ -56,7 +65,10 @@ def read_calls(
             "are called from Python code, so there is no graph to follow. Rebuild it as a "
             "Functional model: `keras.Model(inputs, outputs)`."
         )
-    values = {id(x): Value(tuple(x.shape), str(x.dtype)) for x in graph.inputs}
+    values = {
+        id(x): Value(tuple(x.shape), str(x.dtype), known=known)
+        for x, known in zip(graph.inputs, given_shapes(graph, input_shape), strict=True)
+    }
     as_value = lambda x: values[id(x)]  # noqa: E731
     inputs = keras.tree.map_structure(as_value, graph._inputs_struct)
     reader = _Reader(opens, knows, all(x.shape and x.shape[0] is None for x in graph.inputs))
@@ -207,10 +219,13 @@ class _Reader:
                         values[id(y)] = inside[id(x)]
                 continue
             sources = [values[id(x)] for x in step.input_tensors]
-            for x, shape in zip(step.outputs, shapes_of(step, values), strict=True):
-                values[id(x)] = value_of(
-                    shape, str(x.dtype), sources, scope.inside, self._open_batch
-                )
+            numbered = scope.inside or numbers_batch(step, values)
+            shapes = zip(shapes_of(step, values), known_shapes(step, values), strict=True)
+            for x, (shape, known) in zip(step.outputs, shapes, strict=True):
+                value = value_of(shape, str(x.dtype), sources, numbered, self._open_batch)
+                if known is not None:
+                    value = dataclasses.replace(value, known=known[0], fold=known[1])
+                values[id(x)] = value
             yield Call(
                 path=path,
                 key=path,

@@ -27,6 +27,13 @@ class Reads(keras.StatelessScope):
         return super().get_current_value(variable)
 
 
+class _Weight(Tensor):
+    """Stands for a weight, which can be read as `x[None]`, unlike other symbolic tensors."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__((key,) if key is None or key is Ellipsis else key)
+
+
 @contextlib.contextmanager
 def run_inside(held: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """Has inner layers of layers run as they are where Keras cannot tell what they return."""
@@ -69,17 +76,21 @@ def run_inside(held: Sequence[keras.layers.Layer]) -> Iterator[None]:
 def weights_of(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[Tensor, HeldWeight]]:
     """Puts symbolic tensors in place of the weights that layers hold themselves.
 
+    Those that are whole numbers, such as indices of positions, become constants.
+
     Yields:
         Dict that maps each of them to the operation that stands for it.
     """
-    tensors: dict[int, Tensor] = {}
+    tensors: dict[int, Any] = {}
     found: dict[Tensor, HeldWeight] = {}
     for owner, v in [(x, v) for x in layers for v in own_variables(x)]:
         if "float" in str(v.dtype):
             cast = owner.autocast and getattr(v, "_autocast", True)
             operation = HeldWeight(v, owner.compute_dtype if cast else str(v.dtype))
-            tensors[id(v)] = Tensor(v.shape, dtype=operation.dtype)
+            tensors[id(v)] = _Weight(v.shape, dtype=operation.dtype)
             found[tensors[id(v)]] = operation
+        elif not v.trainable:
+            tensors[id(v)] = keras.ops.convert_to_numpy(v)
 
     def stand_in(value: Any) -> Any:
         if isinstance(value, list | tuple):

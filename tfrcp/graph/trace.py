@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from tfrcp.graph.reading import read_calls
 from tfrcp.graph.rules import find_rule, knows, opens
 
 
-def trace(model: keras.Model, expand: bool = True) -> ChannelGraph:
+def trace(model: keras.Model, expand: bool = True, *, input_shape: Any = None) -> ChannelGraph:
     """Finds the channel groups of a model: which channels must be pruned together.
 
     Every channel is followed from the layer that makes it through all that it is added to,
@@ -26,12 +27,15 @@ def trace(model: keras.Model, expand: bool = True) -> ChannelGraph:
             layers is followed through what its `call` does with them in inference. A sliced model
             has these layers in its place, named "block_conv" for "conv" inside of "block". A layer
             that cannot be opened stays whole; `explain` says why.
+        input_shape: For a model that leaves the size of its images open, the one at which its cost
+            is counted, such as (224, 224, 3); of several inputs a structure of such shapes. The
+            size stays open in sliced models.
 
     Raises:
-        ValueError: If `model` is subclassed or not built.
+        ValueError: If `model` is subclassed or not built, or `input_shape` does not fit it.
     """
-    calls = read_calls(model, opens if expand else lambda operation: False, knows)
-    atoms = Atoms()
+    calls = read_calls(model, opens if expand else lambda operation: False, knows, input_shape)
+    atoms = Atoms(Counter(value for call in calls.calls for value in set(call.inputs)))
     for value in keras.tree.flatten(calls.inputs):
         atoms[value] = atoms.outside(len(value.shape), "joined with a model input")
     for call in calls.calls:

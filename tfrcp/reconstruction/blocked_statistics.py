@@ -116,7 +116,10 @@ def statistics(call: Call, x: Any) -> tuple[np.ndarray, np.ndarray]:
     array, axis = as_numpy(x), call.operation.axis % len(x.shape)
     if array.dtype == "float32" and axis == array.ndim - 1:
         mean, variance = _by_sums(array)
-        if (mean**2 <= _UNSAFE * variance).all():
+        unsafe = ~(mean**2 <= _UNSAFE * variance)
+        if 4 * unsafe.sum() <= len(mean):  # such as channels that are constant
+            about = array[..., unsafe] - mean[unsafe]
+            variance[unsafe] = np.square(about).mean(axis=tuple(range(axis)))
             return mean.astype("float32"), variance.astype("float32")
     found = find_rule(call.operation).statistics(call, x)
     return tuple(ops.convert_to_numpy(array) for array in found)

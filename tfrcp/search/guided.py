@@ -30,9 +30,9 @@ class GuidedChannelSearch(ChannelSearch):
     Its first trials are the allocations that cost nothing: uniform widths, and global rankings by
     Taylor scores (or else by the L1 norm) and by the criterion, of all groups and of the inner
     ones. The others are moves around the best so far. It ends when `patience` moves in a row have
-    gained nothing. The best few that differ are reconstructed layer by layer, and the best of these
-    wins: it comes first in `get_best_models` and `get_best_channels`. So what is found is never
-    worse than any start.
+    gained nothing. A few trials that differ, the best and the first among them, are reconstructed
+    layer by layer, and the best of these wins: it comes first in `get_best_models` and
+    `get_best_channels`. By its score on the holdout images it is never worse than any trial.
 
     Arguments as for `ChannelSearch`, but for these defaults; and further ones:
 
@@ -56,7 +56,7 @@ class GuidedChannelSearch(ChannelSearch):
         flops: float | int | None = None,
         criterion: Any = "auto",
         *args: Any,
-        finalists: int = 2,
+        finalists: int = 3,
         winner_images: int = 512,
         **options: Any,
     ) -> None:

@@ -29,7 +29,6 @@ from tfrcp.graph.rules.embedding import EmbeddingRule
 from tfrcp.graph.rules.frozen import (
     RECURRENT,
     FrozenRule,
-    attention,
     is_recurrent,
     recurrent,
     reverse_embedding,
@@ -43,6 +42,7 @@ from tfrcp.graph.rules.normalization import (
     GroupNormalizationRule,
 )
 from tfrcp.graph.rules.products import (
+    AttentionRule,
     DotProductAttentionRule,
     DotRule,
     EinsumRule,
@@ -143,13 +143,12 @@ _PREPROCESSING = [
 ]
 _UNKNOWN = UnknownRule()
 _RECURRENT = FrozenRule("recurrent layers are not pruned", recurrent, counts=is_recurrent)
-_ATTENTION = FrozenRule("attention without projections mixes the channels that it reads", attention)
 _LAYERS: dict[type, Rule] = {
     AcrossBatch: AcrossBatchRule(),
     HeldWeight: HeldWeightRule(),
     layers.Activation: ActivationRule(),
-    layers.AdditiveAttention: _ATTENTION,
-    layers.Attention: _ATTENTION,
+    layers.AdditiveAttention: AttentionRule(),
+    layers.Attention: AttentionRule(),
     layers.BatchNormalization: BatchNormalizationRule(),
     layers.Concatenate: ConcatenateRule(),
     layers.Dense: DenseRule(),

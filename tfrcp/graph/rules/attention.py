@@ -210,10 +210,10 @@ def _pairs(call: Call, query: Value, key: Value | None) -> int:
     attended = getattr(call.operation, "attention_axes", None) or range(1, rank - 1)
     sizes = list(query.sizes[:-1])
     if key is not None:
-        sizes += [key.shape[axis] for axis in attended]
+        sizes += [key.sizes[axis] for axis in attended]
     if None in sizes:
         raise ValueError(
             f"The cost of `{call.path}` depends on the sequence length, which the model leaves "
-            "open. Build the model with a fixed input shape."
+            "open. Give `tfrcp.trace` an `input_shape`."
         )
     return math.prod(sizes)

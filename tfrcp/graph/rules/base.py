@@ -141,7 +141,6 @@ def positions(call: Call, axis: int, value: Value | None = None) -> int:
     if None in sizes:
         raise ValueError(
             f"The cost of `{call.path}` depends on the image size, which the model leaves open: "
-            f"shape {shape}. Build the model with a fixed input shape, such as (224, 224, "
-            "3)."
+            f"shape {shape}. Give `tfrcp.trace` an `input_shape`, such as (224, 224, 3)."
         )
     return math.prod(sizes)

@@ -70,19 +70,11 @@ def recurrent(call: Call) -> int:
     inner = _one_way(call)
     kernels = sum(math.prod(v.shape) for v in call.operation.variables if v.name.endswith("kernel"))
     cell = getattr(inner, "cell", None)
-    steps = (call.inputs[0].shape[1],) if cell is not None else ()
-    rank, shape = getattr(cell, "rank", 0), call.outputs[0].shape
+    steps = (call.inputs[0].sizes[1],) if cell is not None else ()
+    rank, shape = getattr(cell, "rank", 0), call.outputs[0].sizes
     last = getattr(inner, "data_format", "channels_last") == "channels_last"
     window = shape[-1 - rank : -1] if last else shape[len(shape) - rank :]
     return _known(call, (*steps, *(window if rank else ()))) * kernels
-
-
-def attention(call: Call) -> int:
-    """Scores and weighted sums, without projections: queries x keys x (size of both)."""
-    query, value = call.inputs[:2]
-    key = call.inputs[2] if len(call.inputs) > 2 else value
-    sizes = _known(call, (*query.sizes[:-1], key.shape[-2]))
-    return sizes * _known(call, (key.shape[-1] + value.shape[-1],))
 
 
 def reverse_embedding(call: Call) -> int:
@@ -100,7 +92,7 @@ def _known(call: Call, sizes: Sequence[int | None]) -> int:
     """
     if None in sizes:
         raise ValueError(
-            f"The cost of `{call.path}` depends on a size that the model leaves open. Build the "
-            "model with a fixed input shape."
+            f"The cost of `{call.path}` depends on a size that the model leaves open. Give "
+            "`tfrcp.trace` an `input_shape`."
         )
     return math.prod(sizes)

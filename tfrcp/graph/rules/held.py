@@ -18,6 +18,7 @@ class HeldWeightRule(Rule):
     """A weight of any shape; channels lie along its last axis that is longer than 1.
 
     It makes no channels: it goes with those that it is added to, multiplied with or joined with.
+    One that is read once may turn out to be a kernel; `Atoms.held` has these.
     In a sliced model it is the table of an `Embedding` that is read as a whole.
     """
 
@@ -25,7 +26,8 @@ class HeldWeightRule(Rule):
         """New labels along the axis."""
         (variable,) = call.operation.variables
         shape = tuple(variable.shape)
-        atoms.held[call.outputs[0]] = call
+        if atoms.reads.get(call.outputs[0], 1) == 1:
+            atoms.held[call.outputs[0]] = call
         axes = [axis for axis, n in enumerate(shape) if n > 1]
         if not axes:
             atoms[call.outputs[0]] = atoms.outside(len(shape), f"{call.path}: a single number")

@@ -54,8 +54,9 @@ class BatchNormalizationRule(Rule):
         if x.dtype != "float32":
             return center, about_mean()
         # The mean of squares takes half the time, and tells the variance unless the mean is large.
-        variance = mean(ops.square(x)) - ops.square(center)
-        unsafe = ops.any(ops.square(center) > _UNSAFE * variance)
+        variance = ops.maximum(mean(ops.square(x)) - ops.square(center), 0)
+        spread = variance + call.operation.epsilon  # what normalizes
+        unsafe = ops.any(ops.square(center) > _UNSAFE * spread)
         return center, ops.cond(unsafe, about_mean, lambda: variance)
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from tfrcp.graph.atoms import Atoms, along
 from tfrcp.graph.calls import Call, Value
-from tfrcp.graph.rules.base import Axes, Labels, Product, Rule
+from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, Rule
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -188,6 +189,56 @@ class DotProductAttentionRule(ProductRule):
         )
 
 
+class AttentionRule(ProductRule):
+    """`Attention` and `AdditiveAttention`, without projections: the width is that of the channels.
+
+    Queries and keys have the same channels, which are gone afterwards; the values' pass.
+    """
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Unites the channels of queries and keys."""
+        query, value, key = _attended(call)
+        lines = [atoms.line(x, -1) for x in (query, key, value)]
+        scale = call.variables.get("scale")
+        each = scale is not None and len(scale.shape) > 0  # a number for each channel
+        masked = len(call.inputs) > len(call.args[0]) or each and call.kwargs.get("use_causal_mask")
+        if masked or len(call.outputs) > 1:
+            atoms.give_up(call, "is given masks or returns its scores")
+            return
+        if any(channels is None for channels in lines):
+            atoms.give_up(call, "channels lie along another axis than the last")
+            return
+        channels = atoms.unite(lines[0], lines[1])
+        atoms.normalize(call, channels)
+        if each:
+            atoms.weight(call, "scale", {0: ("channelwise", channels)})
+        atoms[call.outputs[0]] = along(lines[2], -1, len(call.outputs[0].shape))
+
+    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
+        """Scores and weighted sums."""
+        query, value, key = _attended(call)
+        lead, target = _LETTERS[: len(query.shape) - 2], call.outputs[0]
+        scores = (f"{lead}xz", f"{lead}yz", f"{lead}xz")
+        sums = (f"{lead}xw", f"{lead}yw", f"{lead}xw")
+        return (
+            product(call, scores, (query, key, query), labels),
+            product(call, sums, (target, value, target), labels),
+        )
+
+    def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`AdditiveAttention` with the sliced scale."""
+        query, value, *key = args[0]
+        pairs = ops.expand_dims(query, -2) + ops.expand_dims(key[0] if key else value, -3)
+        scores = ops.sum(ops.cast(arrays["scale"], pairs.dtype) * ops.tanh(pairs), axis=-1)
+        return ops.matmul(ops.softmax(scores), value)
+
+
+def _attended(call: Call) -> list[Value]:
+    """Query, value and key: the values where none is given."""
+    given = list(call.args[0])
+    return given if len(given) == 3 else [*given, given[1]]
+
+
 def product(call: Call, terms: Sequence[str], tensors: Sequence[Any], labels: Labels) -> Product:
     """MACs of a product: the sizes of all letters, those with channels as factors.
 
@@ -212,8 +263,8 @@ def product(call: Call, terms: Sequence[str], tensors: Sequence[Any], labels: La
     coefficients = [n for letter, n in sizes.items() if letter not in factors]
     if None in coefficients or len(factors) > 2:
         raise ValueError(
-            f"The cost of `{call.path}` depends on a size that the model leaves open. Build the "
-            "model with a fixed input shape."
+            f"The cost of `{call.path}` depends on a size that the model leaves open. Give "
+            "`tfrcp.trace` an `input_shape`."
         )
     return Product(math.prod(coefficients), tuple(factors.values()))
 

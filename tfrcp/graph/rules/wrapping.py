@@ -56,11 +56,11 @@ class TimeDistributedRule(Rule):
     def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
         """The inner layer's, once for each step."""
         inner = self._inner(call)
-        steps = call.inputs[0].shape[1]
+        steps = call.inputs[0].sizes[1]
         if steps is None:
             raise ValueError(
                 f"The cost of `{call.path}` depends on the number of steps, which the model leaves "
-                "open. Build the model with a fixed input shape."
+                "open. Give `tfrcp.trace` an `input_shape`."
             )
         ends = self._ends(call, inner, labels)
         products = self._find(inner.operation).products(inner, ends, axes)
