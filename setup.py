@@ -56,12 +56,13 @@ setup(
     # By its name too: only a checkout needs the folder tfrcp/configs/ itself.
     packages=sorted({*find_packages(include=["tfrcp", "tfrcp.*"]), "tfrcp.configs"}),
     package_dir={"tfrcp.configs": "configs"},
-    package_data={"tfrcp": ["py.typed"]},
+    package_data={"tfrcp": ["py.typed", "templates/*.html"]},
     entry_points={"console_scripts": ["tfrcp = tfrcp.cli:main"]},
     python_requires=">=3.11",
     install_requires=[  # tests/oldest.sh tries these lower bounds
         "absl-py>=2.1",
         "importlib_resources>=6.4",  # tensorflow-datasets needs it and does not say so
+        "jinja2>=3.1",
         "keras>=3.12",
         "keras-tuner>=1.4.8,<1.5",  # tfrcp/search/distributed.py knows its inside
         "matplotlib>=3.8",

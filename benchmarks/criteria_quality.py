@@ -45,7 +45,7 @@ RANKINGS = {
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--flops", default="0.5,0.3", help="shares of the multiply-adds")
+    arguments.add_argument("--flops", default="0.5,0.3", help="shares of the MACs")
     arguments.add_argument("--criteria", default=",".join(CRITERIA), help="joined by commas")
     arguments.add_argument("--rankings", default="; ".join(RANKINGS), help="joined by semicolons")
     arguments.add_argument("--images", type=int, default=512, help="that reconstruct")

@@ -83,7 +83,7 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "`tfrcp COMMAND --help` tells the flags of one. In ten minutes, on bundled images:",
+            "`tfrcp COMMAND --help` lists its flags. A first run, ten minutes on bundled images:",
             "",
             "  tfrcp prune --config=digits_resnet20 --workdir=runs/digits",
         ]

@@ -104,7 +104,7 @@ def processes(tally, seed, folder):
                 status = process.wait(120)
             text = log_of(place).read_text(errors="replace")
             # Before the command itself begins, Python ends as it does for everybody.
-            if status not in (-sent, 0) and "begins" in text:
+            if status not in (-sent, 0) and "starts" in text:
                 check_told(status, text, sent)
             status, text = job.run(command, place)
             require(status == 0, f"ended with {status}: {text[-800:]}")

@@ -92,7 +92,7 @@ def test_a_full_disk_is_one_clear_line_and_does_no_harm(run, inputs, tmp_path, m
         status, _, err = run("search", *given)
     assert_one_clear_line(status, err, "No space left on device")
     status, out, err = run("search", *given)
-    assert (status, err) == (0, "") and "search: goes on" in out
+    assert (status, err) == (0, "") and "search: resumes" in out
 
 
 def test_ctrl_c_is_one_line_and_exit_status_130(run, inputs, tmp_path, monkeypatch):
@@ -102,4 +102,4 @@ def test_ctrl_c_is_one_line_and_exit_status_130(run, inputs, tmp_path, monkeypat
     monkeypatch.setattr("tfrcp.training.fit", interrupt)
     status, _, err = run("train", *arguments(inputs, tmp_path))
     assert status == 130
-    assert err.strip().splitlines() == ["interrupted; the same command goes on from here"]
+    assert err.strip().splitlines() == ["interrupted; run the same command to resume"]

@@ -170,7 +170,7 @@ def test_terminated_it_says_how_to_go_on():
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert err.split("\n") == ["", "terminated; the same command goes on from here", ""]
+    assert err.split("\n") == ["", "terminated; run the same command to resume", ""]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_signal_that_is_swallowed_or_becomes_an_error_still_ends_it(body, name
     )
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + getattr(signal, name), "")
-    assert err.split("\n") == ["", f"{word}; the same command goes on from here", ""]
+    assert err.split("\n") == ["", f"{word}; run the same command to resume", ""]
 
 
 def test_nobody_reads_any_more():

@@ -31,7 +31,7 @@ def test_every_stage_by_its_own_binary_makes_the_whole_job(run, inputs, tmp_path
         assert result is None or not (workdir / result).exists()
         status, out, err = run(stage, *arguments(inputs, workdir))
         assert (status, err) == (0, "")
-        assert f"{stage}: begins" in out and f"{stage}: done in" in out
+        assert f"{stage}: starts" in out and f"{stage}: done in" in out
         figures = json.loads(out.splitlines()[-1])
         assert set(figures) >= FIGURES[stage] | {"stage", "seconds", "workdir"}
         assert all(f"{other}:" not in out for other in STAGES if other != stage)
@@ -40,10 +40,10 @@ def test_every_stage_by_its_own_binary_makes_the_whole_job(run, inputs, tmp_path
         assert all(times[path] == before for path, before in made.items())
         made = times
         status, out, err = run(stage, *arguments(inputs, workdir))
-        assert (status, err) == (0, "") and out.splitlines()[0] == f"{stage}: done before"
+        assert (status, err) == (0, "") and out.splitlines()[0] == f"{stage}: already complete"
     status, out, err = run("prune", *arguments(inputs, workdir))
     assert (status, err) == (0, "")
-    assert out.splitlines()[: len(STAGES)] == [f"{stage}: done before" for stage in STAGES]
+    assert out.splitlines()[: len(STAGES)] == [f"{stage}: already complete" for stage in STAGES]
     assert set(json.loads(out.splitlines()[-1])) >= FIGURES["evaluate"]
     assert "test accuracy" in out and (workdir / "report.html").is_file()
     assert {path: path.stat().st_mtime_ns for path in workdir.glob("*.keras")} == made

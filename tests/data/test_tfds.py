@@ -67,7 +67,7 @@ class TestTfds:
         message = str(error.value)
         assert f"'{name}' is not prepared in {tmp_path}." in message
         assert "download=True (--config.data.download=true)" in message
-        assert f"tfds.builder('{name}', data_dir='{tmp_path}').download_and_prepare()" in message
+        assert f"`tfrcp prepare-data --name={name} --data_dir={tmp_path}`" in message
         assert "--config.data.data_dir=DIR" in message
 
     @pytest.mark.parametrize(
@@ -91,10 +91,12 @@ class TestTfds:
 
     def test_failed_download_is_one_message(self, tmp_path, monkeypatch):
         class Unreachable:
-            def download_and_prepare(self):
+            name, data_dir = "tiny", tmp_path
+
+            def download_and_prepare(self, download_config):
                 raise ConnectionError("no route.")
 
         monkeypatch.setattr(tfds, "list_builders", lambda **_: ["tiny"])
         monkeypatch.setattr(tfds, "builder", lambda name, data_dir: Unreachable())
-        with pytest.raises(ValueError, match="'tiny' could not be prepared in .*: no route. Where"):
+        with pytest.raises(ValueError, match="'tiny' could not be prepared in .*: no route."):
             data.load("tiny", data_dir=tmp_path, download=True)

@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 import tfrcp
+from tests.graph.test_patterns import macs
 from tests.networks import conv, head, image, norm
 from tests.references import (
     assert_consistent,
@@ -79,7 +80,9 @@ def test_reshape_that_merges_the_batch():
     inputs = image(4, 4, 2)
     x = ops.reshape(conv(3, "a")(inputs), (-1, 3))
     x = ops.reshape(layers.Dense(5, name="b")(x), (-1, 4, 4, 5))
-    assert_consistent(keras.Model(inputs, head(x)))
+    model = keras.Model(inputs, head(x))
+    assert_consistent(model, sized=False)
+    assert tfrcp.CostModel(tfrcp.trace(model)).full.flops == macs(model)
 
 
 def test_transposed_batch():

@@ -153,7 +153,7 @@ def test_weights_that_cannot_be_had(monkeypatch):
     make.__name__ = "MobileNetV2"
     monkeypatch.setattr(keras.applications, "MobileNetV2", make)
     model = models.mobilenet_v2(SHAPE, classes=10)
-    with pytest.raises(ValueError, match="MobileNetV2 cannot be had: .*org/weights.h5. Where"):
+    with pytest.raises(ValueError, match="MobileNetV2 cannot be loaded: .*org/weights.h5. Where"):
         models.load_imagenet_weights(model, "mobilenet_v2")
     with pytest.raises(ValueError, match="has no weights for 'resnet20'"):
         models.load_imagenet_weights(model, "resnet20")

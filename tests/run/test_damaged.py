@@ -231,7 +231,7 @@ def test_a_damaged_winner_is_found_again(copy, finished, inputs, capsys):
     with pytest.raises(ValueError, match="pruned.keras is damaged.*'search' again"):
         Pipeline(config(inputs), copy).load("pruned.keras", "search")
     Pipeline(config(inputs), copy).prune()
-    assert "search: goes on" in capsys.readouterr().out
+    assert "search: resumes" in capsys.readouterr().out
     assert_same_weights(load(copy, "pruned.keras"), load(finished, "pruned.keras"))
 
 

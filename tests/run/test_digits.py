@@ -31,13 +31,16 @@ GREETING = re.compile(
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    """The README's job, shortened, by its binary from another folder: folder and process."""
+    """The README's job, shortened and with a smaller network: folder and process."""
     folder = tmp_path_factory.mktemp("digits")
     process = subprocess.run(
         [
             sys.executable,
             REPOSITORY / "bin" / "prune.py",
             f"--config={REPOSITORY / 'configs' / 'digits_resnet20.py'}",
+            "--config.model.name=resnet8",
+            "--config.model.options.width=1.0",
+            "--config.search.divisor=1",
             "--config.train.epochs=1",
             "--config.train.warmup_epochs=0",
             "--config.search.max_trials=3",
@@ -56,7 +59,7 @@ def test_digits_leaves_everything_in_its_folder(digits):
     workdir, process = digits
     assert set(files(workdir)) >= FILES
     for stage in STAGES:
-        assert f"{stage}: begins" in process.stdout and f"{stage}: done in" in process.stdout
+        assert f"{stage}: starts" in process.stdout and f"{stage}: done in" in process.stdout
     assert "test accuracy" in process.stdout and "MACs per image" in process.stdout
     assert [path.name for path in workdir.parent.iterdir()] == [workdir.name]
     hidden = [name for name in files(workdir) if name.split("/")[-1].startswith(".tmp")]
@@ -94,7 +97,7 @@ def test_digits_leads_with_the_verdict_and_has_a_file_for_devices(digits):
 def test_digits_channels_build_the_same_network(digits):
     workdir, _ = digits
     chosen = json.loads((workdir / "channels.json").read_text())
-    built = tfrcp.models.resnet20((8, 8, 1), 10, list(chosen["channels"].values()))
+    built = tfrcp.models.resnet8((8, 8, 1), 10, list(chosen["channels"].values()))
     for name in ("pruned.keras", "finetuned.keras"):
         assert [w.shape for w in built.weights] == [w.shape for w in load(workdir, name).weights]
 

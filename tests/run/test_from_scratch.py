@@ -78,7 +78,7 @@ def test_the_whole_job(config, tmp_path, capsys):
     capsys.readouterr()
     pipeline = ScratchPipeline(config.to_dict(), tmp_path)
     pipeline.scratch()
-    assert capsys.readouterr().out.count("done before") == 5
+    assert capsys.readouterr().out.count("already complete") == 5
     assert pipeline.outcome("scratch")["flops_ratio"] == pytest.approx(content["flops"] / full)
     config.search.max_ratio = 1.2
     with pytest.raises(ValueError, match="'supernet'.*space.max_ratio was 1.5 and is now 1.2"):

@@ -88,26 +88,26 @@ def test_killed_in_every_stage_it_goes_on_and_ends_as_if_undisturbed(
     workdir = tmp_path / "run"
     process = prune(inputs, workdir, "die_in_training(lambda: os._exit(9))")
     assert process.returncode == 9, process.stderr
-    assert "train: begins" in process.stdout and "epoch 1/2" in process.stdout
+    assert "train: starts" in process.stdout and "epoch 1/2" in process.stdout
     assert not (workdir / "base.keras").exists()
 
     process = prune(inputs, workdir, "die_in_trial('1', lambda: os._exit(9))")
     assert process.returncode == 9, process.stderr
-    assert "train: goes on" in process.stdout and "1 of 2 epochs restored" in process.stdout
-    assert "search: begins" in process.stdout
+    assert "train: resumes" in process.stdout and "1 of 2 epochs restored" in process.stdout
+    assert "search: starts" in process.stdout
     first = (workdir / "search" / "trial_0" / "trial.json").stat().st_mtime_ns
 
     interrupt = "die_in_training(lambda: os.kill(os.getpid(), signal.SIGINT))"
     process = prune(inputs, workdir, interrupt)
     assert process.returncode == 130, process.stderr
-    assert "train: done before" in process.stdout and "search: goes on" in process.stdout
-    assert "the same command goes on from here" in process.stderr.splitlines()[-1]
+    assert "train: already complete" in process.stdout and "search: resumes" in process.stdout
+    assert "run the same command to resume" in process.stderr.splitlines()[-1]
     assert "Traceback" not in process.stderr
     assert not (workdir / "finetuned.keras").exists()
 
     Pipeline(config(inputs), workdir).prune()
     printed = capsys.readouterr().out
-    assert "search: done before" in printed and "finetune: goes on" in printed
+    assert "search: already complete" in printed and "finetune: resumes" in printed
     assert "1 of 2 epochs restored" in printed
     assert_same_result(workdir, finished)
     assert (workdir / "search" / "trial_0" / "trial.json").stat().st_mtime_ns == first
@@ -166,6 +166,6 @@ def test_a_refused_command_changes_nothing(inputs, tmp_path):
     first = Pipeline(config(inputs), tmp_path)
     before = (tmp_path / "metrics.json").read_text()
     with first.workdir.alone():
-        with pytest.raises(ValueError, match="Another run is at work"):
+        with pytest.raises(ValueError, match="Another run is active"):
             Pipeline(config(inputs, search__flops=0.6), tmp_path)
     assert (tmp_path / "metrics.json").read_text() == before

@@ -76,7 +76,7 @@ def test_a_finished_run_runs_nothing_again(copy, inputs, capsys):
     before = files(copy)
     Pipeline(config(inputs), copy).prune()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[: len(STAGES)] == [f"{stage}: done before" for stage in STAGES]
+    assert lines[: len(STAGES)] == [f"{stage}: already complete" for stage in STAGES]
     after = files(copy)
     assert before.keys() == after.keys()
     changed = {name for name in before if before[name] != after[name]}

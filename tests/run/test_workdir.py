@@ -153,8 +153,8 @@ def run(workdir, config=None, *, name="train", outputs=("base.keras",), fail=Fal
 def test_a_stage_whose_result_stands_is_not_run_again(workdir, capsys):
     assert run(workdir) and not run(workdir) and not run(Workdir(workdir.path))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "train: begins" and lines[1].startswith("train: done in ")
-    assert lines[1].endswith(" s") and lines[2:] == ["train: done before"] * 2
+    assert lines[0] == "train: starts" and lines[1].startswith("train: done in ")
+    assert lines[1].endswith(" s") and lines[2:] == ["train: already complete"] * 2
     (stage,) = workdir.metrics["stages"]
     assert (stage["name"], stage["config"]) == ("train", {"seed": 0}) and stage["seconds"] >= 0
 
@@ -164,7 +164,7 @@ def test_a_stage_that_was_interrupted_goes_on(workdir, capsys):
         run(workdir, fail=True)
     assert workdir.metrics["stages"][0]["seconds"] is None
     assert run(workdir) and not run(workdir)
-    assert "train: goes on" in capsys.readouterr().out
+    assert "train: resumes" in capsys.readouterr().out
     assert len(workdir.metrics["stages"]) == 1
 
 

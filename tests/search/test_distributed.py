@@ -9,80 +9,15 @@ import sys
 import threading
 import time
 
-import keras_tuner
-import numpy as np
 import pytest
 
 import tfrcp
-from tests.search.kill_search import SCORE, free_port, stored
-from tests.search.small_search import GROUPS, HOLDOUT, TRAIN, network
+from tests.search.kill_search import free_port, stored
+from tests.search.processes import TRIALS, Tuner, together
+from tests.search.small_search import GROUPS, HOLDOUT, TRAIN
 from tfrcp.search import distributed
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-TRIALS = 8
-
-
-class Tuner(distributed.DistributedTuner):
-    """Scores without data, by default; `score` is a function of the trial."""
-
-    def __init__(self, *args, score=None, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.score, self.ran = score, []
-
-    def run_trial(self, trial):
-        self.ran.append(trial.trial_id)
-        if self.score:
-            return {"score": self.score(trial)}
-        return {"score": 1 / sum(trial.hyperparameters.values[name] for name in GROUPS)}
-
-
-@pytest.fixture(scope="module")
-def traced():
-    graph = tfrcp.trace(network())
-    return graph, tfrcp.CostModel(graph)
-
-
-@pytest.fixture
-def make(traced, tmp_path, monkeypatch):
-    """Makes a tuner of a role."""
-    port = free_port()
-    graph, cost = traced
-
-    def made(name=None, folder="project", kind=tfrcp.RandomChannelOracle, score=None, **options):
-        for variable in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
-            monkeypatch.delenv(f"KERASTUNER_{variable}", raising=False)
-        if name:
-            monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
-            monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-            monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
-        space, budget = tfrcp.SearchSpace(graph), tfrcp.Budget(0.5, tolerance=0.1)
-        oracle = kind(space, cost, budget, SCORE, TRIALS, **options)
-        directory = tmp_path if folder == "project" else tmp_path / folder
-        return Tuner(oracle, directory=str(directory), project_name="project", score=score)
-
-    monkeypatch.setattr(distributed, "LEASE", 1.0)
-    monkeypatch.setattr(distributed, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(distributed, "OUTAGE", 2.0)
-    return made
-
-
-def together(*searches):
-    """Runs functions side by side. Returns their errors, `None` where there is none."""
-    errors = [None] * len(searches)
-
-    def run(index):
-        try:
-            searches[index]()
-        except Exception as error:
-            errors[index] = error
-
-    threads = [threading.Thread(target=run, args=[i], daemon=True) for i in range(len(searches))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive(), "it does not come to an end"
-    return errors
 
 
 def test_two_workers_give_what_one_process_gives(make, tmp_path):
@@ -263,72 +198,3 @@ def test_a_second_chief_is_refused(make):
         worker.search()
 
     assert together(first.search, late) == [None] * 2
-
-
-def test_half_of_the_variables_is_refused(make, monkeypatch):
-    make()
-    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-    with pytest.raises(ValueError, match="KERASTUNER_ORACLE_PORT"):
-        distributed.role()
-
-
-def test_a_channel_search_with_two_workers_is_that_of_one_process(make, tmp_path, capsys):
-    model = network()
-
-    def search(folder):
-        return tfrcp.RandomChannelSearch(
-            model,
-            max_trials=TRIALS,
-            tolerance=0.1,
-            directory=str(tmp_path / folder),
-            project_name="project",
-        )
-
-    make()  # neither chief nor worker
-    alone = search("alone")
-    alone.search(TRAIN, validation_data=HOLDOUT, verbose=False)
-    tuners = []
-    for name in ("chief", "worker1", "worker2"):
-        make(name)
-        tuners.append(search("shared"))
-    runs = [lambda t=t: t.search(TRAIN, validation_data=HOLDOUT) for t in tuners]
-    assert together(*runs) == [None] * 3
-    expected = stored(tmp_path / "alone")
-    assert stored(tmp_path / "shared") == expected
-    assert [tuner.get_best_channels() for tuner in tuners] == [alone.get_best_channels()] * 3
-    for old, new in zip(
-        alone.get_best_models()[0].get_weights(),
-        tuners[0].get_best_models()[0].get_weights(),
-        strict=True,
-    ):
-        np.testing.assert_allclose(old, new, rtol=1e-4, atol=1e-5)
-    assert f"search: {TRIALS}/{TRIALS} candidates" in capsys.readouterr().out  # once, by the chief
-
-
-def test_a_candidate_that_cannot_be_scored_ends_the_search_in_the_chief_too(make, tmp_path):
-    def loss(y, outputs):
-        raise ValueError("the loss is out of order")
-
-    model = network()
-    model.compile(loss=loss)
-    tuners = []
-    for name in ("chief", "worker"):
-        make(name)
-        tuners.append(
-            tfrcp.RandomChannelSearch(
-                model,
-                objective="val_loss",
-                max_trials=3,
-                tolerance=0.1,
-                directory=str(tmp_path),
-                project_name="project",
-            )
-        )
-    runs = [lambda t=t: t.search(TRAIN, validation_data=HOLDOUT, verbose=False) for t in tuners]
-    for error in together(*runs):
-        assert isinstance(error, RuntimeError) and "the loss is out of order" in str(error)
-    assert [status for *_, status, _ in stored(tmp_path).values()] == ["RUNNING"]  # to be repeated
-
-
-def test_what_is_known_of_the_inside_of_keras_tuner_is_that_of_a_tested_version():
-    assert keras_tuner.__version__ == "1.4.8"

@@ -14,8 +14,8 @@ from keras_tuner.src.engine import trial as trial_module
 
 import tfrcp
 from tests.search.kill_search import SCORE, free_port, stored
-from tests.search.small_search import HOLDOUT, TRAIN, network
-from tests.search.test_distributed import TRIALS, Tuner, together
+from tests.search.processes import TRIALS, Tuner, together
+from tests.search.small_search import network
 from tfrcp.search import access, distributed, reports
 
 service = protos.get_service
@@ -262,103 +262,8 @@ def test_a_worker_of_another_search_is_refused_by_name(make, tmp_path, capsys):
     assert "a request was refused: The worker 'other'" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"labels": 1}, "validation_data"),
-        ({"holdout": 1}, "validation_data"),
-        ({"train": 1}, "calibration_data"),
-        ({"criterion": "l2"}, "criterion"),
-        ({"reconstruction": "none"}, "update, calibration_data"),
-        ({"weights": 1}, "model"),
-    ],
-)
-def test_a_worker_with_other_data_or_another_model_is_refused(tmp_path, monkeypatch, change, named):
-    port, model, tuners = free_port(), network(), {}
-    monkeypatch.setattr(distributed, "LEASE", 1.0)
-    for name in ("chief", "other", "worker"):
-        for variable, value in (("TUNER_ID", name), ("ORACLE_IP", "127.0.0.1")):
-            monkeypatch.setenv(f"KERASTUNER_{variable}", value)
-        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
-        mine = model
-        options = {"criterion": "l1", "reconstruction": "batch_norm"}
-        if name == "other":
-            options |= {key: value for key, value in change.items() if key in options}
-            if "weights" in change:
-                mine = network()
-                mine.set_weights([w + 0.1 for w in model.get_weights()])
-        tuners[name] = tfrcp.RandomChannelSearch(
-            mine,
-            max_trials=3,
-            tolerance=0.1,
-            directory=str(tmp_path / ("other" if name == "other" else "shared")),
-            project_name="project",
-            **options,
-        )
-
-    def search(name):
-        (x, y), (hx, hy) = TRAIN, HOLDOUT
-        if name == "other":
-            x = x + 0.01 if "train" in change else x
-            hx = hx + 0.01 if "holdout" in change else hx
-            hy = (hy + 1) % 3 if "labels" in change else hy
-        tuners[name].search((x, y), validation_data=(hx, hy), verbose=False)
-
-    def both():
-        with pytest.raises(RuntimeError, match=f"another search than the chief: its {named} diff"):
-            search("other")
-        search("worker")
-
-    assert together(lambda: search("chief"), both) == [None, None]
-    assert all(status == "COMPLETED" for *_, status, _ in stored(tmp_path / "shared").values())
-
-
-# Where the chief listens.
-
-
 @pytest.mark.parametrize("ip", ["0.0.0.0", "192.0.2.1", "::", "host.invalid"])
 def test_beyond_this_machine_a_secret_is_needed(make, ip):
     chief = make("chief", ip=ip)
     with pytest.raises(ValueError, match=f"other machines can reach: set {access.SECRET}"):
         chief.search()
-
-
-def test_a_short_secret_is_refused(monkeypatch):
-    monkeypatch.setenv(access.SECRET, "short")
-    for ip in ("127.0.0.1", "0.0.0.0"):
-        with pytest.raises(ValueError, match="at least 16 characters"):
-            access.secret_of(ip)
-
-
-@pytest.mark.parametrize("ip", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
-def test_this_machine_needs_none(monkeypatch, ip):
-    monkeypatch.delenv(access.SECRET, raising=False)
-    assert access.secret_of(ip) is None
-
-
-@pytest.mark.parametrize("port", ["0", "65536", "99999", "-1", "http", "", "8000 ", "1e3", "٣"])
-def test_ports_that_are_none(monkeypatch, port):
-    for name, value in (("TUNER_ID", "w"), ("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", port)):
-        monkeypatch.setenv(f"KERASTUNER_{name}", value)
-    with pytest.raises(ValueError, match="KERASTUNER_ORACLE_PORT must be a port"):
-        distributed.role()
-
-
-def test_what_others_sent_is_printed_without_control_characters():
-    text = access.clean("a\x1b[2Jb\rc\x07\u202ed\ne")
-    assert text == "a [2Jb c  d\ne"
-    assert len(access.clean("x" * 10**6)) < 5000 and access.clean(None) is None
-
-
-def test_a_sealed_request_is_that_of_one_method_and_one_worker():
-    secret, identity = b"s" * 32, {"model": "1"}
-    sent = dict(access.metadata("GetTrial", "w", identity, secret))
-    assert access.admit("GetTrial", sent, identity, secret) == "w"
-    assert secret.decode() not in str(sent)
-    for method, forged in (
-        ("EndTrial", sent),
-        ("GetTrial", sent | {"tfrcp-worker": '"x"'}),
-        ("GetTrial", {k: v for k, v in sent.items() if k != "tfrcp-seal"}),
-    ):
-        with pytest.raises(access.Refused, match="does not know the secret"):
-            access.admit(method, forged, identity, secret)

@@ -9,8 +9,8 @@ import pytest
 from keras import layers, ops
 
 import tfrcp
+from tests.counting import count_cost
 from tests.networks import NETWORKS, conv, head, image
-from tests.references import count_cost
 from tfrcp.space.cost import Costs
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_costs.json").read_text())

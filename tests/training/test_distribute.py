@@ -10,24 +10,16 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from tests.training import two_devices
 from tests.training.small_training import holdout, network, train
 from tfrcp.training import Recipe, fit, strategy
 
 REPOSITORY = Path(__file__).parents[2]
 
-# Runs in a process of its own, because the number of logical devices is set before TensorFlow's
-# first use.
 ON_TWO_DEVICES = """
-import json
-import numpy as np
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
 from tests.training.small_training import holdout, network, train
-from tfrcp.training import Recipe, evaluate, fit, strategy
+from tfrcp.training import Recipe, evaluate, fit
 
-both = strategy("mirrored", devices=["CPU:0", "CPU:1"])
 recipe = Recipe(epochs=3, batch_size=8, warmup_epochs=1, label_smoothing=0.1)
 single, double, uneven = network(), network(), network()
 histories = [fit(single, train, holdout(), recipe, verbose=False)]
@@ -44,7 +36,7 @@ try:
     fit(network(), train, None, Recipe(epochs=1, batch_size=7), strategy=both)
 except ValueError as error:
     refusal = str(error)
-print(json.dumps({
+found = {
     "replicas": both.num_replicas_in_sync,
     "histories": histories,
     "apart": max(float(np.abs(a - b).max()) for a, b in weights),
@@ -52,19 +44,12 @@ print(json.dumps({
     "odd": odd["loss"][0],
     "taught": [lesson["loss"][0] for lesson in lessons],
     "refusal": refusal,
-}))
+}
 """
 
 
 def test_two_devices_train_as_one_does():
-    done = subprocess.run(
-        [sys.executable, "-c", ON_TWO_DEVICES],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = two_devices.run(ON_TWO_DEVICES)
     assert result["replicas"] == 2
     single, double = result["histories"]
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,26 +12,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.training import two_devices
 from tests.training.small_supernet import RECIPE, fit
 from tests.training.small_training import network, train
 from tfrcp.training import Recipe
 
 REPOSITORY = Path(__file__).parents[2]
 
-# Runs in a process of its own, because the number of logical devices is set before TensorFlow's
-# first use.
 ON_TWO_DEVICES = """
-import json
-import numpy as np
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
 from tests.training.small_supernet import fit
 from tests.training.small_training import train
-from tfrcp.training import Recipe, strategy
+from tfrcp.training import Recipe
 
-both = strategy("mirrored", devices=["CPU:0", "CPU:1"])
 recipe = Recipe(epochs=1, batch_size=8, warmup_epochs=0, distillation=0.5, label_smoothing=0.1)
 whole = lambda epoch: train(epoch).take(3)
 uneven = lambda epoch: train(epoch).unbatch().take(30).batch(8)  # its last batch is left out
@@ -40,7 +31,7 @@ single, one = fit(None, recipe=recipe, batches=whole)
 double, two = fit(None, recipe=recipe, batches=uneven, strategy=both)
 weights = zip(single.get_weights(), double.get_weights(), strict=True)
 apart = max(float(np.abs(a - b).max()) for a, b in weights)
-print(json.dumps({"histories": [one, two], "apart": apart}))
+found = {"histories": [one, two], "apart": apart}
 """
 
 
@@ -72,9 +63,7 @@ def test_killed_it_goes_on_as_if_nothing_had_been(tmp_path):
 
 
 def test_two_devices_train_as_one_does():
-    done = run("-c", ON_TWO_DEVICES)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = two_devices.run(ON_TWO_DEVICES)
     single, double = result["histories"]
     for name in scores(single):
         assert double[name] == pytest.approx(single[name], abs=1e-4)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -16,8 +12,9 @@ import tensorflow as tf
 import tfrcp
 from tests.networks import NETWORKS
 from tests.references import images_for, randomize
+from tests.training import two_devices
 from tests.training.small_training import IMAGES, LABELS, holdout, network, train
-from tests.training.test_fit import REPOSITORY, Interrupt
+from tests.training.test_fit import Interrupt
 from tfrcp.criteria import GroupLasso
 from tfrcp.criteria.gates import scales_of
 from tfrcp.graph.weights import variables_of
@@ -262,14 +259,7 @@ def test_a_compiled_model_is_trained_by_its_own_loss_plus_the_penalty():
 
 
 ON_TWO_DEVICES = """
-import dataclasses, json
-import numpy as np
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests.training.test_sparsity import KINDS, residual, trained
-from tfrcp.training import strategy
-both = strategy("mirrored", devices=["CPU:0", "CPU:1"])
 found = []
 for kind in KINDS:
     models = residual(), residual()
@@ -280,19 +270,11 @@ for kind in KINDS:
     weights = zip(*(model.get_weights() for model in models), strict=True)
     apart = max(float(np.abs(a - b).max()) for a, b in weights)
     found.append([apart, *([h["loss"], h["sparsity"]] for h in histories)])
-print(json.dumps(found))
 """
 
 
 def test_two_devices_train_as_one_does():
-    done = subprocess.run(
-        [sys.executable, "-c", ON_TWO_DEVICES],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    for apart, single, double in json.loads(done.stdout.splitlines()[-1]):
+    for apart, single, double in two_devices.run(ON_TWO_DEVICES):
         assert apart < 1e-3
         np.testing.assert_allclose(single[0], double[0], atol=1e-3)
         assert single[1] == pytest.approx(double[1], abs=0.1) and single[1][-1] > 0

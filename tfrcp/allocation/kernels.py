@@ -11,9 +11,6 @@ from tfrcp.graph.channels import ChannelGraph
 class Kernels:
     """All kernels that make channels, the last layer's included, in forward order.
 
-    Args:
-        graph: The trace.
-
     Attributes:
         shapes: Their shapes, tuples of ints, those of convolutions [height, width, in, out].
         of_group: For each prunable group, the indices of the kernels that make it.

@@ -39,14 +39,6 @@ def starting_points(
     scales as they are; others are divided by their root mean square in each group. Both ways were
     measured: docs/method.md.
 
-    Args:
-        graph: The trace.
-        scores: Maps names of criteria to scores of all channels.
-        space: The allowed channel counts.
-        cost: The cost model.
-        budget: The budget.
-        latency: Where the budget bounds the latency.
-
     Returns:
         Dict from what it is to int64 array [prunable groups], the likely best first; those that
         cannot meet the budget are missing, and equal ones stand once.

@@ -44,13 +44,10 @@ def names() -> list[str]:
 def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> None:
     """Runs a function of no arguments; user errors end in one line.
 
+    It reads the flags that are named, the first of which must be a file where one is needed.
+
     The exit status is 1 for what is wrong with the input, 2 for the flags; after Ctrl-C, SIGTERM
     and where nobody reads the output any more it is that of the signal: 130, 143, 141.
-
-    Args:
-        main: The function.
-        *flag_names: The flags that it reads, for --help.
-        needs_file: Whether the first of them must be given, and be a file.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.argv[1:], fields = overrides.split(sys.argv[1:])
@@ -66,7 +63,7 @@ def run(main: Callable[[], None], *flag_names: str, needs_file: bool = True) -> 
             if unexpected:
                 raise ValueError(f"unexpected arguments: {' '.join(unexpected)}")
             if needs_file and flags.FLAGS[flag_names[0]].value is None:
-                raise ValueError(f"--{flag_names[0]} must be given; --help tells more")
+                raise ValueError(f"--{flag_names[0]} must be given; see --help")
             if fields:
                 overrides.apply(flags.FLAGS["config"].value, fields)
         except Exception as error:  # whatever a file that is no configuration leads to

@@ -35,7 +35,7 @@ def run() -> None:
 def _main() -> None:
     """Prepares it and says where it stands."""
     if not (flags.FLAGS.folder or flags.FLAGS.name):
-        raise ValueError("--name or --folder must be given; --help tells more")
+        raise ValueError("--name or --folder must be given; see --help")
     from tfrcp.data.prepare import prepare, prepare_folder
 
     if flags.FLAGS.folder:

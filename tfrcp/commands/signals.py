@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 _WORDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
-_LINE = "\n{}; the same command goes on from here\n"
+_LINE = "\n{}; run the same command to resume\n"
 _received: list[int] = []
 
 

@@ -45,7 +45,7 @@ LiteRT needs `pip install "tfrcp[litert]"`, ONNX `pip install "tfrcp[onnx]"`.
 
 tfrcp scratch --config=scratch_digits [--config.FIELD=VALUE] [--workdir=DIR]
 
-The same command goes on where it was interrupted.
+The same command resumes an interrupted job.
 """,
 }
 """What each is for and how it is called, by its name."""

@@ -66,9 +66,6 @@ def get(identifier: str | dict[str, Any] | Criterion) -> Criterion:
             "taylor"), perhaps with arguments, as in "l2:scope=group:normalize=false"; a dict as
             `serialize` returns it; or a callable with the signature of `Criterion`.
 
-    Returns:
-        The criterion.
-
     Raises:
         ValueError: If the name is unknown, or the arguments do not fit.
     """

@@ -65,9 +65,6 @@ def read_examples(
         memory: Bytes of inputs that are held in memory. Inputs of batches that are more are written
             to a temporary file. Defaults to no limit.
 
-    Returns:
-        `Examples`.
-
     Raises:
         ValueError: `data` is of another kind, empty, endless without `count`, or holds NaN or
             infinite values.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ _PART = 4096  # files that are decoded at a time to find one that cannot be
 _BUFFER = 8192  # encoded images among which a stream is shuffled, beside the order of its files
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class EncodedSplit(Split):
     """Encoded images, resized when they are needed.
 
     Without a random crop an image is the square in its middle, `CENTRE` of its shorter side,
     resized with antialiasing.
 
-    Args:
+    Attributes:
         image_size: Height and width of the images that are handed out.
         channels: 1 or 3.
         scale: float32 [channels]; a decoded image, 0 to 255, times `scale` plus `offset` is a
@@ -32,54 +34,48 @@ class EncodedSplit(Split):
         offset: float32 [channels].
     """
 
-    def __init__(
-        self, image_size: int, channels: int, scale: np.ndarray, offset: np.ndarray
-    ) -> None:
-        self._image_size, self._channels = image_size, channels
-        self._scale, self._offset = scale, offset
+    image_size: int
+    channels: int
+    scale: np.ndarray
+    offset: np.ndarray
 
     def _finish(self, augment: str | None) -> Any:
         """The function that finishes a batch (encoded images, labels, keys)."""
 
         def decoded(pair):
             part = "random" if augment == "imagenet" else "middle"
-            return resized(*pair, self._image_size, self._channels, part)
+            return resized(*pair, self.image_size, self.channels, part)
 
         def finish(encoded, labels, keys):
-            shape = (self._image_size, self._image_size, self._channels)
+            shape = (self.image_size, self.image_size, self.channels)
             result = tf.TensorSpec(shape, "float32")
             images = tf.map_fn(decoded, (encoded, keys), fn_output_signature=result)
             if augment == "imagenet":
                 images = flip_at_random(images, keys)
             elif augment is not None:
                 images = crop_and_flip(images, keys, augment)
-            return images * self._scale + self._offset, labels
+            return images * self.scale + self.offset, labels
 
         return finish
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FileSplit(EncodedSplit):
     """Files of images.
 
-    Args:
+    Attributes:
         paths: bytes [N].
         labels: int32 [N].
-        image_size: As for `EncodedSplit`, like the rest.
-        scale: Likewise.
-        offset: Likewise.
     """
 
-    def __init__(
-        self,
-        paths: np.ndarray,
-        labels: np.ndarray,
-        image_size: int,
-        scale: np.ndarray,
-        offset: np.ndarray,
-    ) -> None:
-        super().__init__(image_size, 3, scale, offset)
-        self._paths, self._labels = paths, labels
-        self.size = len(paths)
+    channels: int = 3
+    paths: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return len(self.paths)
 
     def arrays(self, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """See `Split.arrays`; a ValueError names the file that cannot be decoded."""
@@ -92,7 +88,7 @@ class FileSplit(EncodedSplit):
 
     def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
         stored = batches_of_rows(
-            (self._paths, self._labels), batch_size, shuffle=shuffle, seed=seed, epoch=epoch
+            (self.paths, self.labels), batch_size, shuffle=shuffle, seed=seed, epoch=epoch
         )
         finish = self._finish(augment)
 
@@ -103,45 +99,37 @@ class FileSplit(EncodedSplit):
         return Batches(stored, read_and_finish)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class StreamedSplit(EncodedSplit):
     """A part of a prepared TensorFlow data set, too large for memory.
 
     It is read file after file; a new epoch shuffles the files, and images within a buffer. Every
     worker of a distributed training reads all of it and decodes its share.
 
-    Args:
+    Attributes:
         builder: The `tfds.core.DatasetBuilder`.
         part: Its split, such as "train[1000:]".
         keys: Names of its features: image and label.
-        image_size: As for `EncodedSplit`, like the rest.
-        channels: Likewise.
-        scale: Likewise.
-        offset: Likewise.
     """
 
-    def __init__(
-        self,
-        builder: Any,
-        part: str,
-        keys: tuple[str, str],
-        image_size: int,
-        channels: int,
-        scale: np.ndarray,
-        offset: np.ndarray,
-    ) -> None:
-        super().__init__(image_size, channels, scale, offset)
-        self._builder, self._part, self._keys = builder, part, keys
-        self.size = builder.info.splits[part].num_examples
+    builder: Any
+    part: str
+    keys: tuple[str, str]
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return self.builder.info.splits[self.part].num_examples
 
     def _batches(self, batch_size, shuffle, augment, seed, epoch) -> Batches:
         import tensorflow_datasets as tfds
 
         first, second = np.random.SeedSequence((seed, epoch or 0)).generate_state(2) // 2
-        examples = self._builder.as_dataset(
-            split=self._part,
+        examples = self.builder.as_dataset(
+            split=self.part,
             as_supervised=True,
             shuffle_files=shuffle,
-            decoders={self._keys[0]: tfds.decode.SkipDecoding()},
+            decoders={self.keys[0]: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(shuffle_seed=int(first), try_autocache=False),
         )
         if shuffle:
@@ -169,7 +157,7 @@ def unreadable_file(split: Split) -> str | None:
     if not isinstance(split, FileSplit):
         return None
     for start in range(0, split.size, _PART):
-        paths = split._paths[start : start + _PART]
+        paths = split.paths[start : start + _PART]
         found = readable(paths)
         if not found.all():
             return paths[~found][0].decode()

@@ -103,9 +103,10 @@ def load(
             )
         if stream:
             scale, offset = _affine(np.uint8, 3, mean, std)
+            same = {"image_size": image_size, "scale": scale, "offset": offset}
 
             def split(paths, labels):
-                return FileSplit(paths, labels.astype(np.int32), image_size, scale, offset)
+                return FileSplit(paths=paths, labels=labels.astype(np.int32), **same)
 
             rest, held = holding.rows(train[1])
             train = [split(train[0][part], train[1][part]) for part in (rest, held)]
@@ -119,18 +120,12 @@ def load(
         return holding.in_memory(*prepared.read(image_size), prepared.classes, mean, std)
     channels = prepared.channels
     scale, offset = _affine(np.uint8, channels, mean, std)
-    parts = prepared.parts(holding.count(prepared.train_size))
-    return Splits(
-        name,
-        prepared.classes,
-        (image_size, image_size, channels),
-        *(
-            StreamedSplit(
-                prepared.builder, part, prepared.keys, image_size, channels, scale, offset
-            )
-            for part in parts
-        ),
-    )
+    same = {"image_size": image_size, "channels": channels, "scale": scale, "offset": offset}
+    parts = [
+        StreamedSplit(builder=prepared.builder, part=part, keys=prepared.keys, **same)
+        for part in prepared.parts(holding.count(prepared.train_size))
+    ]
+    return Splits(name, prepared.classes, (image_size, image_size, channels), *parts)
 
 
 def _normalization(scale: float | None, mean: Any, std: Any) -> tuple[Any, Any]:

@@ -42,12 +42,7 @@ class Split(ABC):
         return np.concatenate(images), np.concatenate(labels)
 
     def dataset(self, batch_size: int, **options) -> tf.data.Dataset:
-        """Batches of normalised images float32 [batch, height, width, channels] and labels.
-
-        Args:
-            batch_size: Images in a batch.
-            **options: As for `batches`.
-        """
+        """Batches of normalised images float32 [batch, height, width, channels] and labels."""
         return self.batches(batch_size, **options).dataset()
 
     def batches(

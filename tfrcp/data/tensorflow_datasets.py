@@ -8,6 +8,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from tfrcp.data.decoding import resized
+from tfrcp.data.prepare import prepare
+
 
 class Prepared:
     """A prepared image classification.
@@ -85,8 +88,6 @@ class Prepared:
         """Reads training and test part into memory: images uint8 and labels."""
         import tensorflow_datasets as tfds
 
-        from tfrcp.data.encoded import resized
-
         @tfds.decode.make_decoder()
         def exact(encoded, feature):
             # The transform of other image libraries; by default TensorFlow takes a rougher, faster
@@ -135,21 +136,10 @@ def _builder(name: str, directory: str | None, download: bool):
             f"Unknown data set {name!r}. {hint}TensorFlow Datasets knows none of this name, and "
             f"{directory} holds {', '.join(prepared) or 'nothing'}; if it is prepared, {elsewhere}."
         )
-    recipe = (
-        'python -c "import tensorflow_datasets as tfds; '
-        f"tfds.builder('{name}', data_dir='{directory}').download_and_prepare()\""
-    )
     if not download:
         raise FileNotFoundError(
             f"Data set {name!r} is not prepared in {directory}. Let it be downloaded with "
-            f"download=True (--config.data.download=true), or run `{recipe}`, or {elsewhere}."
+            "download=True (--config.data.download=true), or run `tfrcp prepare-data "
+            f"--name={name} --data_dir={directory}`, or {elsewhere}."
         )
-    builder = tfds.builder(name, data_dir=directory)
-    try:
-        builder.download_and_prepare()
-    except (OSError, AssertionError) as error:
-        raise ValueError(
-            f"Data set {name!r} could not be prepared in {directory}: {error} Where there is a "
-            f"network, run `{recipe}`, and copy the folder {plain}/ to {directory}."
-        ) from error
-    return builder
+    return prepare(name, directory)

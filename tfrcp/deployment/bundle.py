@@ -109,13 +109,7 @@ def writer(name: str) -> Writer:
 def measure_written(
     networks: Iterable[tuple[str, keras.Model]], write: Writer, **options: Any
 ) -> dict[str, latency.Latency]:
-    """Times networks, each of which is written before the next one is asked for.
-
-    Args:
-        networks: Names and networks.
-        write: Makes of a network what is timed; see `writer`.
-        **options: As for `tfrcp.deployment.latency.measure`.
-    """
+    """Times networks, each of which is written before the next one is asked for."""
     with tempfile.TemporaryDirectory() as root:
         written = {}
         for name, model in networks:

@@ -44,11 +44,6 @@ class Truth:
     def check(self, ours: float, theirs: float, images: int) -> None:
         """Refuses a file that is worse than the model by more than is allowed.
 
-        Args:
-            ours: Score of the model.
-            theirs: Score of the file.
-            images: Number of images.
-
         Raises:
             ValueError: If so.
         """

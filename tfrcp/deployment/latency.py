@@ -1,8 +1,8 @@
 """Measures how long models take for an image, so that a comparison means something.
 
-One model after the other, timed on its own, measures the weather of the machine as much as the
-models. Here the models take turns (A B A B), so that whatever slows the machine down hits all
-alike; `ratio` compares run by run. A Keras model is one compiled TensorFlow function; a file is run
+Timed one after the other, models differ by the load of the machine as much as by their own speed.
+Here they take turns (A B A B), so that whatever slows the machine down slows all of them;
+`ratio` compares run by run. A Keras model is one compiled TensorFlow function; a file is run
 by its own runtime.
 """
 

@@ -113,9 +113,6 @@ def advise(
         seed: Of the widths.
         write: Makes of a network what is timed, such as a file in the folder that it is handed.
 
-    Returns:
-        `Advice`.
-
     Raises:
         ValueError: If the target cannot be met with a divisor.
     """

@@ -61,9 +61,6 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Runner:
         path: A SavedModel folder, a `.keras`, `.tflite` or `.onnx` file.
         threads: Threads of a single operation; the runtime's own choice if `None`.
 
-    Returns:
-        `Runner`.
-
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If the runtime is not installed.

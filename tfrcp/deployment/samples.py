@@ -34,11 +34,6 @@ def model_inputs(model: Any) -> Any:
 def images_for(model: keras.Model, images: Any, name: str) -> Any:
     """Images in the structure, types and shapes that the model expects.
 
-    Args:
-        model: The model.
-        images: What the user gave; `None` for two random images, seeded.
-        name: The argument's name, for errors.
-
     Raises:
         ValueError: If they do not fit.
     """

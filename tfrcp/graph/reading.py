@@ -45,9 +45,6 @@ def read_calls(
             only if there is one for all that it calls.
         input_shape: Sizes of the inputs that the model leaves open, as `trace` takes them.
 
-    Returns:
-        `Calls`.
-
     Raises:
         ValueError: If `model` is no Keras model, is subclassed or is not built.
     """

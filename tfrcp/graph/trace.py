@@ -31,9 +31,6 @@ def trace(model: keras.Model, expand: bool = True, *, input_shape: Any = None) -
             is counted, such as (224, 224, 3); of several inputs a structure of such shapes. The
             size stays open in sliced models.
 
-    Returns:
-        `ChannelGraph`.
-
     Raises:
         ValueError: If `model` is subclassed or not built, or `input_shape` does not fit it.
     """

@@ -35,10 +35,6 @@ def load_keras_applications(model: keras.Model, application: keras.Model) -> Non
     is assigned. The image's height and width must be even wherever a convolution has stride 2, as
     with multiples of 32: elsewhere some applications pad other sides than the authors' networks.
 
-    Args:
-        model: Unpruned network of `tfrcp.models`.
-        application: The network with its classifier (`include_top=True`).
-
     Raises:
         ValueError: The networks are not the same; the message lists the layers that differ.
     """

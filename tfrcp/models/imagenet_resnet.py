@@ -24,11 +24,13 @@ stage 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from tfrcp.models.blocks import Blocks, Convolution, image_input
 from tfrcp.models.channels import check_channels
+from tfrcp.models.variants import variant_of
 
 _STAGES = {
     18: (2, 2, 2, 2),
@@ -81,19 +83,13 @@ def resnet18(
     Raises:
         ValueError: An argument is out of range; the message names the group where it is a width.
     """
-    return _resnet(18, input_shape, classes, channels, "3x3", seed, name)
+    return _resnet(18, input_shape, classes, channels, seed, name)
 
 
-def resnet34(
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    classes: int = 1000,
-    channels: Sequence[int] | None = None,
-    *,
-    seed: int = 0,
-    name: str = "resnet34",
-) -> keras.Model:
+@variant_of(resnet18)
+def resnet34(**arguments: Any) -> keras.Model:
     """ResNet-34; arguments as for `resnet18`."""
-    return _resnet(34, input_shape, classes, channels, "3x3", seed, name)
+    return _resnet(34, **arguments)
 
 
 def resnet50(
@@ -108,41 +104,22 @@ def resnet50(
     """ResNet-50; arguments as for `resnet18`, and one more.
 
     Args:
-        input_shape: As for `resnet18`.
-        classes: As for `resnet18`.
-        channels: As for `resnet18`.
         stride_in: The convolution of a bottleneck that halves the image: "3x3" (v1.5) or "1x1"
             (the paper, and the weights of `keras.applications`).
-        seed: As for `resnet18`.
-        name: As for `resnet18`.
     """
-    return _resnet(50, input_shape, classes, channels, stride_in, seed, name)
+    return _resnet(50, input_shape, classes, channels, seed, name, stride_in)
 
 
-def resnet101(
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    classes: int = 1000,
-    channels: Sequence[int] | None = None,
-    *,
-    stride_in: str = "3x3",
-    seed: int = 0,
-    name: str = "resnet101",
-) -> keras.Model:
+@variant_of(resnet50)
+def resnet101(**arguments: Any) -> keras.Model:
     """ResNet-101; arguments as for `resnet50`."""
-    return _resnet(101, input_shape, classes, channels, stride_in, seed, name)
+    return _resnet(101, **arguments)
 
 
-def resnet152(
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    classes: int = 1000,
-    channels: Sequence[int] | None = None,
-    *,
-    stride_in: str = "3x3",
-    seed: int = 0,
-    name: str = "resnet152",
-) -> keras.Model:
+@variant_of(resnet50)
+def resnet152(**arguments: Any) -> keras.Model:
     """ResNet-152; arguments as for `resnet50`."""
-    return _resnet(152, input_shape, classes, channels, stride_in, seed, name)
+    return _resnet(152, **arguments)
 
 
 def _blocks(depth: int):
@@ -157,7 +134,7 @@ def _last(depth: int, prefix: str) -> str:
     return f"{prefix}_conv{3 if depth >= 50 else 2}"
 
 
-def _resnet(depth, input_shape, classes, channels, stride_in, seed, name) -> keras.Model:
+def _resnet(depth, input_shape, classes, channels, seed, name, stride_in="3x3") -> keras.Model:
     if stride_in not in ("3x3", "1x1"):
         raise ValueError(
             '`stride_in` must be "3x3" (v1.5) or "1x1" (the paper). '

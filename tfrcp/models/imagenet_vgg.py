@@ -15,11 +15,13 @@ batch norm and a single dense layer, is `tfrcp.models.vgg16`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from tfrcp.models.blocks import Blocks, image_input
 from tfrcp.models.channels import check_channels
+from tfrcp.models.variants import variant_of
 
 _WIDTHS = (64, 128, 256, 512, 512)
 _CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -66,16 +68,10 @@ def vgg16_imagenet(
     return _vgg(16, input_shape, classes, channels, seed, name)
 
 
-def vgg19_imagenet(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    classes: int = 1000,
-    channels: Sequence[int] | None = None,
-    *,
-    seed: int = 0,
-    name: str = "vgg19_imagenet",
-) -> keras.Model:
+@variant_of(vgg16_imagenet)
+def vgg19_imagenet(**arguments: Any) -> keras.Model:
     """VGG-19 in ImageNet form; arguments as for `vgg16_imagenet`."""
-    return _vgg(19, input_shape, classes, channels, seed, name)
+    return _vgg(19, **arguments)
 
 
 def _vgg(depth, input_shape, classes, channels, seed, name) -> keras.Model:

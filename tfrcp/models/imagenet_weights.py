@@ -30,9 +30,6 @@ _APPLICATIONS = {
 def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation, per channel of RGB images in [0, 1], that the weights expect.
 
-    Args:
-        name: Name of the builder in `tfrcp.models`.
-
     Raises:
         ValueError: `keras.applications` has no weights for it.
     """
@@ -71,7 +68,7 @@ def load_imagenet_weights(
         )
     except Exception as error:  # Keras raises Exception itself where a download fails
         raise ValueError(
-            f"The weights of keras.applications.{make.__name__} cannot be had: "
+            f"The weights of keras.applications.{make.__name__} cannot be loaded: "
             f"{' '.join(str(error).split())}. Where there is a network, keep the file that this "
             "address gives, and name it instead"
         ) from None

@@ -68,13 +68,7 @@ class InvertedResidual(NamedTuple):
 
 
 def full_channels(stem: int, rows: Iterable[InvertedResidual], head: int) -> dict[str, int]:
-    """Returns the width of every channel group, in forward order.
-
-    Args:
-        stem: Channels of the convolution before the blocks.
-        rows: The blocks.
-        head: Channels of the convolution after the blocks.
-    """
+    """Returns the width of every channel group, in forward order."""
     full = {"stem_conv": stem}
     for row in rows:
         if row.expands:

@@ -19,6 +19,7 @@ network is added to the stem and so belongs to its stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -26,6 +27,7 @@ from tfrcp.models import inverted_residual
 from tfrcp.models.blocks import Blocks, image_input
 from tfrcp.models.channels import check_channels
 from tfrcp.models.inverted_residual import InvertedResidual, SqueezeExcite
+from tfrcp.models.variants import variant_of
 
 _STEM = 16
 # Window, expanded channels, channels, whether squeezed, activation, stride.
@@ -85,16 +87,10 @@ def mobilenet_v3_small(
     return _mobilenet("small", input_shape, classes, channels, seed, name)
 
 
-def mobilenet_v3_large(
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    classes: int = 1000,
-    channels: Sequence[int] | None = None,
-    *,
-    seed: int = 0,
-    name: str = "mobilenet_v3_large",
-) -> keras.Model:
+@variant_of(mobilenet_v3_small)
+def mobilenet_v3_large(**arguments: Any) -> keras.Model:
     """MobileNetV3-Large of full width; arguments as for `mobilenet_v3_small`."""
-    return _mobilenet("large", input_shape, classes, channels, seed, name)
+    return _mobilenet("large", **arguments)
 
 
 def _rows(table) -> list[InvertedResidual]:

@@ -15,11 +15,13 @@ A block's inner channels, those of its `conv1`, are always a group of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from tfrcp.models.blocks import Blocks, Convolution, image_input
 from tfrcp.models.channels import check_channels
+from tfrcp.models.variants import variant_of
 
 _WIDTHS = (16, 32, 64)
 
@@ -93,74 +95,34 @@ def resnet20(
     return _resnet(20, input_shape, classes, channels, shortcut, width, seed, name)
 
 
-def resnet8(
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    classes: int = 10,
-    channels: Sequence[int] | None = None,
-    *,
-    shortcut: str = "A",
-    width: float = 1.0,
-    seed: int = 0,
-    name: str = "resnet8",
-) -> keras.Model:
+@variant_of(resnet20)
+def resnet8(**arguments: Any) -> keras.Model:
     """ResNet-8, the smallest one of this form, for small images; arguments as for `resnet20`."""
-    return _resnet(8, input_shape, classes, channels, shortcut, width, seed, name)
+    return _resnet(8, **arguments)
 
 
-def resnet32(
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    classes: int = 10,
-    channels: Sequence[int] | None = None,
-    *,
-    shortcut: str = "A",
-    width: float = 1.0,
-    seed: int = 0,
-    name: str = "resnet32",
-) -> keras.Model:
+@variant_of(resnet20)
+def resnet32(**arguments: Any) -> keras.Model:
     """ResNet-32 in CIFAR form; arguments as for `resnet20`."""
-    return _resnet(32, input_shape, classes, channels, shortcut, width, seed, name)
+    return _resnet(32, **arguments)
 
 
-def resnet44(
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    classes: int = 10,
-    channels: Sequence[int] | None = None,
-    *,
-    shortcut: str = "A",
-    width: float = 1.0,
-    seed: int = 0,
-    name: str = "resnet44",
-) -> keras.Model:
+@variant_of(resnet20)
+def resnet44(**arguments: Any) -> keras.Model:
     """ResNet-44 in CIFAR form; arguments as for `resnet20`."""
-    return _resnet(44, input_shape, classes, channels, shortcut, width, seed, name)
+    return _resnet(44, **arguments)
 
 
-def resnet56(
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    classes: int = 10,
-    channels: Sequence[int] | None = None,
-    *,
-    shortcut: str = "A",
-    width: float = 1.0,
-    seed: int = 0,
-    name: str = "resnet56",
-) -> keras.Model:
+@variant_of(resnet20)
+def resnet56(**arguments: Any) -> keras.Model:
     """ResNet-56 in CIFAR form; arguments as for `resnet20`."""
-    return _resnet(56, input_shape, classes, channels, shortcut, width, seed, name)
+    return _resnet(56, **arguments)
 
 
-def resnet110(
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    classes: int = 10,
-    channels: Sequence[int] | None = None,
-    *,
-    shortcut: str = "A",
-    width: float = 1.0,
-    seed: int = 0,
-    name: str = "resnet110",
-) -> keras.Model:
+@variant_of(resnet20)
+def resnet110(**arguments: Any) -> keras.Model:
     """ResNet-110 in CIFAR form; arguments as for `resnet20`."""
-    return _resnet(110, input_shape, classes, channels, shortcut, width, seed, name)
+    return _resnet(110, **arguments)
 
 
 def _blocks(depth: int):
@@ -170,8 +132,8 @@ def _blocks(depth: int):
             yield stage, block, stage > 1 and block == 1
 
 
-def _resnet(depth, input_shape, classes, channels, shortcut, factor, seed, name) -> keras.Model:
-    width = check_channels(channels, full_channels(depth, shortcut=shortcut, width=factor))
+def _resnet(depth, input_shape, classes, channels, shortcut, width, seed, name) -> keras.Model:
+    width = check_channels(channels, full_channels(depth, shortcut=shortcut, width=width))
     blocks = Blocks(seed)
     image = image_input(input_shape)
     stream = width["stem_conv"]

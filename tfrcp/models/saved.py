@@ -17,9 +17,6 @@ def load_keras(path: str | os.PathLike[str], *, compile: bool = False) -> keras.
         path: The file.
         compile: Whether it is compiled as it was saved, which needs its loss and metrics.
 
-    Returns:
-        `keras.Model`.
-
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is no .keras file, is damaged, needs a layer that is not registered, or

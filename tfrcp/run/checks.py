@@ -53,9 +53,6 @@ _SWITCHES = ("tensorboard", "data.download", "data.stream", "search.racing", "ex
 def check(config: dict[str, Any]) -> None:
     """Refuses what any stage would stumble over.
 
-    Args:
-        config: Nested dict; see `configs/default.py` and `configs/scratch.py`.
-
     Raises:
         ValueError: If a field is wrong, with what would do.
     """

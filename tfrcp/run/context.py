@@ -1,4 +1,4 @@
-"""A run: a configuration and the folder in which the results of its stages stand."""
+"""A run: a configuration, and the folder with the results of its stages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,15 @@ from tfrcp import training
 from tfrcp.data.encoded import unreadable_file
 from tfrcp.data.folder import broken
 from tfrcp.graph.compiling import compile_like
-from tfrcp.run import report
+from tfrcp.graph.trace import trace
+from tfrcp.run import inputs, report
 from tfrcp.run.checks import check_recipes, recipe
-from tfrcp.run.inputs import load_data
 from tfrcp.run.outcome import outcome
 from tfrcp.run.workdir import Workdir
-from tfrcp.scoring.objectives import Objective
+from tfrcp.scoring import objectives
 from tfrcp.search.distributed import role
-from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel
+from tfrcp.training.backup import History
 
 BASE = "base.keras"
 
@@ -37,27 +37,22 @@ BASE = "base.keras"
 class Run:
     """What runs of all kinds share: a subclass has the stages.
 
-    A stage whose result stands in the working folder is not run again; one that was interrupted
-    goes on where it was.
-
-    Args:
-        config: Nested dict.
-        workdir: Path of the working folder.
+    A stage that is complete is not run again; one that was interrupted resumes.
 
     Attributes:
         stages: Names of the stages, in order; each is a method, and a part of the configuration.
         recipes: Maps "train" and "finetune" to their `tfrcp.training.Recipe`.
         data: The images in three splits.
-        compiled: The network that the run began with, compiled where it is no plain classifier.
+        model: The network that the run starts with, compiled where it is no plain classifier.
         objective: What candidates are scored by.
+        cost: Costs of that network.
+        budget: What the pruned network may cost.
 
     Raises:
         ValueError: If a part of the configuration is wrong, with what would do.
     """
 
     stages: tuple[str, ...] = ()
-    compiled: keras.Model
-    objective: Objective
 
     def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
         self.config = config
@@ -70,16 +65,19 @@ class Run:
         self.is_chief = training.is_chief(self.strategy)
         self.is_worker = role() == "worker" or not self.is_chief
         if not self.is_chief:
-            os.makedirs(
-                Path(workdir).expanduser(), exist_ok=True
-            )  # the chief may be a moment later
+            # The chief may be a moment later.
+            os.makedirs(Path(workdir).expanduser(), exist_ok=True)
         self.workdir = Workdir(workdir, shared=self.is_worker)
         self._description: dict[str, Any] = {}
         self._asked = {stage: copy.deepcopy(self.parts(stage)) for stage in self.stages}
-        self._ended: list[str] = []  # trainings whose backups have done their duty
+        self._ended: list[str] = []  # trainings whose backups go once their stage is recorded
         with contextlib.nullcontext() if self.is_worker else self.workdir.alone():
             self._check_stages()
-        self.data = load_data(config)
+        self.data = inputs.load_data(config)
+        self.model = inputs.initial_model(config, self.data)
+        self.objective = objectives.get(self.model, config["search"]["objective"])
+        self.cost = CostModel(trace(self.model))
+        self.budget = inputs.budget(config["search"])
 
     def _check_stages(self) -> None:
         """Refuses another configuration of any stage that was begun."""
@@ -101,7 +99,7 @@ class Run:
             print(f"\n{report.table(self.workdir.metrics)}\n\nreport: {page}", flush=True)
 
     def outcome(self, stage: str) -> dict[str, Any]:
-        """What a stage, or the whole job, came to; see `tfrcp.run.outcome`."""
+        """The figures of a stage, or of the whole job; see `tfrcp.run.outcome`."""
         with self._reading_metrics():
             return outcome(stage, self.workdir.metrics)
 
@@ -119,14 +117,9 @@ class Run:
             ) from error
 
     def load(self, name: str, stage: str) -> keras.Model:
-        """Loads a network that a stage made, compiled as the one that the run began with.
-
-        Args:
-            name: Name of its .keras file.
-            stage: The stage.
-        """
+        """Loads a network that a stage made, compiled as the one that the run began with."""
         model = self.workdir.load_model(name, stage)
-        compile_like(model, self.compiled)
+        compile_like(model, self.model)
         return model
 
     def parts(self, name: str) -> dict[str, Any]:
@@ -184,14 +177,12 @@ class Run:
                 "other stages on one machine, on the same --workdir with --config.strategy=auto."
             )
 
-    def describe(self, cost: CostModel, budget: Budget, smallest: np.ndarray, **more: Any) -> None:
+    def describe(self, smallest: np.ndarray, **more: Any) -> None:
         """Says what the run is; the first stage that is run writes it into `metrics.json`.
 
         Args:
-            cost: Of the unpruned network.
-            budget: Of the pruned one.
             smallest: The least channel vector of the space, int array [prunable groups].
-            **more: Further parts.
+            **more: Further entries.
         """
         data = self.data
         description = dict(
@@ -207,14 +198,14 @@ class Run:
             data={
                 "name": data.name,
                 "classes": data.classes,
-                "input_shape": _plain_shapes(data.input_shape),
+                "input_shape": data.input_shape,
                 **{name: getattr(data, name).size for name in ("train", "holdout", "test")},
             },
             budget={
-                "flops_target": budget.flops,
-                "tolerance": budget.tolerance,
-                "flops_full": cost.full.flops,
-                "feasible_min_ratio": float(cost(smallest).flops[0] / cost.full.flops),
+                "flops_target": self.budget.flops,
+                "tolerance": self.budget.tolerance,
+                "flops_full": self.cost.full.flops,
+                "feasible_min_ratio": float(self.cost(smallest).flops[0] / self.cost.full.flops),
             },
             objective={
                 "name": self.objective.name,
@@ -236,15 +227,8 @@ class Run:
         folder: str,
         *,
         teacher: keras.Model | None = None,
-    ) -> dict[str, list[float]]:
-        """Trains a model by a recipe; what was interrupted goes on.
-
-        Args:
-            model: The model, trained in place.
-            name: Name of the recipe.
-            folder: Name of this training: of its backup.
-            teacher: What the recipe's distillation imitates.
-        """
+    ) -> History:
+        """Trains a model by a recipe; what was interrupted resumes."""
         recipe, seed, callbacks = self.recipes[name], self.config["seed"], []
         if self.is_chief:
             (self.workdir / "logs").mkdir(exist_ok=True)
@@ -266,6 +250,30 @@ class Run:
                 callbacks=callbacks,
             )
 
+    def train_once(
+        self, name: str, file: str, folder: str, train: Callable[[], tuple[keras.Model, History]]
+    ) -> None:
+        """A stage that trains: all workers do, and the first one keeps what comes of it.
+
+        Args:
+            name: Name of the stage.
+            file: The .keras file that it makes.
+            folder: Name of the training: of its backup, and of its history in the metrics.
+            train: Trains; returns the network and the history.
+        """
+        if not self.is_chief:
+            if not self.workdir.stands(name, self.parts(name), file):
+                train()
+            return
+        with self.stage(name, file) as needed:
+            if needed:
+                model, history = train()
+                self.workdir.save_model(file, model)
+                self._ended.append(
+                    folder
+                )  # once the stage is recorded its backup has done its duty
+                self.merge("training", **{folder: {"history": history}})
+
     @contextlib.contextmanager
     def backing_up(self, folder: str) -> Iterator[Path]:
         """Where a training is backed up; one that diverged has nothing to go on from."""
@@ -275,24 +283,7 @@ class Run:
             self._drop_backup(folder)
             raise
 
-    def save(self, name: str, model: keras.Model, folder: str) -> None:
-        """Saves a trained model; once the stage is recorded its backup has done its duty."""
-        self.workdir.save_model(name, model)
-        self._ended.append(folder)
-
     def _drop_backup(self, folder: str) -> None:
         shutil.rmtree(self.workdir / "backup" / folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # the other training's stands there
             (self.workdir / "backup").rmdir()
-
-
-def kt_objective(objective: Objective) -> keras_tuner.Objective:
-    """An objective as keras-tuner has it: a name and a direction."""
-    return keras_tuner.Objective(objective.name, objective.direction)
-
-
-def _plain_shapes(shapes: Any) -> Any:
-    """Shapes as plain lists, in the structure of the inputs."""
-    if isinstance(shapes, dict):
-        return {name: _plain_shapes(shape) for name, shape in shapes.items()}
-    return [_plain_shapes(n) if isinstance(n, list | tuple | dict) else n for n in shapes]

@@ -11,11 +11,15 @@ import numpy as np
 from tfrcp import models
 from tfrcp.data import Splits, load, load_from_factory
 from tfrcp.data.functions import load_function
+from tfrcp.deployment.latency_model import LatencyModel
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.trace import trace
 from tfrcp.models import imagenet_weights
 from tfrcp.run.checks import NO_OPTIONS, builder
 from tfrcp.space.budget import Budget
+from tfrcp.space.cost import CostModel
+from tfrcp.space.sampling import RandomSampler
+from tfrcp.space.sampling.settling import settle
 from tfrcp.space.space import SearchSpace
 
 APPLICATIONS = "keras.applications"
@@ -146,6 +150,18 @@ def space(
         tied=options["tied"],
         from_scratch=from_scratch,
     )
+
+
+def check_budget(
+    config: dict[str, Any],
+    space: SearchSpace,
+    cost: CostModel,
+    budget: Budget,
+    latency: LatencyModel | None = None,
+) -> None:
+    """Draws all the candidates: refuses within seconds a budget that cannot be met."""
+    sampler = RandomSampler(space, cost, budget, config["seed"], latency=latency)
+    settle(sampler, config["search"]["max_trials"])
 
 
 def remaining(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class BusyError(ValueError):
-    """Another process is at work in the folder."""
+    """Another process is active in the folder."""
 
 
 def check_place(path: Path) -> None:
@@ -65,7 +65,7 @@ def locked(folder: Path) -> Iterator[None]:
         folder: The folder; the file `.lock` in it says who has the lock.
 
     Raises:
-        BusyError: If another process is at work here.
+        BusyError: If another process is active here.
         ValueError: If the file system has no locks.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # what a link leads to is not overwritten
@@ -75,7 +75,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = " ".join(lock.read(200).split())
             raise BusyError(
-                f"Another run is at work in {folder}{f' ({holder})' if holder else ''}. Wait for "
+                f"Another run is active in {folder}{f' ({holder})' if holder else ''}. Wait for "
                 "it, or choose another --workdir."
             ) from None
         except OSError as error:

@@ -6,12 +6,7 @@ from typing import Any
 
 
 def outcome(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    """What a stage came to; scores by the name of their metric, ratios in [0, 1].
-
-    Args:
-        stage: Its name, or that of the whole job.
-        metrics: Content of `metrics.json`.
-    """
+    """The figures of a stage; scores by the name of their metric, ratios in [0, 1]."""
     seconds = {entry["name"]: entry["seconds"] for entry in metrics["stages"]}
     found = {
         "train": _training,

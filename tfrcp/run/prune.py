@@ -14,14 +14,13 @@ from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
 from tfrcp.run.checks import check
 from tfrcp.run.comparing import compare, export
-from tfrcp.run.context import BASE, Run, kt_objective
+from tfrcp.run.context import BASE, Run
 from tfrcp.run.searching import SEARCHED, record, search
-from tfrcp.scoring import objectives
-from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.search.tuner import ChannelSearch
 from tfrcp.search.winner import best_model
 from tfrcp.space.budget import Budget
 from tfrcp.space.cost import CostModel, Costs
+from tfrcp.training.backup import History
 
 _AFTER = "finetuned.keras"
 
@@ -30,10 +29,6 @@ class Pipeline(Run):
     """The whole job, or one stage of it.
 
     Everything that can be wrong with the configuration is found here, before any long work.
-
-    Args:
-        config: Nested dict; see `configs/default.py`.
-        workdir: Path of the working folder.
 
     Raises:
         ValueError: If a part of the configuration is wrong, with what would do.
@@ -44,26 +39,12 @@ class Pipeline(Run):
     def __init__(self, config: dict[str, Any], workdir: str | os.PathLike[str]) -> None:
         check(config)
         super().__init__(config, workdir)
-        self.model = inputs.initial_model(config, self.data)
-        self.compiled = self.model
-        self.objective = objectives.get(self.model, config["search"]["objective"])
-        self.cost = CostModel(trace(self.model))
         options = config["search"]
-        self.budget = inputs.budget(options)
         space = inputs.space(self.cost.graph, options)
         if options["latency"] is None or not self.workdir.stands("search", self.parts("search")):
-            # Draws all the candidates: finds out in seconds whether the budget can be met.
-            RandomChannelOracle(
-                space,
-                self.cost,
-                self.budget,
-                kt_objective(self.objective),
-                options["max_trials"],
-                config["seed"],
-                latency=self._latency_model,
-            )
+            inputs.check_budget(config, space, self.cost, self.budget, self._latency_model)
         if not self.is_worker:  # The chief keeps the working folder.
-            self.describe(self.cost, self.budget, space.smallest)
+            self.describe(space.smallest)
 
     @cached_property
     def _latency_model(self) -> LatencyModel | None:
@@ -85,15 +66,9 @@ class Pipeline(Run):
 
     def train(self) -> None:
         """Makes `base.keras`: trains the network, or takes the given one."""
-        if not self.is_chief:
-            if not self.workdir.stands("train", self.parts("train"), BASE):
-                self.fit(self.model, "train", "base")
-            return
-        with self.stage("train", BASE) as needed:
-            if needed:
-                history = self.fit(self.model, "train", "base")
-                self.save(BASE, self.model, "base")
-                self.merge("training", base={"history": history})
+        self.train_once(
+            "train", BASE, "base", lambda: (self.model, self.fit(self.model, "train", "base"))
+        )
 
     def search(self) -> None:
         """Makes `channels.json` and `pruned.keras`, the best of the candidates.
@@ -112,16 +87,12 @@ class Pipeline(Run):
 
     def finetune(self) -> None:
         """Makes `finetuned.keras`; the base is the teacher where the recipe has one."""
-        if not self.is_chief:
-            if not self.workdir.stands("finetune", self.parts("finetune"), _AFTER):
-                self._finetune(self.load(SEARCHED, "search"), "finetune")
-            return
-        with self.stage("finetune", _AFTER) as needed:
-            if needed:
-                model = self.load(SEARCHED, "search")
-                history = self._finetune(model, "finetune")
-                self.save(_AFTER, model, "finetune")
-                self.merge("training", finetune={"history": history})
+
+        def train() -> tuple[keras.Model, History]:
+            model = self.load(SEARCHED, "search")
+            return model, self._finetune(model, "finetune")
+
+        self.train_once("finetune", _AFTER, "finetune", train)
 
     def evaluate(self) -> None:
         """Compares the base with the result: score on the test split, costs, time per image."""
@@ -139,7 +110,7 @@ class Pipeline(Run):
                 after = self.load(_AFTER, "finetune")
                 export(self, self.load(BASE, "train"), after)
 
-    def _finetune(self, model: keras.Model, folder: str) -> dict[str, list[float]]:
+    def _finetune(self, model: keras.Model, folder: str) -> History:
         taught = self.recipes["finetune"].distillation
         teacher = self.load(BASE, "train") if taught else None
         return self.fit(model, "finetune", folder, teacher=teacher)
@@ -189,12 +160,7 @@ class Pipeline(Run):
         return search(self, model, budget, options, project, latency_model=self._latency_model)
 
     def _budget_of(self, costs: Costs, step: int) -> Budget:
-        """The budget of a step in absolute numbers: its tolerance is that of the whole way.
-
-        Args:
-            costs: Of the network that the step starts from.
-            step: Its number, from 1.
-        """
+        """The budget of a step in absolute numbers: its tolerance is that of the whole way."""
         full, steps = self.cost.full._asdict(), self.config["search"]["stages"]
         last = self.budget.absolute(full, costs._asdict())
         if step == steps:

@@ -97,12 +97,7 @@ def modern(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def damage(path: Path, expected: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with a file that is there; `None` if nothing is.
-
-    Args:
-        path: The file, or folder.
-        expected: Its fingerprint when it was written, if that is known.
-    """
+    """What is wrong with a file that is there; `None` if nothing is."""
     if expected is None:  # of an earlier version
         return "it is empty" if path.is_file() and not path.stat().st_size else None
     found = _fingerprint(path)

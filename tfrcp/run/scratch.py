@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfrcp import training
 from tfrcp.deployment.bundle import kinds
@@ -13,13 +14,12 @@ from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
 from tfrcp.run.checks import builder, check
 from tfrcp.run.comparing import compare, export
-from tfrcp.run.context import Run, kt_objective
+from tfrcp.run.context import Run
 from tfrcp.run.searching import SEARCHED, record, search
-from tfrcp.scoring import objectives
 from tfrcp.search.architecture import ArchitectureSpec
-from tfrcp.search.oracles import RandomChannelOracle
 from tfrcp.space.cost import CostModel
 from tfrcp.space.space import SearchSpace
+from tfrcp.training.backup import History
 from tfrcp.training.scratch import check_recipe
 
 _SUPERNET, _ORIGINAL, _TRAINED = "supernet.keras", "original.keras", "trained.keras"
@@ -32,10 +32,6 @@ class ScratchPipeline(Run):
     The supernet is the network that the configuration names, with the largest widths of the space:
     those of `config.search.max_ratio`, which may be above 1. Budget, costs and shares of channels
     are those of the network itself, here called the original one, which is never trained.
-
-    Args:
-        config: Nested dict; see `configs/scratch.py`.
-        workdir: Path of the working folder.
 
     Raises:
         ValueError: If a part of the configuration is wrong, with what would do.
@@ -52,13 +48,7 @@ class ScratchPipeline(Run):
             check_recipe(self.recipes["supernet"], self.strategy)
         except ValueError as error:
             raise ValueError(f"`config.supernet`: {error}") from None
-        search = config["search"]
-        self.original = inputs.initial_model(config, self.data)
-        self.compiled = self.original
-        self.objective = objectives.get(self.original, search["objective"])
-        self.cost = CostModel(trace(self.original))
-        self.budget = inputs.budget(search)
-        reach = inputs.space(self.cost.graph, search, from_scratch=True)
+        reach = inputs.space(self.cost.graph, config["search"], from_scratch=True)
         self._widest = reach.largest.tolist()
         graph = trace(self._build(self._widest))
         self._ratios = {
@@ -68,20 +58,10 @@ class ScratchPipeline(Run):
         self.space = self._space(graph)
         wide = CostModel(graph)
         self._target = self.budget.absolute(self.cost.full._asdict(), wide.full._asdict())
-        # Draws all the candidates: finds out in seconds whether the budget can be met.
-        RandomChannelOracle(
-            self.space,
-            wide,
-            self._target,
-            kt_objective(self.objective),
-            search["max_trials"],
-            config["seed"],
-        )
+        inputs.check_budget(config, self.space, wide, self._target)
         if self.is_worker:
             return  # The chief keeps the working folder.
         self.describe(
-            self.cost,
-            self.budget,
             self.space.smallest,
             scratch={
                 "random_widths": config["supernet"]["random_widths"],
@@ -96,22 +76,21 @@ class ScratchPipeline(Run):
 
     def supernet(self) -> None:
         """Makes `supernet.keras`: the network with its largest widths, trained at all widths."""
-        with self.stage("supernet", _SUPERNET) as needed:
-            if not needed:
-                return
-            options, model = self.config["supernet"], self._build(self._widest)
-            recipe, seed = self.recipes["supernet"], self.config["seed"]
+        options, recipe = self.config["supernet"], self.recipes["supernet"]
+        seed = self.config["seed"]
+
+        def batches(epoch: int) -> tf.data.Dataset:
+            return self.data.train.dataset(
+                recipe.batch_size, shuffle=True, augment=recipe.augment, seed=seed, epoch=epoch
+            )
+
+        def train() -> tuple[keras.Model, History]:
+            model = self._build(self._widest)
             with self.backing_up("supernet") as folder:
-                history = training.fit_supernet(
+                return model, training.fit_supernet(
                     model,
                     self.space,
-                    lambda epoch: self.data.train.dataset(
-                        recipe.batch_size,
-                        shuffle=True,
-                        augment=recipe.augment,
-                        seed=seed,
-                        epoch=epoch,
-                    ),
+                    batches,
                     recipe,
                     budget=self._target if options["under_budget"] else None,
                     random_widths=options["random_widths"],
@@ -119,8 +98,8 @@ class ScratchPipeline(Run):
                     strategy=self.strategy,
                     backup_dir=folder,
                 )
-            self.save(_SUPERNET, model, "supernet")
-            self.merge("training", supernet={"history": history})
+
+        self.train_once("supernet", _SUPERNET, "supernet", train)
 
     def search(self) -> None:
         """Makes `channels.json` and `pruned.keras`: the best candidate, with inherited weights.
@@ -137,24 +116,22 @@ class ScratchPipeline(Run):
 
     def train(self) -> None:
         """Makes `trained.keras`: the winner, trained from random or from inherited weights."""
-        with self.stage("train", _TRAINED) as needed:
-            if needed:
-                if self.config["inherit"]:
-                    model = self.load(SEARCHED, "search")
-                else:
-                    widths = ArchitectureSpec.read(self.workdir / "channels.json").content[
-                        "channels"
-                    ]
-                    model = self._build(list(widths.values()))
-                history = self.fit(model, "train", "winner")
-                self.save(_TRAINED, model, "winner")
-                self.merge("training", winner={"history": history})
+
+        def train() -> tuple[keras.Model, History]:
+            if self.config["inherit"]:
+                model = self.load(SEARCHED, "search")
+            else:
+                found = ArchitectureSpec.read(self.workdir / "channels.json")
+                model = self._build(list(found.content["channels"].values()))
+            return model, self.fit(model, "train", "winner")
+
+        self.train_once("train", _TRAINED, "winner", train)
 
     def evaluate(self) -> None:
         """Accuracy on the test split; costs and time per image, beside the original network's."""
         with self.stage("evaluate") as needed:
             if needed:
-                self.workdir.save_model(_ORIGINAL, self.original)
+                self.workdir.save_model(_ORIGINAL, self.model)
                 files = {"before": (_ORIGINAL, "evaluate"), "after": (_TRAINED, "train")}
                 compare(self, files, trained=("after",))
 
@@ -164,7 +141,7 @@ class ScratchPipeline(Run):
         with self.stage("export", *files) as needed:
             if needed:
                 after = self.load(_TRAINED, "train")
-                export(self, self.original, after, trained=("after",))
+                export(self, self.model, after, trained=("after",))
 
     def parts(self, name: str) -> dict[str, Any]:
         """The part of the configuration that the result of a stage depends on."""

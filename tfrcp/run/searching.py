@@ -35,16 +35,7 @@ def search(
     *,
     latency_model: LatencyModel | None = None,
 ) -> ChannelSearch:
-    """Scores the candidates, or as a worker some of them.
-
-    Args:
-        run: The run.
-        model: The network that is searched.
-        budget: What its candidates may cost.
-        options: The fields of `config.search`.
-        project: Name of the keras-tuner project in the working folder.
-        latency_model: Tells the time of candidates, where the budget bounds it.
-    """
+    """Scores the candidates, or as a worker some of them."""
     batch_size = run.config["evaluate"]["batch_size"]
     tuner = SEARCHES[options["sampler"]](
         model,

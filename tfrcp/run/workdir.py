@@ -99,13 +99,7 @@ class Workdir:
         files.save_model(self._target(name), model)
 
     def publish(self, name: str, model: keras.Model, **parts: Any) -> None:
-        """Writes a .keras file together with what is recorded of it.
-
-        Args:
-            name: Its name.
-            model: The network.
-            **parts: Top-level entries of `metrics.json`.
-        """
+        """Writes a .keras file together with entries of `metrics.json`."""
         files.save_model(self._hidden(name), model)
         self._commit([name], **parts)
 
@@ -154,7 +148,7 @@ class Workdir:
         if not path.exists():
             raise ValueError(f"{path} is missing: run the stage '{stage}' first.")
         found = records.damage(path, self._fingerprint(name))
-        again = f"Run the stage '{stage}' again, which makes it anew"
+        again = f"Run the stage '{stage}' again, which rebuilds it"
         if found:
             raise ValueError(f"{path} is damaged, or was replaced: {found}. {again}.")
         try:
@@ -194,12 +188,12 @@ class Workdir:
     ) -> Iterator[bool]:
         before = self.check(name, config)
         if self.stands(name, config, *outputs):
-            print(f"{name}: done before", flush=True)
+            print(f"{name}: already complete", flush=True)
             yield False
             return
         if before is not None and before["seconds"] is not None:
             self.set_aside(name, *outputs)
-        print(f"{name}: {'goes on' if before else 'begins'}", flush=True)
+        print(f"{name}: {'resumes' if before else 'starts'}", flush=True)
         self._record(name, config, None)
         start = time.monotonic()
         self._outputs = set(outputs)
@@ -225,8 +219,8 @@ class Workdir:
                 files.remove(aside)
                 os.replace(path, aside)
                 print(
-                    f"{stage}: {path} is damaged, or was replaced: {found}. It is made again; what "
-                    f"stood there is now {aside.name}",
+                    f"{stage}: {path} is damaged, or was replaced: {found}. It will be rebuilt; "
+                    f"the old one is now {aside.name}",
                     flush=True,
                 )
 
@@ -235,7 +229,7 @@ class Workdir:
         """Keeps other processes out; the system lets go of the lock if this one is killed.
 
         Raises:
-            BusyError: If another process is at work here.
+            BusyError: If another process is active here.
         """
         if self._held:
             self._held += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from html import escape
 from typing import Any
 
 import keras
@@ -16,6 +15,7 @@ from tfrcp.deployment import latency as timing
 from tfrcp.graph.calls import makes_masks
 from tfrcp.graph.trace import trace
 from tfrcp.models.structure import input_structure, random_inputs
+from tfrcp.pages import render
 from tfrcp.reconstruction.blocked_statistics import AT_ONCE
 from tfrcp.scoring import objectives
 from tfrcp.scoring.meters import CompiledMeter
@@ -87,11 +87,7 @@ class Comparison:
         return f"{self.verdict}\n\n{aligned(self.rows())}\n\n{_NOTE}"
 
     def _repr_html_(self) -> str:
-        head, *body = self.rows()
-        lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
-        lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
-        table = "".join(f"<tr>{line}</tr>" for line in lines)
-        return f"<p><strong>{escape(self.verdict)}</strong></p><table>{table}</table><p>{_NOTE}</p>"
+        return render("comparison.html", verdict=self.verdict, rows=self.rows(), note=_NOTE)
 
 
 def compare(
@@ -184,9 +180,6 @@ def score_change(
         batches: Tuples (x, y, sample_weight), as Keras's `evaluate` takes them; `None` for none.
         objective: What is scored.
         source: The network whose loss and metrics count. Defaults to the unpruned one.
-
-    Returns:
-        `Change`.
     """
     networks = [network for network in (model, pruned) if network is not None]
     source = networks[0] if source is None else source

@@ -233,12 +233,7 @@ class SlicedEvaluator:
         return outputs if self._by_model else in_blocks(outputs, self._most)
 
     def _prepare_program(self, inputs: Any, expected: Any) -> None:
-        """Prepares to run candidates.
-
-        Args:
-            inputs: The first images.
-            expected: The unpruned model's outputs.
-        """
+        """Prepares to run candidates."""
 
     def _outputs(self, arrays: Weights) -> Outputs:
         """A candidate as a function of inputs to outputs."""

@@ -85,11 +85,7 @@ class Holdout:
         return self.data.size
 
     def forward_parts(self, most: int | None = None) -> Iterator[Part]:
-        """The examples in parts for a forward pass each.
-
-        Args:
-            most: Most examples in a part.
-        """
+        """The examples in parts for a forward pass each."""
         size = min(self._batch_size, most or self._batch_size)
         for start in range(0, self.size, size):
             yield self._cut(start, start + size)

@@ -19,10 +19,6 @@ _PARTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 def identity(model: keras.Model, objective: Objective) -> dict[str, Any]:
     """What an objective depends on besides the data.
 
-    Args:
-        model: The unpruned model.
-        objective: The objective.
-
     Returns:
         Nested dict of plain values: the kind and direction of the objective, what the model is
         compiled with where that counts, and of functions their name and a digest of their code.

@@ -181,8 +181,8 @@ class DistanceMeter(Meter):
         """The figure over all batches so far."""
         shares = []
         for distance, count, total, squares in self._sums:
-            spread = np.maximum(squares - np.square(total) / count, 0).sum()
-            shares.append(1 - distance / spread if spread > 0 else float(distance == 0))
+            variation = np.maximum(squares - np.square(total) / count, 0).sum()
+            shares.append(1 - distance / variation if variation > 0 else float(distance == 0))
         return float(np.mean(shares))
 
 

@@ -93,9 +93,6 @@ def get(model: keras.Model, objective: Any = AUTO, *, labels: bool = True) -> Ob
             `Objective`.
         labels: Whether there are labels.
 
-    Returns:
-        `Objective`.
-
     Raises:
         ValueError: If there is no such objective for this model, with what there is.
     """
@@ -142,9 +139,6 @@ def evaluate(
         reference: The unpruned network, for "agreement".
         batch_size: Examples in a batch of arrays. As in `model.evaluate`, of which it is the
             default, a loss that is no mean over examples depends on it.
-
-    Returns:
-        The figure.
 
     Raises:
         ValueError: If the objective does not fit the model and the data.

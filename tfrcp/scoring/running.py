@@ -25,9 +25,6 @@ def run_model(model: keras.Model) -> Outputs:
 
     It is called as it is: so outputs keep their masks, and under a strategy there is one copy of
     them, where `predict_on_batch` would give that of every replica.
-
-    Args:
-        model: A built `keras.Model`.
     """
     run = functools.partial(model, training=False)
     return in_other_sizes(run, sizes_taken_for_bias(model))
@@ -38,9 +35,6 @@ def run_compiled(model: keras.Model) -> Outputs:
 
     A model that cannot be compiled is called as it is, and so is one with losses of its own, which
     are those of the last call.
-
-    Args:
-        model: A built `keras.Model`.
     """
     plain = run_model(model)
     if keras.backend.backend() != "tensorflow" or model.run_eagerly:
@@ -67,12 +61,7 @@ def run_compiled(model: keras.Model) -> Outputs:
 
 
 def run_within_memory(model: keras.Model, limit: int) -> Outputs:
-    """As `run_compiled`, with as many examples at once as memory should hold.
-
-    Args:
-        model: A built `keras.Model`.
-        limit: Bytes of the widest tensor of these.
-    """
+    """As `run_compiled`, with as many examples at once as memory should hold."""
     return in_blocks(run_compiled(model), max(1, limit // max(1, _widest(model))))
 
 

@@ -1,4 +1,4 @@
-"""What pruning came to, in one sentence: time, size and score, each with its error."""
+"""The result of pruning in one sentence: time, size and score, each with its error."""
 
 from __future__ import annotations
 
@@ -137,9 +137,9 @@ def verdict(
     if time is not None:
         parts.append(" ".join(part for part in (_speed(*time), place) if part))
     elif macs is not None:
-        parts.append(_fewer(macs, "MACs"))
+        parts.append(_less(macs, "fewer MACs", "more MACs", "as many MACs as before"))
     if size is not None:
-        parts.append(_smaller(size))
+        parts.append(_less(size, "smaller", "larger", "as large as before"))
     if score is not None:
         parts.append(score.sentence(images))
     text = ", ".join(parts)
@@ -158,27 +158,14 @@ def _speed(ratio: float, low: float, high: float) -> str:
     return "{:.0f} % faster ({:.0f} to {:.0f})".format(*(100 * (speed - 1) for speed in speeds))
 
 
-def _smaller(ratio: float) -> str:
-    """Size after / before in words."""
+def _less(ratio: float, less: str, more: str, same: str) -> str:
+    """A size or count after / before in words: `2.4 times smaller`."""
     if abs(ratio - 1) < 0.005:
-        return "as large as before"
+        return same
     if ratio > 1:
-        return f"{100 * (ratio - 1):.0f} % larger"
+        return f"{100 * (ratio - 1):.0f} % {more}"
     return (
-        f"{1 / ratio:.1f} times smaller" if ratio <= 2 / 3 else f"{100 * (1 - ratio):.0f} % smaller"
-    )
-
-
-def _fewer(ratio: float, noun: str) -> str:
-    """A count after / before in words."""
-    if abs(ratio - 1) < 0.0005:
-        return f"as many {noun} as before"
-    if ratio > 1:
-        return f"{100 * (ratio - 1):.0f} % more {noun}"
-    return (
-        f"{1 / ratio:.1f} times fewer {noun}"
-        if ratio <= 2 / 3
-        else f"{100 * (1 - ratio):.0f} % fewer {noun}"
+        f"{1 / ratio:.1f} times {less}" if ratio <= 2 / 3 else f"{100 * (1 - ratio):.0f} % {less}"
     )
 
 

@@ -28,12 +28,7 @@ _TEXT = 4000  # characters of a message
 
 
 class Refused(Exception):
-    """A request that is not answered.
-
-    Args:
-        code: `grpc.StatusCode`.
-        message: Why.
-    """
+    """A request that is not answered."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)

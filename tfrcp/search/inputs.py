@@ -35,9 +35,6 @@ def read(
         targets: Whether labels and sample weights are read as well.
         memory: Bytes of inputs that are held in memory; see `read_examples`.
 
-    Returns:
-        `Examples`.
-
     Raises:
         ValueError: If they are empty, not finite, or do not fit the model.
     """

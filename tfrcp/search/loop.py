@@ -41,10 +41,6 @@ class History(NamedTuple):
 class Proposals:
     """The channel vectors of a search by the numbers of their trials, whoever asks and when.
 
-    Args:
-        sampler: A new sampler.
-        vectors: Vectors that it has suggested already, the first ones.
-
     Attributes:
         sampler: The sampler.
     """
@@ -84,11 +80,7 @@ class Proposals:
 
 
 class TrialFile:
-    """Trials in a file, one line of JSON each; a line that a kill tore is not there.
-
-    Args:
-        path: The file; made with the first trial.
-    """
+    """Trials in a file, one line of JSON each; a line that a kill tore is not there."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -132,9 +124,6 @@ def run(
         trials: Number of trials; fewer if there are no more candidates, or the sampler expects
             nothing better.
         file: Where trials are kept: those that stand there are not scored again.
-
-    Returns:
-        `History`.
 
     Raises:
         ValueError: If the file holds the trials of another search.

@@ -11,11 +11,7 @@ _NO_OPTIONS = ("self", "model", "oracle", "hypermodel", "cost", "starts", "max_d
 
 
 def options_of(kind: type) -> set[str]:
-    """Names of the options that a search takes, those of its oracle and its sampler included.
-
-    Args:
-        kind: A subclass of `tfrcp.search.tuner.ChannelSearch`.
-    """
+    """Names of the options that a search takes, those of its oracle and its sampler included."""
     oracle = kind.oracle_class
     sampler = getattr(oracle, "sampler_class", object)
     found = _parameters(sampler)

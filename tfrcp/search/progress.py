@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Prints how far a search is: in place on a terminal, else a line now and then.
-
-    Args:
-        oracle: The search's oracle.
-        verbose: Whether to print at all.
-    """
+    """Prints how far a search is: in place on a terminal, else a line now and then."""
 
     _EVERY = 10.0
 

@@ -227,15 +227,8 @@ def tradeoff(
     """Prunes to several costs, to see what each is worth; arguments as for `prune`.
 
     Args:
-        model: See `prune`.
-        x: See `prune`.
-        y: See `prune`.
-        validation_data: See `prune`.
         flops: Shares of the MACs, floats in (0, 1).
-        search: See `prune`.
-        directory: See `prune`.
-        verbose: See `prune`.
-        **options: See `prune`.
+        **options: Further arguments of `prune`.
 
     Returns:
         `Tradeoff`: the unpruned network and one for each cost. It prints as a table, has `plot`,

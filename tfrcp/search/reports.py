@@ -66,11 +66,6 @@ def check_metrics(oracle: Any, metrics: Mapping[str, float]) -> None:
 def check_end(oracle: Any, trial: Any, note: Mapping[str, Any]) -> None:
     """Refuses the end of a trial that is not the one that was handed out, or has no score.
 
-    Args:
-        oracle: The chief's.
-        trial: What the worker sent.
-        note: What it noted; see `parse_note`.
-
     Raises:
         Refused: If anything is wrong.
     """

@@ -131,10 +131,6 @@ class Scorer:
     def channel_scores(self, train: Any, folder: Path) -> Scores:
         """Scores of the channels by the criterion.
 
-        Args:
-            train: Training data.
-            folder: Where they are kept, `scores.npz`.
-
         Returns:
             Dict from group name to float array [size].
         """
@@ -149,13 +145,7 @@ class Scorer:
         return self._channel_scores
 
     def prepare(self, data: Data, folder: Path, *, verbose: bool) -> None:
-        """Makes `evaluator`.
-
-        Args:
-            data: What `read` returned.
-            folder: Where the channels' scores are kept.
-            verbose: Whether to show progress.
-        """
+        """Makes `evaluator`."""
         self.holdout_size = data.holdout.size
         self.evaluator = evaluator_of(
             self.model,
@@ -173,9 +163,6 @@ class Scorer:
 
     def __call__(self, channels: np.ndarray) -> tuple[float, str | None]:
         """Scores a channel vector.
-
-        Args:
-            channels: int array [prunable groups].
 
         Returns:
             Tuple of the score and what there is to say of it, a sentence or `None`.
@@ -203,19 +190,7 @@ def evaluator_of(
     verbose: bool = False,
     **options: Any,
 ) -> ProgramEvaluator:
-    """The evaluator of a way to reconstruct.
-
-    Args:
-        model: The model.
-        graph: Its trace.
-        scores: Scores of the channels by group.
-        holdout: Holdout data.
-        objective: The objective.
-        calibration: Images for the reconstruction.
-        reconstruction: One of `RECONSTRUCTIONS`.
-        verbose: Whether to show progress on a terminal.
-        **options: Further arguments of `ProgramEvaluator`.
-    """
+    """The evaluator of a way to reconstruct."""
     least_squares = None
     if reconstruction == "least_squares":
         verbose = verbose and sys.stdout.isatty()

@@ -14,12 +14,7 @@ _DATA = ("calibration_data", "validation_data")
 
 
 def write(file: Path, settings: Mapping[str, Any]) -> None:
-    """Writes settings in one step.
-
-    Args:
-        file: The file.
-        settings: Nested dict of plain values.
-    """
+    """Writes settings in one step."""
     files.write_text(file, json.dumps(settings, indent=1, default=_plain))
 
 

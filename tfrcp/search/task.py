@@ -62,9 +62,6 @@ class Task:
             space: Instead of the latter.
             sampler: Instead of all.
 
-        Returns:
-            The task.
-
         Raises:
             ValueError: If something is given twice, is of another kind or of another model, or
                 nothing can be pruned.

@@ -21,10 +21,6 @@ def check_tensorboard(argument: str) -> None:
 class TensorBoardLogger:
     """Writes what TensorBoard shows.
 
-    Args:
-        folder: Log directory; made if missing.
-        objective: Name of the score.
-
     Raises:
         ImportError: If the package `tensorboard` is not installed.
     """
@@ -35,13 +31,7 @@ class TensorBoardLogger:
         self._writer = tf.summary.create_file_writer(self._folder)
 
     def add(self, trial: Any, done: int, best: float | None) -> None:
-        """Adds a finished trial.
-
-        Args:
-            trial: The keras-tuner trial.
-            done: Number of finished trials, this one included.
-            best: Best score so far.
-        """
+        """Adds a finished trial."""
         from tensorboard.plugins.hparams import api
 
         with self._writer.as_default(step=done):

@@ -23,15 +23,7 @@ def near_budget(
 ) -> LatencyModel:
     """Calibrates a predictor by networks such as the search will draw, in two rounds.
 
-    Args:
-        latency: The predictor. One of your own is taken as it is if it has no `calibrated`.
-        space: The channel vectors of the search.
-        cost: Their costs.
-        budget: Bounds their latency.
-        seed: Of the networks.
-
-    Returns:
-        The predictor, `calibrated`.
+    One without `calibrated` is returned as it is.
 
     Raises:
         ValueError: If the budget cannot be met.

@@ -17,7 +17,7 @@ _APART = 0.05  # mean difference of kept shares that makes finalists two differe
 
 
 class Winner(NamedTuple):
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
         model: The pruned network, a plain `keras.Model`.
@@ -46,9 +46,6 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
         images: Training images for that, arrays as the model takes them. Defaults to those that
             calibrate the candidates.
         verbose: Whether to show progress.
-
-    Returns:
-        `Winner`.
     """
     count = tuner.finalists if tuner.reconstruction == "least_squares" else 1
     trials = finalists(tuner, count)
@@ -88,10 +85,6 @@ def finalists(tuner: ChannelSearch, count: int) -> list[Any]:
     where the channels that several layers make, such as those of residual additions, all stay, the
     gain is larger (11 instead of 6 points at 0.3 of the MACs). The third is the first trial: of a
     guided search it is the allocation that is best known. Measured in docs/method.md.
-
-    Args:
-        tuner: A search.
-        count: How many at most.
 
     Returns:
         List of trials: the best one, the best of the other kind, the first, and of the better half

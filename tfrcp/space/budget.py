@@ -150,15 +150,6 @@ class Budget:
         slack = self.tolerance * full_flops
         return math.ceil(target - slack - 1e-6), math.floor(target + slack + 1e-6)
 
-    def latency_window(self, full_latency: float) -> tuple[float, float] | None:
-        """Least and largest time that is accepted, given the unpruned network's; `None` if any."""
-        full = dict.fromkeys(("flops", *self.bounds), 1) | {"latency": full_latency}
-        return self.ranges(full).get("latency")
-
-    def params_limit(self, full_params: int) -> int | None:
-        """The largest number of weights that is accepted, given the unpruned network's."""
-        return _limit(self.params, full_params)
-
 
 def _limit(bound: float | int | None, full: float) -> float | int | None:
     """A bound in absolute numbers, given the unpruned network's cost."""

@@ -55,10 +55,6 @@ def multiply_adds(call: Call) -> int | None:
 def multiply_adds_of(function: Callable[..., Any], specs: Sequence[Any]) -> int | None:
     """Multiply-adds of a function of tensors.
 
-    Args:
-        function: The function.
-        specs: `tf.TensorSpec`s of its arguments, of known shapes.
-
     Returns:
         The number, or `None` if there are loops over products, or open sizes.
     """

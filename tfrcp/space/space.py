@@ -215,8 +215,7 @@ def _ties(
         twice = found & set(sum(ties, []))
         if twice:
             raise ValueError(
-                f"Group '{graph.prunable[min(twice)].name}' stands in two ties. "
-                f"Received: tied={tied!r}"
+                f"Group '{graph.prunable[min(twice)].name}' is in two ties. Received: tied={tied!r}"
             )
         ties.append(sorted(found - still))
     taken = set(sum(ties, []))

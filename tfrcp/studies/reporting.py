@@ -8,28 +8,20 @@ the holdout accuracies of all), `labels` (names of criteria and allocations in t
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from tfrcp import files
+from tfrcp.pages import render
 from tfrcp.run.report.drawing import png
-from tfrcp.run.report.page import STYLE
 from tfrcp.studies import pictures, tables
 from tfrcp.studies.grid import Grid
 from tfrcp.studies.results_jsonl import as_jsonl
 from tfrcp.studies.rows_csv import as_csv
 from tfrcp.studies.tables import Pool, Results, Row
-from tfrcp.studies.texts import TITLES, Table, Texts, as_markdown, facts_in_words
+from tfrcp.studies.texts import TITLES, Texts, as_markdown, facts_in_words
 
-_WIDER = """
-body { max-width: 60rem; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
-table { font-size: .8125rem; }
-th, td { white-space: normal; vertical-align: bottom; }
-"""
 _COSTS = (
     "Sizes and costs, mean over the seeds. Image passes, above: images that went through a network "
     "before fine-tuning, those of the criterion and, for each candidate, those that re-estimate "
@@ -55,29 +47,40 @@ def write(workdir: Path, grid: Grid, results: Results, facts: Mapping[str, Any])
     every = [row for own in rows.values() for row in own]
     files.write_text(workdir / "results.csv", as_csv(texts, every))
     markdown = [f"# {facts['name']}", *facts_in_words(facts)]
-    page = [f"<h1>{escape(facts['name'])}</h1>", *map(_paragraph, facts_in_words(facts))]
+    studies = []
     (workdir / "plots").mkdir(exist_ok=True)
     for name, study in grid.studies.items():
         pool = tables.pool(study, results)
         markdown.append(f"## {TITLES[name]}")
-        page.append(f"<h2>{TITLES[name]}</h2>")
-        for file, picture in drawn(name, rows[name], pool, texts, facts).items():
+        found = drawn(name, rows[name], pool, texts, facts)
+        for file, picture in found.items():
             files.write_bytes(workdir / "plots" / f"{file}.png", picture)
             markdown.append(f"![{TITLES[name]}](plots/{file}.png)")
-            page.append(_figure(picture, TITLES[name]))
+        parts = []
         for target in dict.fromkeys(row.setting.flops for row in rows[name]):
             own = [row for row in rows[name] if row.setting.flops == target]
-            headline, verdict = texts.headline(study, target), texts.verdict(own)
-            accuracies, costs = texts.accuracies(own), texts.costs(own)
-            markdown += [f"{headline[0].upper()}{headline[1:]}:", as_markdown(accuracies), verdict]
-            markdown += [_COSTS, as_markdown(costs)]
-            page += [f"<h3>{escape(headline[0].upper() + headline[1:])}</h3>", _table(accuracies)]
-            page += [_paragraph(verdict), _paragraph(_COSTS, "quiet"), _table(costs)]
-        if pool is not None:
-            markdown += texts.pool(pool)
-            page += map(_paragraph, texts.pool(pool))
+            headline = texts.headline(study, target)
+            part = {
+                "headline": f"{headline[0].upper()}{headline[1:]}",
+                "accuracies": texts.accuracies(own),
+                "verdict": texts.verdict(own),
+                "costs": texts.costs(own),
+            }
+            parts.append(part)
+            markdown += [f"{part['headline']}:", as_markdown(part["accuracies"]), part["verdict"]]
+            markdown += [_COSTS, as_markdown(part["costs"])]
+        said = [] if pool is None else texts.pool(pool)
+        markdown += said
+        studies.append({"title": TITLES[name], "pictures": found, "parts": parts, "pool": said})
     files.write_text(workdir / "results.md", "\n\n".join(filter(None, markdown)) + "\n")
-    files.write_text(workdir / "report.html", _page(facts["name"], page))
+    page = render(
+        "study.html",
+        title=facts["name"],
+        facts=facts_in_words(facts),
+        studies=studies,
+        costs=_COSTS,
+    )
+    files.write_text(workdir / "report.html", page)
     return workdir / "report.html"
 
 
@@ -110,31 +113,3 @@ def drawn(
         }
     found = {file: png(draw, {}) for file, draw in draws.items()}
     return {file: picture for file, picture in found.items() if picture is not None}
-
-
-def _paragraph(text: str, kind: str = "") -> str:
-    attribute = f' class="{kind}"' if kind else ""
-    return f"<p{attribute}>{escape(text)}</p>" if text else ""
-
-
-def _figure(picture: bytes, description: str) -> str:
-    data = base64.b64encode(picture).decode()
-    return f'<figure><img alt="{escape(description)}" src="data:image/png;base64,{data}"></figure>'
-
-
-def _table(table: Table) -> str:
-    lines = []
-    for number, cells in enumerate(table):
-        tag = "th" if number == 0 else "td"
-        lines.append("<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>")
-    return f"<table>{''.join(lines)}</table>"
-
-
-def _page(name: str, body: list[str]) -> str:
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(name)}</title>\n<style>{STYLE}{_WIDER}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body>\n</html>\n"
-    )

@@ -22,12 +22,6 @@ class Backup:
     `keras.callbacks.BackupAndRestore` writes two files in place: killed meanwhile, it leaves a
     broken one, or the weights of one epoch with the number of another; and no history.
 
-    Args:
-        folder: Where the file stands; made if missing.
-        recipe: How is trained.
-        model: What is trained, with its optimizer.
-        writes: Whether this process writes the file, or only reads it.
-
     Attributes:
         path: The file.
     """
@@ -93,7 +87,7 @@ class Backup:
             other = None
         if other:
             raise ValueError(
-                f"{self.path} belongs to another training: {other}. Remove it to start anew, or "
+                f"{self.path} belongs to another training: {other}. Remove it to start over, or "
                 "pass another `backup_dir`."
             )
         for variable, value in zip(self._variables, values, strict=True):
@@ -106,7 +100,7 @@ class Backup:
             os.replace(self.path, f"{self.path}.damaged")
         text = " ".join(str(error).split())[:200] or type(error).__name__
         print(
-            f"training: {self.path} is damaged: {text}. It starts anew; what stood there is now "
-            f"{os.path.basename(self.path)}.damaged",
+            f"training: {self.path} is damaged: {text}. The training starts over; the old file is "
+            f"now {os.path.basename(self.path)}.damaged",
             flush=True,
         )

@@ -16,9 +16,9 @@ from tfrcp.data.rows import take
 from tfrcp.graph.compiling import compile_like
 from tfrcp.scoring.meters import CompiledMeter
 from tfrcp.scoring.objectives import is_classifier, overrides_loss
-from tfrcp.training.distillation import distillation, logits, output_distance, spread
+from tfrcp.training.distillation import distillation, logits, output_distance, variance_of
 from tfrcp.training.distribute import copy_variables
-from tfrcp.training.loop import Listener, Loop, piece_of
+from tfrcp.training.loop import Listener, Loop
 
 
 class CompiledLoop(Loop):
@@ -79,7 +79,7 @@ class CompiledLoop(Loop):
         if self._teacher is not None and not self._is_classifier:
             images, _ = as_arrays(dataset, count=self._recipe.batch_norm_images or 1000)
             outputs = keras.tree.flatten(self._cast(self._teacher(images, training=False)))
-            self._spreads = [float(spread(output)) for output in outputs]
+            self._variances = [float(variance_of(output)) for output in outputs]
 
     def evaluate(self, batches: tf.data.Dataset | Batches, listener: Listener) -> dict[str, float]:
         """Scores the weights that are kept by the model's own loss and metrics.
@@ -116,44 +116,31 @@ class CompiledLoop(Loop):
         """
         *data, weight, total = parts
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
-        pieces, size = self._recipe.accumulate, tf.shape(weight)[0]
-        variables, several = self.model.trainable_variables, self._strategy.num_replicas_in_sync
-        gradients, sums = [], tf.zeros(3)
-        for piece in range(pieces):
-            part, is_real = piece_of(size, piece, pieces)
-            count = tf.reduce_sum(weight[part]) * is_real
+        several, share = self._strategy.num_replicas_in_sync, self._recipe.distillation
+
+        def loss_of(piece: slice, is_real: Any) -> tuple[Any, tf.Tensor]:
+            count = tf.reduce_sum(weight[piece]) * is_real
             # A replica without an example takes one that counts for nothing.
             own = slice(0, tf.maximum(tf.cast(count, "int32"), 1)) if several > 1 else slice(None)
+            cut = lambda tree: take(take(tree, piece), own)  # noqa: E731
+            outputs = self._cast(self.model(take(x, piece), training=True))
+            if several > 1:
+                outputs = keras.tree.map_structure(lambda t: _masked(t[own], t, own), outputs)
+            weights = cut(sample_weight)
+            loss = self._owner.compute_loss(cut(x), cut(y), outputs, weights, training=True)
+            # Keras divides by the number of devices; here their examples say what they weigh.
+            loss = tf.cast(loss, "float32") * several
+            if self._teacher is not None:
+                taught = self._cast(self._teacher(cut(x), training=False))
+                loss = (1 - share) * loss + share * self._distance(taught, outputs)
+            return loss * count / total, tf.stack([loss * count, tf.zeros(()), count])
 
-            def cut(tree: Any, part: slice = part, own: slice = own) -> Any:
-                return take(take(tree, part), own)
-
-            with tf.control_dependencies([sums]), tf.GradientTape() as tape:
-                outputs = self._cast(self.model(take(x, part), training=True))
-                if several > 1:
-                    outputs = keras.tree.map_structure(
-                        lambda leaf, own=own: _masked(leaf[own], leaf, own), outputs
-                    )
-                weights = cut(sample_weight)
-                loss = self._owner.compute_loss(cut(x), cut(y), outputs, weights, training=True)
-                # Keras divides by the number of devices; here their examples say what they weigh.
-                loss = tf.cast(loss, "float32") * several
-                if self._teacher is not None:
-                    taught = self._cast(self._teacher(cut(x), training=False))
-                    share = self._recipe.distillation
-                    loss = (1 - share) * loss + share * self._distance(taught, outputs)
-                scaled = self.model.optimizer.scale_loss(loss * count / total)
-            new = tape.gradient(scaled, variables, unconnected_gradients="zero")
-            old = gradients or map(tf.zeros_like, new)
-            gradients = [a + b for a, b in zip(old, new, strict=True)]
-            sums += tf.stack([loss * count, tf.zeros(()), count])
-        self.model.optimizer.apply(self._agreed(gradients), variables)
-        return sums
+        return self._step(tf.shape(weight)[0], loss_of)
 
     def _distance(self, taught: Any, outputs: Any) -> Any:
         """How far outputs are from a teacher's; class scores as `Loop` has it."""
         if not self._is_classifier:
-            return output_distance(taught, outputs, self._spreads)
+            return output_distance(taught, outputs, self._variances)
         (taught,), (outputs,) = keras.tree.flatten(taught), keras.tree.flatten(outputs)
         of_teacher, of_student = logits(self._teacher, taught), logits(self.model, outputs)
         return ops.mean(distillation(of_teacher, of_student, self._recipe.temperature))

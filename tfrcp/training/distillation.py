@@ -57,13 +57,13 @@ def logits(model: keras.Model, outputs: Any) -> Any:
     return ops.log(ops.maximum(outputs, keras.config.epsilon()))
 
 
-def spread(outputs: Any) -> Any:
+def variance_of(outputs: Any) -> Any:
     """The variance of outputs [n, ...] over n, the mean over their positions; 1 if they are one."""
     variance = ops.mean(ops.var(outputs, axis=0))
     return ops.where(variance > keras.config.epsilon(), variance, 1.0)
 
 
-def output_distance(teacher: Any, student: Any, spreads: Sequence[float] | None = None) -> Any:
+def output_distance(teacher: Any, student: Any, variances: Sequence[float] | None = None) -> Any:
     """How far outputs are from a teacher's, where these are no class scores.
 
     The mean over the outputs of |o - o'|^2 / |o' - mean o'|^2, o' being the teacher's, with sums
@@ -72,17 +72,17 @@ def output_distance(teacher: Any, student: Any, spreads: Sequence[float] | None 
     Args:
         teacher: Structure of tensors [n, ...].
         student: Structure of tensors [n, ...].
-        spreads: The variance of each output, of more examples than a batch, which may hold a single
-            one. Defaults to that of `teacher`.
+        variances: The variance of each output, of more examples than a batch, which may hold one
+            alone. Defaults to that of `teacher`.
 
     Returns:
         A number.
     """
     wanted, found = keras.tree.flatten(teacher), keras.tree.flatten(student)
-    if spreads is None:
-        spreads = [spread(output) for output in wanted]
+    if variances is None:
+        variances = [variance_of(output) for output in wanted]
     shares = [
         ops.mean(ops.square(ours - theirs)) / by
-        for ours, theirs, by in zip(found, wanted, spreads, strict=True)
+        for ours, theirs, by in zip(found, wanted, variances, strict=True)
     ]
     return sum(shares) / len(shares)

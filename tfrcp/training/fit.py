@@ -42,11 +42,11 @@ def fit(
 ) -> History:
     """Trains `model` in place by `recipe`, and leaves its compilation as it was.
 
-    With `backup_dir` the whole state is stored before the first epoch and after each. When a call
-    that was interrupted at any point is repeated, it goes on after the last full epoch and ends
-    as an undisturbed call would have, provided that `train` is a function of the epoch: the order
-    of a shuffled `tf.data.Dataset` starts anew. The state of `callbacks` is not stored. The backup
-    stays when training ends; remove it when the model has been saved.
+    With `backup_dir` the whole state is stored before the first epoch and after each. An
+    interrupted call that is repeated resumes after the last full epoch, with the result of an
+    uninterrupted one, provided that `train` is a function of the epoch: the order of a shuffled
+    `tf.data.Dataset` starts anew. The state of `callbacks` is not stored. The backup stays when
+    training ends; remove it when the model has been saved.
 
     On several workers every process makes the same call, with the same `backup_dir`, which the
     first one writes and all of them read; the model is the same in all of them afterwards.
@@ -135,10 +135,10 @@ def fit(
         progress.begin_epoch(epoch)
         listeners.on_epoch_begin(epoch)
 
-        logs = loop.train(batches_of(epoch), _Training(progress, listeners))
+        logs = loop.train(batches_of(epoch), _Steps(listeners, "train", progress))
         if holdout is not None:
             listeners.on_test_begin()
-            found = loop.evaluate(holdout, _Testing(listeners))
+            found = loop.evaluate(holdout, _Steps(listeners, "test"))
             listeners.on_test_end(found)
             logs |= {f"val_{name}": score for name, score in found.items()}
         for name in scores:
@@ -156,33 +156,21 @@ def fit(
     return history
 
 
-class _Training:
-    """Tells progress and Keras callbacks of the steps of an epoch."""
+class _Steps:
+    """Tells progress and Keras callbacks of the steps of an epoch, or of a scoring."""
 
-    def __init__(self, progress: Progress, listeners: keras.callbacks.CallbackList) -> None:
-        self._progress, self._listeners = progress, listeners
-
-    def begin(self, step: int) -> None:
-        self._listeners.on_train_batch_begin(step)
-
-    def end(self, step: int, means: Callable[[], dict[str, float]]) -> None:
-        self._progress.step(step, means)
-        if self._listeners.callbacks:
-            self._listeners.on_train_batch_end(step, means())
-
-
-class _Testing:
-    """Tells Keras callbacks of the steps of a scoring."""
-
-    def __init__(self, listeners: keras.callbacks.CallbackList) -> None:
-        self._listeners = listeners
-
-    def begin(self, step: int) -> None:
-        self._listeners.on_test_batch_begin(step)
+    def __init__(
+        self, listeners: keras.callbacks.CallbackList, kind: str, progress: Progress | None = None
+    ) -> None:
+        self._progress, self._heard = progress, bool(listeners.callbacks)
+        self.begin = getattr(listeners, f"on_{kind}_batch_begin")
+        self._end = getattr(listeners, f"on_{kind}_batch_end")
 
     def end(self, step: int, means: Callable[[], dict[str, float]]) -> None:
-        if self._listeners.callbacks:
-            self._listeners.on_test_batch_end(step, means())
+        if self._progress is not None:
+            self._progress.step(step, means)
+        if self._heard:
+            self._end(step, means())
 
 
 def evaluate(
@@ -276,7 +264,7 @@ def check_finite(model: keras.Model, history: History, recipe: Recipe) -> None:
     ):
         raise FloatingPointError(
             f"Loss or weights are not finite after epoch {len(history['loss'])} of "
-            f"{recipe.epochs}. Lower `learning_rate` or raise `warmup_epochs`, and start anew; if "
+            f"{recipe.epochs}. Lower `learning_rate` or raise `warmup_epochs`, and start over; if "
             "that does not help, look for NaN in the images and labels outside the classes. "
             f"Received: {recipe}"
         )

@@ -1,4 +1,4 @@
-"""The epochs of a training as a table and as curves, while it goes on."""
+"""The epochs of a training as a table and as curves, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from tfrcp import files
 class EpochLog(keras.callbacks.Callback):
     """Writes a line per epoch into a CSV file, and TensorBoard's curves.
 
-    A training that goes on after an interruption goes on in the same table: every epoch stands in
-    it once.
+    A training that resumes continues the same table, in which every epoch has one line.
 
     Args:
         path: The CSV file: epoch (from 1), learning_rate and the scores of each epoch.

@@ -78,12 +78,7 @@ class Loop:
         self._images: Any = None
 
     def _compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        """Compiles what is trained.
-
-        Args:
-            model: The given model.
-            optimizer: The recipe's.
-        """
+        """Compiles what is trained."""
         smoothing = self._recipe.label_smoothing
         try:
             loss = crossentropy(self.model, label_smoothing=smoothing)
@@ -96,11 +91,7 @@ class Loop:
         self._plain_loss = crossentropy(self.model)
 
     def prepare(self, batches: tf.data.Dataset | Batches) -> None:
-        """Takes the images that re-estimate batch norms before weights are scored or kept.
-
-        Args:
-            batches: Those of the first epoch.
-        """
+        """Takes the images that re-estimate batch norms before weights are scored or kept."""
         if not self._recipe.batch_norm_images:
             return
         statistics = BatchNormStatistics(self.model, frozen=False)
@@ -217,23 +208,39 @@ class Loop:
             weight: 1 for an example, 0 for one that only fills up the batch [n].
             total: Number of examples of the batch on all replicas.
         """
-        parts, size = self._recipe.accumulate, tf.shape(y)[0]
-        variables = self.model.trainable_variables
-        gradients, sums = [], tf.zeros(3)
-        for part in range(parts):
-            piece, is_real = piece_of(size, part, parts)
+        share = self._strategy.num_replicas_in_sync * self._recipe.accumulate
+
+        def loss_of(piece: slice, is_real: Any) -> tuple[Any, tf.Tensor]:
             own = weight[piece] * is_real
+            outputs = self._outputs(self.model, x[piece], training=True)
+            losses = self._losses(x[piece], y[piece], outputs)
+            loss = tf.reduce_sum(losses * own) / total
+            penalties = [tf.cast(term, loss.dtype) for term in self.model.losses]
+            return loss + sum(penalties) / share, _sums(losses, y[piece], outputs, own)
+
+        return self._step(tf.shape(y)[0], loss_of)
+
+    def _step(self, size: Any, loss_of: Callable[[slice, Any], tuple[Any, tf.Tensor]]) -> tf.Tensor:
+        """One step of the optimizer, for the sum of the gradients of all pieces of a batch.
+
+        Args:
+            size: Number of examples of the batch.
+            loss_of: Function of a piece, and of whether it counts (see `piece_of`), to its loss and
+                its sums.
+
+        Returns:
+            The sums over all pieces.
+        """
+        pieces, variables = self._recipe.accumulate, self.model.trainable_variables
+        gradients, sums = [], tf.zeros(3)
+        for index in range(pieces):
             with tf.control_dependencies([sums]), tf.GradientTape() as tape:
-                outputs = self._outputs(self.model, x[piece], training=True)
-                losses = self._losses(x[piece], y[piece], outputs)
-                loss = tf.reduce_sum(losses * own) / total
-                penalties = [tf.cast(term, loss.dtype) for term in self.model.losses]
-                share = self._strategy.num_replicas_in_sync * parts
-                scaled = self.model.optimizer.scale_loss(loss + sum(penalties) / share)
+                loss, added = loss_of(*piece_of(size, index, pieces))
+                scaled = self.model.optimizer.scale_loss(loss)
             new = tape.gradient(scaled, variables, unconnected_gradients="zero")
             old = gradients or map(tf.zeros_like, new)
             gradients = [a + b for a, b in zip(old, new, strict=True)]
-            sums += _sums(losses, y[piece], outputs, own)
+            sums += added
         self.model.optimizer.apply(self._agreed(gradients), variables)
         return sums
 
@@ -270,11 +277,6 @@ class Loop:
 
 def piece_of(size: Any, index: int, pieces: int) -> tuple[slice, Any]:
     """One of several pieces of a batch, which are as equal as can be.
-
-    Args:
-        size: Number of examples of the batch.
-        index: Of the piece.
-        pieces: How many there are.
 
     Returns:
         Tuple of the slice, and 1.0; 0.0 where there are fewer examples than pieces and this one is

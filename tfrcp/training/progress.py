@@ -7,17 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 
+from tfrcp.units import duration
+
 _EVERY = 60.0  # seconds between lines within an epoch, where they cannot be overwritten
 
 
 class Progress:
-    """Prints how a training goes.
-
-    Args:
-        epochs: Number of epochs.
-        steps: Steps of an epoch.
-        verbose: Whether to print at all.
-    """
+    """Prints how a training goes."""
 
     def __init__(self, epochs: int, steps: int, *, verbose: bool) -> None:
         self._epochs, self._steps, self._verbose = epochs, steps, verbose
@@ -60,10 +56,3 @@ class Progress:
         left = (self._epochs - done) * statistics.median(history["seconds"])
         line += f", {duration(left)} left" if left else ""
         print(f"\r\033[K{line}" if self._terminal else line, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """A span of time in words."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

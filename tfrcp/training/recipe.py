@@ -137,9 +137,6 @@ class Recipe:
     def check(self, replicas: int) -> None:
         """Refuses what does not go with a number of devices.
 
-        Args:
-            replicas: Number of devices that share a batch.
-
         Raises:
             ValueError: If it does not.
         """
@@ -169,9 +166,6 @@ class Recipe:
 
     def displacements(self, steps_per_epoch: int) -> np.ndarray:
         """What a constant gradient of 1 moves a weight by in every step, momentum included.
-
-        Args:
-            steps_per_epoch: Batches per epoch.
 
         Returns:
             float64 array [steps], near learning_rate / (1 - momentum) while that changes little.

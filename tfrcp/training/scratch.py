@@ -18,9 +18,9 @@ from tfrcp.training.backup import Backup, History
 from tfrcp.training.compiled import figures
 from tfrcp.training.distribute import copy_variables, training_copy
 from tfrcp.training.fit import check_finite, count_steps
-from tfrcp.training.progress import duration
 from tfrcp.training.recipe import Recipe
 from tfrcp.training.supernet import Supernet
+from tfrcp.units import duration
 
 ROLES = ("largest", "smallest", "random")
 
@@ -40,9 +40,9 @@ def fit_supernet(
 ) -> History:
     """Trains `model` in place at all widths of a space; see `tfrcp.Supernet`.
 
-    With `backup_dir` the whole state is stored before the first epoch and after each. When a call
-    that was interrupted at any point is repeated, it goes on after the last full epoch, with the
-    widths and to the result of an undisturbed call. The backup stays when training ends.
+    With `backup_dir` the whole state is stored before the first epoch and after each. An
+    interrupted call that is repeated resumes after the last full epoch, with the widths and the
+    result of an uninterrupted one. The backup stays when training ends.
 
     Args:
         model: Functional or Sequential, built: trained by what it is compiled with; a classifier

@@ -101,7 +101,7 @@ class Supernet(keras.Model):
         self._widths = Widths(graph, model)
         sampler = RandomSampler(space, CostModel(graph), budget or _ALL, seed)
         # In the first row the smallest, in the others random ones.
-        self._table = np.stack([space.smallest, *_draw(sampler, random_widths and _DRAWS)])
+        self._table = np.stack([space.smallest, *sampler.suggest_up_to(random_widths and _DRAWS)])
         self._sizes = self._widths.sizes(self._table)
         self._random_widths = random_widths
         self._imitation = Imitation(temperature, ends_in_softmax(model))
@@ -236,18 +236,6 @@ class Supernet(keras.Model):
         self._means[f"{role}_loss"].update_state(_of_all_devices(loss), tf.shape(_leaf(outputs))[0])
         if self.is_classifier:
             self._means[f"{role}_accuracy"].update_state(_hits(y, outputs))
-
-
-def _draw(sampler: RandomSampler, count: int) -> list[np.ndarray]:
-    """So many vectors, or all that there are."""
-    vectors: list[np.ndarray] = []
-    try:
-        for _ in range(count):
-            vectors.append(sampler.suggest(1)[0])
-    except ValueError:
-        if not vectors:
-            raise
-    return vectors
 
 
 def _dense(tape: tf.GradientTape, loss: Any, variables: list[Any]) -> list[Any]:

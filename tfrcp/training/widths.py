@@ -34,10 +34,6 @@ Sizes = dict[str, dict[str, Any]]
 class Widths:
     """A traced model at widths that are tensors: every group keeps its first channels.
 
-    Args:
-        graph: The trace.
-        model: The model that was traced.
-
     Raises:
         ValueError: If a layer cannot be trained at several widths, with the reason.
     """
@@ -52,7 +48,7 @@ class Widths:
             if norm and not isinstance(find_rule(call.operation), BatchNormalizationRule):
                 raise ValueError(
                     f"`{call.path}` ({call.kind}) wraps a batch norm, whose statistics cannot be "
-                    "told apart at several widths. Use the batch norm without the wrapper."
+                    "kept apart at several widths. Use the batch norm without the wrapper."
                 )
 
     def sizes(self, channels: np.ndarray) -> Sizes:

@@ -12,8 +12,6 @@ from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.rules.base import Arrays, Rule, layer_like
 
-_UNSAFE = 100.0  # squared mean, in variances, from which the mean of squares does not tell these
-
 
 class BatchNormalizationRule(Rule):
     """`BatchNormalization`: acts on each channel alone, with statistics of its own for each."""
@@ -40,24 +38,11 @@ class BatchNormalizationRule(Rule):
         x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
         def mean(z: Any) -> Any:
-            if axis < len(shape) - 1:
-                return ops.mean(z, others)
-            # A product with ones adds up the rows of a matrix faster than a reduction does.
-            rows = ops.reshape(z, [-1, ops.shape(z)[-1]])
-            count = ops.shape(rows)[0]
-            return (ops.ones((1, count), z.dtype) @ rows)[0] / ops.cast(count, z.dtype)
-
-        def about_mean() -> Any:
-            return mean(ops.square(x - ops.reshape(center, shape)))
+            # Over the images first: long runs of memory are added up faster than channels apart.
+            return ops.mean(ops.mean(z, axis=0, keepdims=True), others)
 
         center = mean(x)
-        if x.dtype != "float32":
-            return center, about_mean()
-        # The mean of squares takes half the time, and tells the variance unless the mean is large.
-        variance = ops.maximum(mean(ops.square(x)) - ops.square(center), 0)
-        spread = variance + call.operation.epsilon  # what normalizes
-        unsafe = ops.any(ops.square(center) > _UNSAFE * spread)
-        return center, ops.cond(unsafe, about_mean, lambda: variance)
+        return center, mean(ops.square(x - ops.reshape(center, shape)))
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Normalizes with the statistics among `arrays`, in float32 at least, as Keras does."""

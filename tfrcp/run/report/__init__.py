@@ -56,12 +56,6 @@ __all__ = ["table", "write"]
 def write(workdir: str | os.PathLike) -> pathlib.Path:
     """Writes `report.html` and `plots/*.png` from `metrics.json`, all in `workdir`.
 
-    Args:
-        workdir: the folder of a run.
-
-    Returns:
-        Path of `report.html`.
-
     Raises:
         FileNotFoundError: if there is no `metrics.json`.
         ValueError: if `metrics.json` does not hold a JSON object.

@@ -17,16 +17,6 @@ from tfrcp.run.report.reading import (
 from tfrcp.scoring.verdict import verdict
 from tfrcp.units import aligned, count, percent, size
 
-# Titles of exported files in workdirs that do not hold them.
-_FILES = {
-    "tf_saved_model": "SavedModel",
-    "litert": "LiteRT float32",
-    "litert_float16": "LiteRT float16",
-    "litert_dynamic": "LiteRT dynamic range",
-    "litert_int8": "LiteRT int8",
-    "onnx": "ONNX",
-}
-
 Row = tuple[str, str, str, str]
 
 
@@ -47,10 +37,9 @@ def rows(metrics: Metrics) -> list[Row]:
 
 
 def files(metrics: Metrics) -> list[tuple[str, Mapping[str, Any]]]:
-    """The exported files: titles, and what is known of each. Known kinds come first."""
-    found = {k: v for k, v in section(metrics, "export").items() if isinstance(v, Mapping) and v}
-    names = sorted(found, key=lambda name: (*_FILES, name).index(name))
-    return [(found[name].get("title") or _FILES.get(name, name), found[name]) for name in names]
+    """The exported files: titles, and what is known of each."""
+    found = section(metrics, "export").items()
+    return [(file.get("title") or name, file) for name, file in found if file]
 
 
 def _rows(results: Mapping[str, Any], scores: Mapping[str, tuple[Score, str]]) -> list[Row]:
@@ -101,7 +90,7 @@ def lead(metrics: Metrics) -> str:
     for name in _LEADS:
         file = section(metrics, "export", name)
         if is_number(section(file, "latency_ratio").get("ratio")):
-            place, pair = f"in {file.get('title') or _FILES[name]}", file
+            place, pair = f"in {file.get('title') or name}", file
             break
     time = section(pair, "latency_ratio")
     time = tuple(time.get(key) for key in ("ratio", "low", "high"))
@@ -141,7 +130,7 @@ def saving(metrics: Metrics) -> str:
         return (
             f"{text}: less than four fifths of the saving are realised as speed-up on this "
             "machine. Channel counts in multiples of 8 may bring more; `tfrcp profile --measure` "
-            "tells."
+            "measures it."
         )
     return (
         f"{text}: at best, in {best}, {percent(realised)} of the saving are realised as speed-up."
@@ -149,46 +138,13 @@ def saving(metrics: Metrics) -> str:
 
 
 def table(metrics: Metrics) -> str:
-    """The before/after table as plain text for the terminal; empty if nothing was measured.
-
-    Args:
-        metrics: the content of `metrics.json`.
-
-    Returns:
-        Lines with aligned columns, without a trailing newline.
-    """
+    """The before/after table as plain text for the terminal; empty if nothing was measured."""
     body = rows(metrics)
     if not body:
         return ""
-    body.insert(0, ("", "before", "after", "after / before"))
-    lines = [aligned(body)]
-    lines += ["", f"One multiply-add (MAC) is one FLOP. {latency_verdict(metrics)}".rstrip()]
-    lines += [text for text in [saving(metrics)] if text]
-    sentence = lead(metrics)
-    return "\n".join([*([sentence, ""] if sentence else []), *lines])
-
-
-def latency_verdict(metrics: Metrics) -> str:
-    """Whether the pruned network is faster, as a sentence; empty if it was not measured."""
-    latency = section(metrics, "results", "latency_ratio")
-    ratio, low, high = (latency.get(key) for key in ("ratio", "low", "high"))
-    if not is_number(ratio):
-        return ""
-    details = _conditions(latency)
-    if is_number(low) and is_number(high):
-        ends = sorted(100 * abs(1 - end) for end in (low, high))
-        interval = "{:.0f} to {:.0f} %".format(*ends)
-        if low <= 1 <= high:
-            interval = f"{100 * (low - 1):+.0f} to {100 * (high - 1):+.0f} %"
-        details.insert(0, f"95 % interval {interval}")
-    else:
-        low = high = ratio
-    verdict = "faster" if high < 1 else "slower" if low > 1 else "not measurably faster"
-    brackets = f" ({'; '.join(details)})" if details else ""
-    return (
-        f"The pruned network is {verdict} on this machine: an image takes "
-        f"{100 * abs(1 - ratio):.0f} % {'more' if ratio > 1 else 'less'} time{brackets}."
-    )
+    head = ("", "before", "after", "after / before")
+    note = f"One multiply-add (MAC) is one FLOP. {saving(metrics)}".rstrip()
+    return "\n\n".join(filter(None, [lead(metrics), aligned([head, *body]), note]))
 
 
 def _conditions(latency: Mapping[str, Any]) -> list[str]:

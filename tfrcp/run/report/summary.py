@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfrcp.run.report import scratch
-from tfrcp.run.report.comparison import latency_verdict
 from tfrcp.run.report.reading import (
     Metrics,
     baseline_name,
@@ -27,8 +26,7 @@ def headline(metrics: Metrics) -> str:
     before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
     score = tested(metrics)
     if is_number(after.get(f"test_{score.name}")):
-        outcome = scratch.headline(metrics) if section(metrics, "scratch") else _outcome(metrics)
-        return f"{outcome} {latency_verdict(metrics)}".rstrip()
+        return scratch.headline(metrics) if section(metrics, "scratch") else _outcome(metrics)
     if winner(metrics):
         step = "trained" if section(metrics, "scratch") else "fine-tuned"
         return f"{_found(metrics)} It has not been {step} and tested yet."

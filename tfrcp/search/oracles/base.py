@@ -187,9 +187,6 @@ class ChannelOracle(StoredOracle):
     def end_trial(self, trial: trial_module.Trial) -> None:
         """Ends a trial. Another end of the same one, by a worker given up, changes nothing.
 
-        Args:
-            trial: The trial, with its status.
-
         Raises:
             RuntimeError: If too many in a row have failed. (A chief tells it elsewhere.)
         """

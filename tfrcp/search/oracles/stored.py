@@ -56,11 +56,7 @@ class StoredOracle(keras_tuner.Oracle):
             self.proposals.tell(np.array(vector), sign * trial.score)
 
     def renew(self, trial_id: str) -> None:
-        """Notes that the worker of a trial was heard of.
-
-        Args:
-            trial_id: The trial's id.
-        """
+        """Notes that the worker of a trial was heard of."""
         if self.lease is not None:
             self._leases[trial_id] = time.monotonic() + self.lease
 

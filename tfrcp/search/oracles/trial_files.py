@@ -14,12 +14,7 @@ _FILE = "trial.json"
 
 
 def write(project: Path, trial: trial_module.Trial) -> None:
-    """Writes a trial in one step.
-
-    Args:
-        project: Folder of the search.
-        trial: The trial.
-    """
+    """Writes a trial in one step."""
     folder = project / f"trial_{trial.trial_id}"
     folder.mkdir(exist_ok=True)
     state = json.loads(json.dumps(trial.get_state()))
@@ -28,11 +23,7 @@ def write(project: Path, trial: trial_module.Trial) -> None:
 
 
 def names(project: Path) -> dict[int, str]:
-    """The trials that have a folder, maps their numbers to their ids.
-
-    Args:
-        project: Folder of the search.
-    """
+    """The trials that have a folder, maps their numbers to their ids."""
     found = [folder.name.removeprefix("trial_") for folder in project.glob("trial_*")]
     return {int(name): name for name in found if name.isdecimal()}
 

@@ -70,9 +70,6 @@ class Sampler:
     def suggest(self, count: int) -> np.ndarray:
         """The next channel vectors, none of which was suggested before.
 
-        Args:
-            count: How many.
-
         Returns:
             int64 array [count, prunable groups].
 

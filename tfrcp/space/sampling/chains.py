@@ -96,11 +96,11 @@ class Chains:
         history = []
         for step in range(_WARM_UP):
             for k, (costs, (low, high)) in enumerate(zip(self._costs(), self._ranges, strict=True)):
-                mean, spread = costs.mean(), costs.std() + 1e-6
-                inset = min((high - low) / 4, spread)
-                change = (mean - np.clip(mean, low + inset, high - inset)) / spread**2
+                mean, deviation = costs.mean(), costs.std() + 1e-6
+                inset = min((high - low) / 4, deviation)
+                change = (mean - np.clip(mean, low + inset, high - inset)) / deviation**2
                 damping = 1 if step < _WARM_UP / 2 else 0.3
-                self._tilts[k] += np.clip(change, -1 / spread, 1 / spread) * damping
+                self._tilts[k] += np.clip(change, -1 / deviation, 1 / deviation) * damping
             history.append(self._tilts.copy())
             self.sweep()
         self._tilts = np.mean(history[-10:], axis=0)

@@ -13,9 +13,6 @@ LARGEST = 100_000  # vectors that are tried
 def every_vector(space: SearchSpace) -> np.ndarray | None:
     """All channel vectors of a space, whatever they cost.
 
-    Args:
-        space: The allowed channel counts.
-
     Returns:
         int64 array [N, prunable groups], ascending; `None` if there are more than `LARGEST`.
     """
@@ -32,10 +29,6 @@ def every_vector(space: SearchSpace) -> np.ndarray | None:
 
 def feasible_vectors(space: SearchSpace, bounds: Bounds) -> np.ndarray | None:
     """Those of a small space that meet a budget.
-
-    Args:
-        space: The allowed channel counts.
-        bounds: What the budget asks of the costs.
 
     Returns:
         int64 array [N, prunable groups], ascending; `None` if the space is too large to try all.

@@ -1,4 +1,7 @@
-"""Moves in the set of channel vectors: change, vary, cross, blend; and projection onto a budget."""
+"""Moves in the set of channel vectors: change, vary, cross, blend; and projection onto a budget.
+
+Vectors are int64 arrays [prunable groups]; a move gives one of any cost.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,11 @@ import numpy as np
 from tfrcp.space.sampling.bounds import Bounds
 from tfrcp.space.space import Block, SearchSpace
 
-_SPREAD = 0.2  # of a width that is varied, as a standard deviation of its logarithm
+_DEVIATION = 0.2  # of a width that is varied, as a standard deviation of its logarithm
 
 
 def mutate(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) -> np.ndarray:
-    """Draws a few widths anew: two on average, one at least.
-
-    Args:
-        vector: int64 array [prunable groups].
-        space: The allowed channel counts.
-        random: Draws.
-
-    Returns:
-        int64 array [prunable groups], of any cost.
-    """
+    """Draws a few widths anew: two on average, one at least."""
     child = vector.copy()
     for block in _some_blocks(space, 1, random):
         child[block.columns] = random.choice(block.options)
@@ -30,17 +24,7 @@ def mutate(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) 
 def cross(
     one: np.ndarray, other: np.ndarray, space: SearchSpace, random: np.random.Generator
 ) -> np.ndarray:
-    """Takes every block's widths from one of two vectors.
-
-    Args:
-        one: int64 array [prunable groups].
-        other: int64 array [prunable groups].
-        space: The allowed channel counts.
-        random: Draws.
-
-    Returns:
-        int64 array [prunable groups], of any cost.
-    """
+    """Takes every block's widths from one of two vectors."""
     child = one.copy()
     for block in space.blocks:
         if random.random() < 0.5:
@@ -49,19 +33,10 @@ def cross(
 
 
 def vary(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) -> np.ndarray:
-    """Makes a few groups wider or narrower by some 20 %: three on average, one at least.
-
-    Args:
-        vector: int64 array [prunable groups].
-        space: The allowed channel counts.
-        random: Draws.
-
-    Returns:
-        int64 array [prunable groups], of any cost.
-    """
+    """Makes a few groups wider or narrower by some 20 %: three on average, one at least."""
     child = vector.copy()
     for block in _some_blocks(space, 2, random):
-        factor = np.exp(random.normal(0, _SPREAD))
+        factor = np.exp(random.normal(0, _DEVIATION))
         child[block.columns] = _option(block, vector[block.columns] * factor)
     return child
 
@@ -69,17 +44,7 @@ def vary(vector: np.ndarray, space: SearchSpace, random: np.random.Generator) ->
 def blend(
     one: np.ndarray, other: np.ndarray, space: SearchSpace, random: np.random.Generator
 ) -> np.ndarray:
-    """A point on the line through two vectors, between them or a little beyond.
-
-    Args:
-        one: int64 array [prunable groups].
-        other: int64 array [prunable groups].
-        space: The allowed channel counts.
-        random: Draws.
-
-    Returns:
-        int64 array [prunable groups], of any cost.
-    """
+    """A point on the line through two vectors, between them or a little beyond."""
     child, share = one.copy(), random.uniform(-0.5, 1.0)
     for block in space.blocks:
         a, b = one[block.columns], other[block.columns]
@@ -108,16 +73,8 @@ def project(
     """Changes widths until the budget is met, block by block in random order.
 
     Each block takes the width that brings the costs nearest to their ranges, and of several such
-    the one that changes least. What the first blocks settle the others keep.
-
-    Args:
-        vector: int64 array [prunable groups].
-        space: The allowed channel counts.
-        bounds: What the budget asks for.
-        random: Draws.
-
-    Returns:
-        int64 array [prunable groups], or `None` if no block could settle it.
+    the one that changes least. What the first blocks settle the others keep. `None` if no block
+    could settle it.
     """
     vector = vector.copy()
     for index in random.permutation(len(space.blocks)):

@@ -75,5 +75,5 @@ class RandomSampler(DrawingSampler):
 def _correlation(before: np.ndarray, after: np.ndarray) -> float:
     """The largest correlation of a group's width with itself one sweep before."""
     x, y = before - before.mean(axis=0), after - after.mean(axis=0)
-    spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-    return float(((x * y).sum(axis=0) / np.maximum(spread, 1e-12)).max())
+    scale = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    return float(((x * y).sum(axis=0) / np.maximum(scale, 1e-12)).max())

@@ -39,9 +39,6 @@ def settle(sampler: Sampler, count: int) -> Settled:
         sampler: A new sampler. It is not asked for anything, unless it is a `RandomSampler`.
         count: How many vectors are wanted.
 
-    Returns:
-        `Settled`.
-
     Raises:
         ValueError: If no vector meets the upper bounds of the budget.
     """

@@ -105,9 +105,9 @@ class SurrogateSampler(AdaptiveSampler):
         # Warnings are of kernel parameters at their bounds. One thread: the matrices are small.
         with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
             regressor.fit(vectors / full, scores)
-            mean, spread = regressor.predict(candidates / full, return_std=True)
-        z = (mean - best) / np.maximum(spread, 1e-12)
-        return spread * (z * norm.cdf(z) + norm.pdf(z))
+            mean, deviation = regressor.predict(candidates / full, return_std=True)
+        z = (mean - best) / np.maximum(deviation, 1e-12)
+        return deviation * (z * norm.cdf(z) + norm.pdf(z))
 
 
 def _regressor() -> Any:
