@@ -100,7 +100,9 @@ def _facts(module: Any, grid: Grid | None = None) -> tuple[Grid, Texts, dict[str
 
 
 def _pictured(study: str, rows: list, texts: Texts, facts: dict[str, Any]) -> dict[str, bytes]:
-    """The pictures of a study: every one shows differences beside the margins."""
+    """The pictures of a study, differences beside the margins; none without an interval."""
+    if not any(row.test and row.test.count > 1 for row in rows):
+        return {}
     found = {} if study == "samples" else reporting.drawn(study, rows, None, texts, facts)
     if study in ("epochs", "samples"):
         title = {"epochs": "At each length of fine-tuning", "samples": "Number of draws"}[study]
