@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,18 @@ from tfrcp.data import check_labels
 from tfrcp.models.structure import output_structure
 from tfrcp.scoring import losses
 from tfrcp.scoring.objectives import has_own_loss
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def gradients_of(tape: Any, loss: Any, sources: Any) -> Any:
+    """The gradients of a loss, of one thread at a time.
+
+    Several threads that take eager gradients at once, as workers in one process, have crashed
+    TensorFlow.
+    """
+    with _ONE_AT_A_TIME:
+        return tape.gradient(loss, sources)
 
 
 def loss_of(

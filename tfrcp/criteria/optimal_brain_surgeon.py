@@ -13,7 +13,7 @@ from keras import ops
 from tfrcp.criteria.base import Criterion, finite_weights
 from tfrcp.criteria.elimination import Elimination, Fixed, Reader, eliminate
 from tfrcp.criteria.images import batches, check_count, check_finite, read_images
-from tfrcp.criteria.loss import loss_of
+from tfrcp.criteria.loss import gradients_of, loss_of
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import read_examples
 from tfrcp.graph.calls import Call
@@ -241,7 +241,7 @@ class _Look:
             loss = ops.mean(self._loss(targets, outputs))
         check_finite(ops.convert_to_numpy(loss))
         size = len(keras.tree.flatten(x)[0])
-        slopes = tape.gradient(loss, [tap for _, tap in taps])
+        slopes = gradients_of(tape, loss, [tap for _, tap in taps])
         for (call, _), slope in zip(taps, slopes, strict=True):
             if slope is None:  # nothing that it makes reaches the loss
                 continue

@@ -12,7 +12,7 @@ from keras import ops
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.gates import Gate, gates_of
 from tfrcp.criteria.images import check_count, check_finite, read_images
-from tfrcp.criteria.loss import loss_of
+from tfrcp.criteria.loss import gradients_of, loss_of
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import read_examples
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
@@ -155,7 +155,7 @@ class _Slopes:
             if len(flat := keras.tree.flatten(outputs)) == 1:
                 (outputs,) = flat
             loss = ops.mean(self._loss(y, outputs))
-        gradients = tape.gradient(loss, self._weights)
+        gradients = gradients_of(tape, loss, self._weights)
         products = {
             key: np.asarray(weight, dtype="float64") * np.asarray(gradients[key])
             for key, weight in self._weights.items()
