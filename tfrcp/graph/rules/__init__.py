@@ -41,13 +41,8 @@ from tfrcp.graph.rules.normalization import (
     ChannelNormalizationRule,
     GroupNormalizationRule,
 )
-from tfrcp.graph.rules.products import (
-    AttentionRule,
-    DotProductAttentionRule,
-    DotRule,
-    EinsumRule,
-    MatmulRule,
-)
+from tfrcp.graph.rules.plain_attention import AttentionRule, DotProductAttentionRule
+from tfrcp.graph.rules.products import DotRule, EinsumRule, MatmulRule
 from tfrcp.graph.rules.proving import UnknownRule
 from tfrcp.graph.rules.reshaping import MovingRule, ReshapeRule
 from tfrcp.graph.rules.slicing import GetItemRule, PadRule, SplitRule, TakeRule
