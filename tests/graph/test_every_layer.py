@@ -10,14 +10,7 @@ import pytest
 from keras import layers, ops
 
 import tfrcp
-from tests.references import (
-    assert_close,
-    counts_of,
-    flat,
-    images_for,
-    masked_outputs,
-    randomize,
-)
+from tests.references import assert_close, counts_of, flat, images_for, masked_outputs, randomize
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import read_weights, slice_weights
 

@@ -5,10 +5,7 @@ import pytest
 
 import tfrcp
 from tests.networks import NETWORKS
-from tests.references import (
-    counts_of,
-    randomize,
-)
+from tests.references import counts_of, randomize
 
 
 @pytest.fixture(scope="module")

@@ -15,16 +15,9 @@ from keras_tuner.src.engine import trial as trial_module
 import tfrcp
 from tests.search.kill_search import SCORE, free_port, stored
 from tests.search.processes import TRIALS, Tuner, together
-from tests.search.small_search import network
 from tfrcp.search import access, distributed, reports
 
 service = protos.get_service
-
-
-@pytest.fixture(scope="module")
-def traced():
-    graph = tfrcp.trace(network())
-    return graph, tfrcp.CostModel(graph)
 
 
 @pytest.fixture
