@@ -37,15 +37,18 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     builder = _Builder(graph, arrays)
     builder.scope(calls.steps, tensors)
     outputs = keras.tree.map_structure(tensors.__getitem__, calls.outputs)
-    pruned = model_like(model, inputs, outputs)
+    kept = model_like(model, inputs, outputs)
+    pruned = kept.model
     traced = {call.path: call.operation for call in calls.calls}
-    for (path, _), new in builder.rebuilt.items():
+    for (path, _), made in builder.rebuilt.items():
+        new = kept.twins.get(id(made), made)
         if isinstance(new, keras.layers.Layer):
             carry_over(_source(model, path, traced[path]), new, arrays.get(path, {}))
         elif isinstance(new, Table):
             new.carry(layer_at(model, path), arrays.get(path, {}))
     freeze_like(pruned, model)
-    compile_like(pruned, model)
+    if kept.scored:
+        compile_like(pruned, model)
     return pruned
 
 

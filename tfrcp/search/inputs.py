@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from typing import Any
 
@@ -38,6 +39,13 @@ def read(
     Raises:
         ValueError: If they are empty, not finite, or do not fit the model.
     """
+    if getattr(model, "preprocessor", None) is not None:
+        warnings.warn(
+            f"`fit` of {type(model).__name__} may prepare data by its `preprocessor`, which tfrcp "
+            f"does not call: pass `{name}` as the network takes it, and set `preprocessor` to None "
+            "while it is pruned.",
+            stacklevel=4,
+        )
     if isinstance(data, list) and len(data) == len(model.inputs):
         data = (data,)  # the inputs of the model, without labels
     try:
