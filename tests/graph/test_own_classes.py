@@ -163,3 +163,29 @@ def test_layers_beside_the_graph_keep_their_weights():
     pruned = half(model)
     assert type(pruned) is Projected and pruned.projector is not model.projector
     np.testing.assert_array_equal(pruned.projector.kernel, model.projector.kernel)
+
+
+@keras.saving.register_keras_serializable("tests")
+class TupleOnly(layers.Layer):
+    """Its `build` cannot take the list that stands in a file; it stays whole."""
+
+    def build(self, shape):
+        if not isinstance(shape, tuple):
+            raise TypeError(f"shape must be a tuple, not {shape}")
+        self.scale = self.add_weight(name="scale", shape=(shape[-1],))
+
+    def call(self, x, training=False):
+        x = x * self.scale
+        return keras.ops.clip(x, -3, 3) if training else x
+
+
+def test_a_layer_that_no_file_can_hold_is_named(tmp_path):
+    inner = backbone()
+    model = keras.Model(inner.input, layers.Dense(2)(TupleOnly(name="odd")(inner.outputs[0])))
+    with pytest.warns(UserWarning, match="cannot be loaded: `odd` .TupleOnly.*must be a tuple"):
+        pruned = half(model)
+    pruned.save_weights(tmp_path / "model.weights.h5")
+    with pytest.warns(UserWarning, match="`load_weights`"):
+        again = half(perturbed(model))
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(again(X), pruned(X))

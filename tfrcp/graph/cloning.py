@@ -41,7 +41,7 @@ def clone(source: Any, /, **changes: Any) -> Any:
             return keras.ops.convert_to_numpy(value).tolist()
         return clone(value) if isinstance(value, keras.layers.Layer) else own(value)
 
-    scope.update({name: x for name, x in _classes(source).items() if name not in scope})
+    scope.update({name: x for name, x in classes_of(source).items() if name not in scope})
     reasons = []
     # Some classes take functions as they are, others as Keras writes them down.
     for form in (
@@ -162,7 +162,7 @@ def _stands_for(layer: keras.layers.Layer, scope: dict[str, Any]) -> dict[str, A
     return {"module": None, "class_name": name, "config": {}, "registered_name": name}
 
 
-def _classes(source: Any) -> dict[str, type]:
+def classes_of(source: Any) -> dict[str, type]:
     """The classes outside of Keras among an object's parts, by the names that Keras looks up."""
     found: dict[str, type] = {}
     for part in _parts(source):

@@ -13,6 +13,7 @@ from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.classes import model_like
 from tfrcp.graph.cloning import without_arrays
 from tfrcp.graph.compiling import compile_like
+from tfrcp.graph.loading import warn_of_lost_layers
 from tfrcp.graph.rules import Rule, find_rule
 from tfrcp.graph.rules.held import Table
 from tfrcp.graph.weights import Weights, arrays_of, layer_at
@@ -49,6 +50,7 @@ def build_model(model: keras.Model, graph: ChannelGraph, arrays: Weights) -> ker
     freeze_like(pruned, model)
     if kept.scored:
         compile_like(pruned, model)
+    warn_of_lost_layers(pruned)
     return pruned
 
 

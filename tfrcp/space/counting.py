@@ -81,7 +81,10 @@ def _of_graph(graph: Any) -> int | None:
 
 
 def _read(graph: Any) -> list[Any]:
-    """The operations that the outputs of a graph depend on."""
+    """The operations that the outputs of a graph depend on.
+
+    Those of constants alone are left out: TensorFlow runs them once, when it optimizes the graph.
+    """
     waiting = [tensor.op for tensor in graph.outputs]
     found: dict[int, Any] = {}
     while waiting:
@@ -89,7 +92,14 @@ def _read(graph: Any) -> list[Any]:
         if id(operation) not in found:
             found[id(operation)] = operation
             waiting += [x.op for x in operation.inputs] + list(operation.control_inputs)
-    return list(found.values())
+    constant: set[int] = set()
+    for operation in graph.get_operations():  # in the order in which they were made
+        given = [id(x.op) in constant for x in operation.inputs]
+        if operation.type == "Const" or (
+            given and all(given) and not operation.op_def.is_stateful
+        ):
+            constant.add(id(operation))
+    return [x for key, x in found.items() if key not in constant]
 
 
 def _of_function(graph: Any, operation: Any, attribute: str) -> int | None:
