@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import tfrcp
+from tfrcp.space.counting import multiply_adds_of
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -117,3 +119,17 @@ def test_a_budget_that_only_the_counted_part_would_meet_is_refused():
     assert 0.9 < cost.out_of_reach < 1
     with pytest.raises(ValueError, match="cannot be met"):
         tfrcp.search.RandomSampler(tfrcp.SearchSpace(graph), cost, tfrcp.Budget(0.5)).suggest(1)
+
+
+class Grid(layers.Layer):
+    """Adds a product of constants, which TensorFlow computes once."""
+
+    def call(self, x):
+        return x + ops.matmul(ops.ones((4, 7)), ops.ones((7, 4)))
+
+
+def test_products_of_constants_cost_nothing():
+    spec = tf.TensorSpec((1, 4, 4, 4))
+    assert multiply_adds_of(Grid(), [spec]) == 0
+    layer = layers.Dense(4)
+    assert multiply_adds_of(lambda x: layer(Grid()(x)), [spec]) == 16 * 4 * 4
