@@ -10,9 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrcp.arguments import check_choice, check_int
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.compiling import compiled
-from tfrcp.criteria.images import batches, check_count, check_finite, read_images
+from tfrcp.criteria.images import batches, check_finite, read_images
 from tfrcp.criteria.norm import L1
 from tfrcp.criteria.progress import Progress
 from tfrcp.criteria.ties import break_ties
@@ -75,12 +76,9 @@ class EmpiricalSensitivity(CoupledCriterion):
         verbose: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, normalize=normalize)
-        self.images = check_count("images", images, 2)
-        self.batch_size = check_count("batch_size", batch_size, 1)
-        if products not in ("sum", "largest"):
-            raise ValueError(
-                f"`products` must be 'sum' or 'largest'. Received: products={products!r}"
-            )
+        self.images = check_int("images", images, 2)
+        self.batch_size = check_int("batch_size", batch_size, 1)
+        check_choice("products", products, ("sum", "largest"))
         if not isinstance(ties, bool):
             raise ValueError(f"`ties` must be a bool. Received: ties={ties!r}")
         self.products, self.ties, self.verbose = products, ties, verbose
