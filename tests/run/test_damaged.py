@@ -226,6 +226,7 @@ def test_fields_that_are_new_are_no_other_configuration(workdir):
         run(workdir, new)
 
 
+@pytest.mark.nightly
 def test_a_damaged_winner_is_found_again(copy, finished, inputs, capsys):
     flip(copy / "pruned.keras")
     with pytest.raises(ValueError, match="pruned.keras is damaged.*'search' again"):
