@@ -45,7 +45,7 @@ def test_a_damaged_result_is_named_set_aside_and_made_again(workdir, damage, cap
     damage(workdir / "base.keras")
     damaged = (workdir / "base.keras").read_bytes()
     capsys.readouterr()
-    assert not workdir.stands("train", {"seed": 0}, "base.keras")
+    assert not workdir.is_complete("train", {"seed": 0}, "base.keras")
     assert run(workdir) and not run(workdir)
     assert (workdir / "base.keras").read_bytes() == whole
     assert (workdir / "base.keras.damaged").read_bytes() == damaged

@@ -1,4 +1,4 @@
-"""The folder of a run: what its stages leave behind, and which of them stand.
+"""The folder of a run: what its stages leave behind, and which of them are complete.
 
 One process at a time writes here: it locks the folder, reads, then writes. What a stage makes is
 written under hidden names; one write of `metrics.json` records the stage as complete, with the
@@ -167,7 +167,7 @@ class Workdir:
 
     @contextmanager
     def stage(self, name: str, config: Mapping[str, Any], *outputs: str) -> Iterator[bool]:
-        """Runs a stage unless its result stands.
+        """Runs a stage unless it is complete.
 
         Args:
             name: Name of the stage.
@@ -188,7 +188,7 @@ class Workdir:
         self, name: str, config: Mapping[str, Any], outputs: Sequence[str]
     ) -> Iterator[bool]:
         before = self.check(name, config)
-        if self.stands(name, config, *outputs):
+        if self.is_complete(name, config, *outputs):
             print(f"{name}: already complete", flush=True)
             yield False
             return
@@ -272,7 +272,7 @@ class Workdir:
             )
         return before
 
-    def stands(self, name: str, config: Mapping[str, Any], *outputs: str) -> bool:
+    def is_complete(self, name: str, config: Mapping[str, Any], *outputs: str) -> bool:
         """Whether a stage is finished and its files are there, as it wrote them; as `stage`."""
         before = self.check(name, config)
         if before is None or before.seconds is None:

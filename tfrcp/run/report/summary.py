@@ -131,7 +131,7 @@ def _steps(metrics: Metrics) -> list[str]:
     told = []
     for step in steps.values():
         scores = step["holdout_accuracy"]
-        right = f" ({percent(scores[-1])} of the holdout images right)" if scores else ""
+        right = f" ({percent(scores[-1])} holdout accuracy)" if scores else ""
         told.append(f"{percent(step['flops'] / full)}{right}")
     return [
         f"The network is pruned in {len(steps) + 1} steps and fine-tuned in between: to "
