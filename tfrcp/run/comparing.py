@@ -18,6 +18,7 @@ from tfrcp.scoring.comparison import score_change
 from tfrcp.scoring.kinds import Accuracy
 from tfrcp.scoring.verdict import Change
 from tfrcp.space.cost import CostModel
+from tfrcp.units import score
 
 WHEN = ("before", "after")
 
@@ -151,8 +152,5 @@ def _scores(run: Run, found: Deployed) -> str:
     objective, ours, theirs = run.objective, found.after.model_score, found.after.score
     if ours is None or theirs is None:
         return ""
-    if objective.is_share:
-        text = f"{100 * theirs:.1f} % {objective.label}", f"{100 * ours:.1f} %"
-    else:
-        text = f"{theirs:.4g} {objective.label}", f"{ours:.4g}"
-    return f", has {text[0]} on the holdout images (the model {text[1]})"
+    ours, theirs = (score(value, objective.is_share) for value in (ours, theirs))
+    return f", has {theirs} {objective.label} on the holdout images (the model {ours})"

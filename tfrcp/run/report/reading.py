@@ -8,7 +8,7 @@ from typing import Any
 
 from tfrcp.run.figures import Pair, Trial, number
 from tfrcp.scoring.verdict import Change
-from tfrcp.units import percent, points
+from tfrcp.units import points, score
 
 Metrics = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ class Score:
 
     def text(self, value: float) -> str:
         """A score as text."""
-        return percent(value) if self.is_share else f"{value:.4g}"
+        return score(value, self.is_share)
 
     def change(self, before: float, after: float) -> str:
         """What became of a score: `-0.3 points`, or a ratio."""
