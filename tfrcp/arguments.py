@@ -18,15 +18,13 @@ def check_int(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def check_share(name: str, value: Any) -> float:
-    """Returns `value` as a float.
-
-    Raises:
-        ValueError: If it is not a number in [0, 1].
-    """
-    if not isinstance(value, Real) or not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must be a number in [0, 1]. Received: {name}={value!r}")
-    return float(value)
+def check_number(name: str, value: Any, interval: str) -> None:
+    """Raises a ValueError unless `value` is a number in an interval, such as "(0, 1]"."""
+    low, high = map(float, interval[1:-1].split(","))
+    ends = (low,) * (interval[0] == "[") + (high,) * (interval[-1] == "]")
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and (low < value < high or value in ends)):
+        raise ValueError(f"`{name}` must be a number in {interval}. Received: {name}={value!r}")
 
 
 def check_choice(name: str, value: Any, known: Iterable[Any]) -> None:

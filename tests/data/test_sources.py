@@ -55,8 +55,8 @@ class TestDigits:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"holdout": 0}, r"`holdout` must be a share in \(0, 1\)"),
-            ({"holdout": 1.0}, r"`holdout` must be a share"),
+            ({"holdout": 0}, r"`holdout` must be a number in \(0, 1\)"),
+            ({"holdout": 1.0}, r"`holdout` must be a number"),
             ({"holdout": 1e-5}, r"must leave images in both splits of the 1438"),
             ({"mean": (0.1, 0.2, 0.3)}, r"`mean` must hold 1 finite numbers"),
             ({"std": (0.0,)}, r"`std` must be above 0"),

@@ -227,9 +227,9 @@ def test_bad_channels(channels, message):
         ({"input_shape": (8, 8, None)}, r"`input_shape` must be"),
         ({"input_shape": (0, 8, 1)}, r"`input_shape` must be"),
         ({"input_shape": 8}, r"`input_shape` must be.*=8"),
-        ({"width": 0}, "`width` must be a factor.*width=0"),
-        ({"width": "2"}, "`width` must be a factor.*width='2'"),
-        ({"width": True}, "`width` must be a factor"),
+        ({"width": 0}, "`width` must be a number.*width=0"),
+        ({"width": "2"}, "`width` must be a number.*width='2'"),
+        ({"width": True}, "`width` must be a number"),
     ],
 )
 def test_bad_arguments(arguments, message):

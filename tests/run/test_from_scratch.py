@@ -103,7 +103,7 @@ def test_the_winner_may_inherit(config, tmp_path):
     [
         ("model.base", "base.keras", "`config.model.base` must be empty"),
         ("search.stages", 2, "`config.search.stages` must be 1"),
-        ("supernet.random_widths", -1, "`config.supernet.random_widths` must be at least 0"),
+        ("supernet.random_widths", -1, "`config.supernet.random_widths` must be an int"),
         ("supernet.ema", 0.9, "`config.supernet`: `ema` must be 0.0"),
         ("supernet.augment", "none", "`config.supernet.augment` must be one of"),
         ("search.min_ratio", 0.9, "cannot be met"),

@@ -78,7 +78,7 @@ def test_the_scale_of_the_data_can_be_set(inputs):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"data__scale": 0.0}, "`scale` must be a number above 0"),
+        ({"data__scale": 0.0}, "`scale` must be a number in .0, inf."),
         ({"data__scale": "big"}, "`config.data.scale` must be a number"),
         ({"data__scale": 255.0, "data__mean": (0.5, 0.5, 0.5)}, "exclude each other"),
     ],

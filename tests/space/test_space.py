@@ -214,8 +214,8 @@ def test_params_limit(params, limit):
         ({"params": 0}, "`params` must.*params=0"),
         ({"params": 2.0}, "`params` must.*params=2.0"),
         ({"activations": 2.0}, "`activations` must.*activations=2.0"),
-        ({"tolerance": -0.1}, r"`tolerance` must be in \[0, 1\).*-0.1"),
-        ({"tolerance": 1}, r"`tolerance` must be in \[0, 1\)"),
+        ({"tolerance": -0.1}, r"`tolerance` must be a number in \[0, 1\).*-0.1"),
+        ({"tolerance": 1}, r"`tolerance` must be a number in \[0, 1\)"),
         ({"tolerance": float("nan")}, "`tolerance` must.*nan"),
     ],
 )

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_int
 from tfrcp.criteria.base import Criterion
-from tfrcp.criteria.images import check_count
 from tfrcp.criteria.norm import L1
 from tfrcp.criteria.optimal_brain_surgeon import OptimalBrainSurgeon
 from tfrcp.criteria.taylor import Taylor
@@ -28,7 +28,7 @@ class Automatic(Criterion):
     """
 
     def __init__(self, *, images: int = 256) -> None:
-        self.images = check_count("images", images, 2)
+        self.images = check_int("images", images, 2)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""

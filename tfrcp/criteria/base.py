@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_choice
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.weights import Weights, read_weights
 
@@ -68,11 +69,7 @@ class CoupledCriterion(Criterion):
     reductions: tuple[str, ...] = tuple(_REDUCTIONS)
 
     def __init__(self, *, reduction: str = "mean", normalize: bool = True) -> None:
-        if reduction not in self.reductions:
-            raise ValueError(
-                f"`reduction` must be one of {list(self.reductions)}. "
-                f"Received: reduction={reduction!r}"
-            )
+        check_choice("reduction", reduction, self.reductions)
         if not isinstance(normalize, bool):
             raise ValueError(f"`normalize` must be a bool. Received: normalize={normalize!r}")
         self.reduction, self.normalize = reduction, normalize

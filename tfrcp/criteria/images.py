@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
 import keras
@@ -79,14 +78,3 @@ def check_finite(values: np.ndarray) -> np.ndarray:
             "images are scaled as it was trained."
         )
     return values
-
-
-def check_count(name: str, value: Any, least: int) -> int:
-    """Checks a number of images.
-
-    Raises:
-        ValueError: If it is no int of at least `least`.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"`{name}` must be an int of at least {least}. Received: {name}={value!r}")
-    return int(value)

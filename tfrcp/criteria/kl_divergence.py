@@ -13,9 +13,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrcp.arguments import check_int
 from tfrcp.criteria.base import Criterion, finite_weights
 from tfrcp.criteria.compiling import compiled
-from tfrcp.criteria.images import batches, check_count, check_finite, read_images
+from tfrcp.criteria.images import batches, check_finite, read_images
 from tfrcp.criteria.progress import Progress
 from tfrcp.graph.calls import Calls
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
@@ -49,8 +50,8 @@ class KLDivergence(Criterion):
     """
 
     def __init__(self, *, images: int = 256, batch_size: int = 256, verbose: bool = True) -> None:
-        self.images = check_count("images", images, 2)
-        self.batch_size = check_count("batch_size", batch_size, 1)
+        self.images = check_int("images", images, 2)
+        self.batch_size = check_int("batch_size", batch_size, 1)
         self.verbose = verbose
 
     def get_config(self) -> dict[str, Any]:

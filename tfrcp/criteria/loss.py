@@ -27,6 +27,12 @@ def gradients_of(tape: Any, loss: Any, sources: Any) -> Any:
         return tape.gradient(loss, sources)
 
 
+def serialized(loss: Any) -> Any:
+    """A Keras loss, its name or `None`, as it stands in a configuration."""
+    named = loss is None or isinstance(loss, str | dict)
+    return loss if named else keras.losses.serialize(loss)
+
+
 def loss_of(
     criterion: str, model: keras.Model, loss: Any, y: Any, sample_weight: Any
 ) -> tuple[Callable[[Any, Any], Any], Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_choice
 from tfrcp.criteria.base import WeightCriterion
 from tfrcp.graph.channels import ChannelGraph, WeightSlice
 from tfrcp.graph.program import Program
@@ -19,8 +20,7 @@ class _Norm(WeightCriterion):
     def __init__(
         self, *, scope: str = "makers", reduction: str = "mean", normalize: bool = True
     ) -> None:
-        if scope not in SCOPES:
-            raise ValueError(f"`scope` must be one of {list(SCOPES)}. Received: scope={scope!r}")
+        check_choice("scope", scope, SCOPES)
         super().__init__(reduction=reduction, normalize=normalize)
         self.scope = scope
 

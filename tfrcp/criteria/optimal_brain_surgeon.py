@@ -10,10 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrcp.arguments import check_int, check_number
 from tfrcp.criteria.base import Criterion, finite_weights
 from tfrcp.criteria.elimination import Elimination, Fixed, Reader, eliminate
-from tfrcp.criteria.images import batches, check_count, check_finite, read_images
-from tfrcp.criteria.loss import gradients_of, loss_of
+from tfrcp.criteria.images import batches, check_finite, read_images
+from tfrcp.criteria.loss import gradients_of, loss_of, serialized
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import read_examples
 from tfrcp.graph.calls import Call
@@ -74,18 +75,16 @@ class OptimalBrainSurgeon(Criterion):
         seed: int = 0,
         verbose: bool = True,
     ) -> None:
-        self.images = check_count("images", images, 2)
-        if not (np.isfinite(ridge) and ridge >= 0):
-            raise ValueError(f"`ridge` must be a number of at least 0. Received: ridge={ridge!r}")
+        self.images = check_int("images", images, 2)
+        check_number("ridge", ridge, "[0, inf)")
         keras.losses.get(loss)
         self.loss, self.ridge, self.seed, self.verbose = loss, ridge, seed, verbose
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""
-        named = self.loss is None or isinstance(self.loss, str | dict)
         return {
             "images": self.images,
-            "loss": self.loss if named else keras.losses.serialize(self.loss),
+            "loss": serialized(self.loss),
             "ridge": self.ridge,
             "seed": self.seed,
             "verbose": self.verbose,
@@ -209,7 +208,7 @@ class _Look:
             size += sum(ops.convert_to_numpy(x).nbytes for x in keras.tree.flatten(outputs))
             return outputs
 
-        program.walk(arrays, keras.tree.map_structure(lambda x: x[:1], images), step)
+        program.interpret(arrays, keras.tree.map_structure(lambda x: x[:1], images), step)
         self.at_once = int(np.clip(_AT_ONCE // max(1, size), 1, _MOST))
 
     def __call__(self, x: Any, targets: Any = None) -> int:
@@ -233,7 +232,7 @@ class _Look:
                 taps.append((call, tap))
                 return rule.finish(call, linear + tap, entry)
 
-            outputs = self._program.walk(self._arrays, x, step)
+            outputs = self._program.interpret(self._arrays, x, step)
             flat = keras.tree.flatten(outputs)
             outputs = flat[0] if len(flat) == 1 else outputs
             if self._draw is not None:

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrcp.arguments import check_int
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
 from tfrcp.criteria.gates import Gate, gates_of
-from tfrcp.criteria.images import check_count, check_finite, read_images
-from tfrcp.criteria.loss import gradients_of, loss_of
+from tfrcp.criteria.images import check_finite, read_images
+from tfrcp.criteria.loss import gradients_of, loss_of, serialized
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import read_examples
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
@@ -68,18 +69,17 @@ class Taylor(CoupledCriterion):
         verbose: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, normalize=normalize)
-        self.images = check_count("images", images, 2)
-        self.batch_size = check_count("batch_size", batch_size, 1)
+        self.images = check_int("images", images, 2)
+        self.batch_size = check_int("batch_size", batch_size, 1)
         self.loss, self.verbose = loss, verbose
         keras.losses.get(loss)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`."""
-        named = self.loss is None or isinstance(self.loss, str | dict)
         return {
             "images": self.images,
             "batch_size": self.batch_size,
-            "loss": self.loss if named else keras.losses.serialize(self.loss),
+            "loss": serialized(self.loss),
             **super().get_config(),
             "verbose": self.verbose,
         }

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_number
 from tfrcp.data.folder import class_names, decode_files, images_of, read_folder
 from tfrcp.data.splits import stratified
 
@@ -116,8 +117,7 @@ def prepare_folder(
     root = Path(folder)
     if not root.is_dir():
         raise ValueError(f"`folder` must be a folder of images. Received: {folder!r}")
-    if not 0 < test_share < 1:
-        raise ValueError(f"`test_share` must be in (0, 1). Received: {test_share!r}")
+    check_number("test_share", test_share, "(0, 1)")
     name = name or re.sub(r"\W+", "_", root.resolve().name.lower())
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise ValueError(f"`name` must be like my_images. Received: name={name!r}")

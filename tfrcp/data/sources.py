@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tfrcp.arguments import check_choice, check_int
+from tfrcp.arguments import check_choice, check_int, check_number
 from tfrcp.data.encoded import FileSplit, StreamedSplit
 from tfrcp.data.folder import decode_files, read_folder, without_unreadable
 from tfrcp.data.memory import MemorySplit
 from tfrcp.data.readers import read_digits, read_npz
 from tfrcp.data.splits import Splits, stratified
 from tfrcp.data.tensorflow_datasets import Prepared
+from tfrcp.files import memory
 
 
 def load(
@@ -71,8 +72,7 @@ def load(
             (NaN pixels, labels outside the classes), does not fit into memory, or an argument is
             out of range.
     """
-    if not 0 < holdout < 1:
-        raise ValueError(f"`holdout` must be a share in (0, 1). Received: holdout={holdout!r}")
+    check_number("holdout", holdout, "(0, 1)")
     if image_size is not None:
         check_int("image_size", image_size, 1)
     if stream and image_size is None:
@@ -132,9 +132,7 @@ def _normalization(scale: float | None, mean: Any, std: Any) -> tuple[Any, Any]:
     """`mean` and `std`, of which a scale is the short form."""
     if scale is None:
         return mean, std
-    number = isinstance(scale, int | float) and not isinstance(scale, bool)
-    if not (number and 0 < scale < float("inf")):
-        raise ValueError(f"`scale` must be a number above 0. Received: scale={scale!r}")
+    check_number("scale", scale, "(0, inf)")
     if mean is not None or std is not None:
         raise ValueError(
             "`scale` and `mean`, `std` exclude each other: they normalise images in [0, 1]. "
@@ -192,11 +190,10 @@ def _is_folder(name: str, path: str) -> bool:
 def _check_memory(name: str, images: int, shape: tuple[int, ...]) -> None:
     """Refuses more images, of one byte per pixel and channel, than half of the memory holds."""
     needed = images * int(np.prod(shape))
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > memory / 2:
+    if needed > memory() / 2:
         raise ValueError(
             f"The {images:,} images of {name!r} would take {needed / 1e9:.0f} GB of this machine's "
-            f"{memory / 1e9:.0f} GB. Leave them where they are with stream=True "
+            f"{memory() / 1e9:.0f} GB. Leave them where they are with stream=True "
             "(--config.data.stream=true) and an image_size."
         )
 

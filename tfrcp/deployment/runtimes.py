@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from tfrcp.arguments import check_int
+
 
 class Runner:
     """A file loaded by its runtime, as a function of a batch.
@@ -69,8 +71,8 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Runner:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"`threads` must be at least 1. Received: threads={threads}")
+    if threads is not None:
+        check_int("threads", threads, 1)
     kind = _KINDS.get("" if path.is_dir() else path.suffix)
     if kind is None or (path.is_dir() and not (path / "saved_model.pb").is_file()):
         raise ValueError(

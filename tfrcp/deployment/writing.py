@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from tfrcp import files
-from tfrcp.arguments import check_choice
+from tfrcp.arguments import check_choice, check_number
 from tfrcp.data.rows import take
 from tfrcp.deployment import runtimes
 from tfrcp.deployment.checking import compare, truth_for
@@ -146,8 +146,7 @@ def export(
         ("accuracy_tolerance", accuracy_tolerance),
         ("score_tolerance", score_tolerance),
     ):
-        if not value >= 0:
-            raise ValueError(f"`{name}` must be at least 0. Received: {name}={value!r}")
+        check_number(name, value, "[0, inf]")
     path = pathlib.Path(os.path.abspath(path))
     _check_target(path, kind, overwrite)
     sample = images_for(model, sample, "sample")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from tfrcp.arguments import check_choice
 from tfrcp.models import densenet as _densenet
 from tfrcp.models import efficientnet as _efficientnet
 from tfrcp.models import imagenet_resnet as _imagenet_resnet
@@ -102,6 +103,5 @@ def full_channels(name: str, **options: Any) -> dict[str, int]:
     Raises:
         ValueError: There is no such network.
     """
-    if name not in _FULL_CHANNELS:
-        raise ValueError(f"`name` must be one of {sorted(_FULL_CHANNELS)}. Received: name={name!r}")
+    check_choice("name", name, sorted(_FULL_CHANNELS))
     return _FULL_CHANNELS[name](**options)

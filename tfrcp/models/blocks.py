@@ -12,6 +12,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_int
+
 
 def image_input(
     input_shape: tuple[int | None, int | None, int], *, least: int = 1, sized: bool = False
@@ -207,11 +209,7 @@ class Blocks:
         Raises:
             ValueError: `classes` is not an int of at least 1.
         """
-        if not _count(classes):
-            raise ValueError(
-                f"`classes` must be an int of at least 1. Received: classes={classes!r}"
-            )
-        return self.dense(x, int(classes), "classifier")
+        return self.dense(x, check_int("classes", classes, 1), "classifier")
 
     def _pad(self, x, name: str, kernel_size: int, strides: int):
         """The images as a convolution is to see them, and the padding that it adds itself."""

@@ -28,6 +28,7 @@ from typing import Any
 
 import keras
 
+from tfrcp.arguments import check_choice
 from tfrcp.models.blocks import Blocks, Convolution, image_input
 from tfrcp.models.channels import check_channels
 from tfrcp.models.variants import variant_of
@@ -135,11 +136,7 @@ def _last(depth: int, prefix: str) -> str:
 
 
 def _resnet(depth, input_shape, classes, channels, seed, name, stride_in="3x3") -> keras.Model:
-    if stride_in not in ("3x3", "1x1"):
-        raise ValueError(
-            '`stride_in` must be "3x3" (v1.5) or "1x1" (the paper). '
-            f"Received: stride_in={stride_in!r}"
-        )
+    check_choice("stride_in", stride_in, ("3x3", "1x1"))
     width = check_channels(channels, full_channels(depth))
     blocks = Blocks(seed)
     image = image_input(input_shape)

@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 
+from tfrcp.arguments import check_choice, check_number
 from tfrcp.models.blocks import Blocks, Convolution, image_input
 from tfrcp.models.channels import check_channels
 from tfrcp.models.variants import variant_of
@@ -37,11 +38,7 @@ def full_channels(depth: int, *, shortcut: str = "A", width: float = 1.0) -> dic
     Raises:
         ValueError: `shortcut` is neither "A" nor "B", or `width` is out of range.
     """
-    if shortcut not in ("A", "B"):
-        raise ValueError(
-            '`shortcut` must be "A" (strided slice, zero channels) or "B" (projection). '
-            f"Received: shortcut={shortcut!r}"
-        )
+    check_choice("shortcut", shortcut, ("A", "B"))
     widths = _stage_widths(width)
     full = {"stem_conv": widths[0]}
     for stage, block, new_stream in _blocks(depth):
@@ -54,12 +51,7 @@ def full_channels(depth: int, *, shortcut: str = "A", width: float = 1.0) -> dic
 
 def _stage_widths(factor: float) -> list[int]:
     """Channels of the three stages."""
-    number = isinstance(factor, int | float) and not isinstance(factor, bool)
-    if not (number and 1 / _WIDTHS[0] <= factor <= 64):
-        raise ValueError(
-            f"`width` must be a factor of the {_WIDTHS} channels of the stages, from 1/16 to 64. "
-            f"Received: width={factor!r}"
-        )
+    check_number("width", factor, "[0.0625, 64]")
     return [round(channels * factor) for channels in _WIDTHS]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrcp.arguments import check_number
 from tfrcp.reconstruction.solving import Unsolvable, solve, solve_samples
 
 _WIDE = 128  # inputs from which products are formed in float32
@@ -257,11 +258,7 @@ def check_options(ridge: float, samples: int | None, memory_limit: int) -> None:
     Raises:
         ValueError: If one is out of range.
     """
-    if not (np.isfinite(ridge) and ridge >= 0):
-        raise ValueError(f"`ridge` must be a number of at least 0. Received: ridge={ridge!r}")
-    if samples is not None and not samples > 0:
-        raise ValueError(f"`samples` must be above 0, or None. Received: samples={samples!r}")
-    if not memory_limit > 0:
-        raise ValueError(
-            f"`memory_limit` must be a number of bytes above 0. Received: {memory_limit!r}"
-        )
+    check_number("ridge", ridge, "[0, inf)")
+    if samples is not None:
+        check_number("samples", samples, "(0, inf)")
+    check_number("memory_limit", memory_limit, "(0, inf]")

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfrcp.arguments import check_choice
 from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.held import HeldWeight
@@ -80,8 +81,7 @@ def reconstruct(
         ValueError: If an argument is out of range, the images are not what the model takes, or
             `pruned` is not `model` sliced by `masks`. Nothing is changed then.
     """
-    if method not in _METHODS:
-        raise ValueError(f"`method` must be one of {_METHODS}. Received: method={method!r}")
+    check_choice("method", method, _METHODS)
     check_options(ridge, samples, memory_limit)
     images = calibration_images(graph, data, count)
     program, weights = Program(graph), read_weights(graph, model)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrcp import training
+from tfrcp.arguments import check_int
 from tfrcp.deployment.bundle import kinds
 from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
@@ -192,11 +193,7 @@ def _check(config: dict[str, Any]) -> None:
             "`config.search.stages` must be 1: a supernet is searched once. Received: "
             f"{config['search']['stages']}"
         )
-    if config["supernet"]["random_widths"] < 0:
-        raise ValueError(
-            "`config.supernet.random_widths` must be at least 0. Received: "
-            f"{config['supernet']['random_widths']}"
-        )
+    check_int("config.supernet.random_widths", config["supernet"]["random_widths"], 0)
     _recipe(config["supernet"])
 
 

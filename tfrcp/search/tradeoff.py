@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfrcp.arguments import check_number
 from tfrcp.scoring.objectives import Objective
 from tfrcp.search.task import BUDGET
 from tfrcp.search.tuner import ChannelSearch
@@ -114,9 +115,7 @@ def prune_within(
     options: dict[str, Any],
 ) -> tuple[keras.Model, Objective]:
     """The cheapest network whose score falls by no more than `max_drop`, by bisection."""
-    number = isinstance(max_drop, int | float) and not isinstance(max_drop, bool)
-    if not (number and 0 <= max_drop < float("inf")):
-        raise ValueError(f"`max_drop` must be a number of at least 0. Received: {max_drop!r}")
+    check_number("max_drop", max_drop, "[0, inf)")
     given = [name for name in (*BUDGET, "budget", "sampler") if options.get(name) is not None]
     given = [name for name in given if name != "tolerance"]
     if given:

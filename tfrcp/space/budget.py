@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tfrcp.arguments import check_number
+
 _TARGETS = ("flops", "latency", "params", "activations")  # the first that is given is met
 
 
@@ -70,8 +72,7 @@ class Budget:
                     f"`{name}` must be a float in (0, 1], a share of the unpruned network's, or a "
                     f"positive int, an absolute number. Received: {name}={value!r}"
                 )
-        if not isinstance(self.tolerance, int | float) or not 0 <= self.tolerance < 1:
-            raise ValueError(f"`tolerance` must be in [0, 1). Received: tolerance={self.tolerance}")
+        check_number("tolerance", self.tolerance, "[0, 1)")
 
     def __repr__(self) -> str:
         given = {**self.bounds, "tolerance": self.tolerance}

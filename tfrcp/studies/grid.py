@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfrcp.arguments import check_choice, check_int, check_number
+
 STUDIES = ("criteria", "search", "epochs", "samples")
 BASELINE = "random"  # the allocation that all others are compared with
 
@@ -134,8 +136,7 @@ class Grid:
         Raises:
             ValueError: If the name is unknown.
         """
-        if study != "all" and study not in STUDIES:
-            raise ValueError(f"`study` must be one of {[*STUDIES, 'all']}. Received: {study!r}")
+        check_choice("study", study, (*STUDIES, "all"))
         return [self.studies[name] for name in STUDIES if study in (name, "all")]
 
     @property
@@ -175,11 +176,11 @@ def _unique(*names: Any) -> list[Any]:
 
 def _check(options: Mapping[str, Any]) -> None:
     for name, least in (("samples", 1), ("pool", 0), ("seeds", 2), ("bases", 1)):
-        _check_int(name, options[name], least)
+        check_int(f"config.benchmark.{name}", options[name], least)
     for value in options["samples_grid"]:
-        _check_int("samples_grid", value, 1)
+        check_int("config.benchmark.samples_grid", value, 1)
     for name in ("score_images", "finetune_images", "test_images", "criteria_samples"):
-        _check_int(name, options[name], 0)
+        check_int(f"config.benchmark.{name}", options[name], 0)
     for name in ("epochs", "epochs_grid", "pool_epochs"):
         for value in (options[name],) if name == "epochs" else options[name]:
             if not isinstance(value, int | float) or not (0 <= value < 1 or value % 1 == 0 < value):
@@ -188,18 +189,5 @@ def _check(options: Mapping[str, Any]) -> None:
                     f"share of one. Received: {value!r}"
                 )
     for name, most in (("flops", 1), ("learning_rates", 1), ("margins", 100)):
-        values = options[name]
-        if not len(values) or not all(
-            isinstance(value, int | float) and 0 < value <= most for value in values
-        ):
-            raise ValueError(
-                f"`config.benchmark.{name}` must hold one number in (0, {most}] or more. "
-                f"Received: {values}"
-            )
-
-
-def _check_int(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(
-            f"`config.benchmark.{name}` must be at least {least} (ints). Received: {value!r}"
-        )
+        for value in options[name] or [None]:
+            check_number(f"config.benchmark.{name}", value, f"(0, {most}]")

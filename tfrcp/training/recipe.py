@@ -8,12 +8,11 @@ and to be reported.
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import keras
 import numpy as np
 
-from tfrcp.arguments import check_choice, check_int, check_share
+from tfrcp.arguments import check_choice, check_int, check_number
 
 SPARSITIES = ("", "batch_norm_scale", "group_lasso")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -99,23 +98,17 @@ class Recipe:
             ("batch_norm_images", 0),
         ):
             object.__setattr__(self, name, check_int(name, getattr(self, name), least))
-        for name, most in (
-            ("learning_rate", math.inf),
-            ("momentum", 1),
-            ("weight_decay", math.inf),
-            ("label_smoothing", 1),
-            ("ema", 1),
-            ("temperature", math.inf),
-            ("sparsity_strength", math.inf),
+        for name, interval in (
+            ("learning_rate", "(0, inf)"),
+            ("momentum", "[0, 1)"),
+            ("weight_decay", "[0, inf)"),
+            ("label_smoothing", "[0, 1)"),
+            ("ema", "[0, 1)"),
+            ("distillation", "[0, 1]"),
+            ("temperature", "(0, inf)"),
+            ("sparsity_strength", "[0, inf)"),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value < most:
-                range_ = "finite and not negative" if most > 1 else "in [0, 1)"
-                raise ValueError(f"`{name}` must be a number, {range_}. Received: {name}={value!r}")
-        for name in ("learning_rate", "temperature"):
-            if not getattr(self, name):
-                raise ValueError(f"`{name}` must be positive. Received: {name}=0")
-        check_share("distillation", self.distillation)
+            check_number(name, getattr(self, name), interval)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("sparsity", self.sparsity, SPARSITIES)
         if self.sparsity and self.ema:

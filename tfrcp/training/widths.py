@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfrcp.arguments import check_int, check_share
+from tfrcp.arguments import check_int, check_number
 from tfrcp.graph.calls import Call, Nested
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import first_channels
@@ -104,7 +104,7 @@ class Widths:
         arrays = self._slice(channels)
         for key, entry in sizes.items():
             arrays[key] = {**arrays.get(key, {}), **entry}
-        return self._program.walk(arrays, self._program.pack(inputs), step)
+        return self._program.interpret(arrays, self._program.pack(inputs), step)
 
     def _slice(self, channels: Any) -> dict[str, dict[str, Any]]:
         """The kept parts of all variables with channels, tensors by layer path and weight name."""
@@ -234,8 +234,5 @@ def check_supernet(
                 f"'{group.name}', which has {group.size}"
             )
     check_int("random_widths", random_widths, 0)
-    check_share("distillation", distillation)
-    if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
-        raise ValueError(
-            f"`temperature` must be a positive number. Received: temperature={temperature!r}"
-        )
+    check_number("distillation", distillation, "[0, 1]")
+    check_number("temperature", temperature, "(0, inf)")

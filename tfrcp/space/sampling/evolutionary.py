@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from tfrcp.arguments import check_share
+from tfrcp.arguments import check_number
 from tfrcp.space.sampling.adaptive import AdaptiveSampler
 from tfrcp.space.sampling.moves import cross, mutate
 
@@ -41,7 +41,7 @@ class EvolutionarySampler(AdaptiveSampler):
                 "Numbers must satisfy 1 <= tournament <= population. "
                 f"Received: tournament={self.tournament}, population={self.population}"
             )
-        check_share("crossover", self.crossover)
+        check_number("crossover", self.crossover, "[0, 1]")
 
     def propose(self) -> np.ndarray:
         """A child of the population, or a random vector."""

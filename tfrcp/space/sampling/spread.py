@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from tfrcp.arguments import check_number
 from tfrcp.space.sampling.drawing import DrawingSampler
 
 _BATCH = 128
@@ -36,10 +37,7 @@ class SpreadSampler(DrawingSampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.max_spread, int | float) or not 0 < self.max_spread <= 1:
-            raise ValueError(
-                f"`max_spread` must be a number in (0, 1]. Received: max_spread={self.max_spread!r}"
-            )
+        check_number("max_spread", self.max_spread, "(0, 1]")
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """Vectors that are as wide as the upper bounds allow, all of them wanted."""
