@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 import tfrcp
-from tfrcp.graph.atoms import line
+from tfrcp.graph.atoms import axis_labels
 from tfrcp.graph.rules import Rule
 
 
@@ -29,7 +29,8 @@ class ChannelGainRule(Rule):
 
     def trace(self, call, atoms):
         value = call.inputs[0]
-        channels = line(atoms[value], value, axis=-1)  # which channel stands at each position
+        # Which channel lies at each position.
+        channels = axis_labels(atoms[value], value, axis=-1)
         if channels is None:
             atoms.give_up(call, "channels do not lie along the last axis")
             return

@@ -151,7 +151,7 @@ def walked_outputs(model, graph, masks, images):
         if place.role == "input":  # of attention, the heads
             kept = along(keep(place.labels), place.axis, weights[place.path][place.weight].ndim)
             whole[place.path][place.weight] = whole[place.path][place.weight] * kept
-    return flat(program.walk(whole, program.pack(images), step))
+    return flat(program.interpret(whole, program.pack(images), step))
 
 
 def removed_outputs(model, graph, masks, images):

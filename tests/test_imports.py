@@ -23,6 +23,7 @@ LADDER = [
         "scoring.running",
         "scoring.traits",
         "scoring.verdict",
+        "run.figures",
         "run.records",
         "run.locking",
         "search.access",

@@ -27,6 +27,7 @@ def children(process):
     return [int(line) for line in listed.stdout.split()]
 
 
+@pytest.mark.nightly
 def test_a_chief_and_a_worker_that_is_killed(tmp_path):
     write_inputs(tmp_path)
     for name in ("alone", "run"):

@@ -10,6 +10,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
+def score(value: float, is_share: bool) -> str:
+    """A share in percent, any other score with four digits."""
+    return percent(value) if is_share else f"{value:.4g}"
+
+
 def points(difference: float) -> str:
     """A difference of two accuracies in percentage points: -0.0034 -> `-0.3 points`."""
     rounded = round(100 * difference, 1)

@@ -25,6 +25,7 @@ def attacks(*arguments):
     return result.stdout
 
 
+@pytest.mark.nightly
 def test_a_few_attacks_of_every_quick_kind_are_survived():
     counts = {"kills": 2, "searches": 4, "jobs": 2, "disks": 20}
     counts |= {"strangers": 12, "folders": 6, "files": 45}

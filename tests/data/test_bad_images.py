@@ -69,7 +69,7 @@ def tail_lost(path):
     path.write_bytes(content[: len(content) * 3 // 4])
 
 
-BROKEN = (cut_short, emptied, text, dangling, huge, large)
+SELDOM = [pytest.param(breaks, marks=pytest.mark.nightly) for breaks in (emptied, text, large)]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_damage_beyond_the_middle_is_found_before_it_is_met(folder, capsys):
     assert "data: 1 of 12 images cannot be read and are skipped: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("breaks", BROKEN)
+@pytest.mark.parametrize("breaks", [cut_short, dangling, huge, *SELDOM])
 def test_a_broken_image_is_named_or_skipped(folder, breaks, capsys):
     breaks(folder / "train" / "bees" / "1.jpg")
     with pytest.raises(ValueError, match="bees/1.jpg is .*on_error=skip") as error:

@@ -17,6 +17,7 @@ SLOW = (
     "README.md",
     "docs/deployment.md",
     "docs/scratch.md",
+    "docs/search.md",
     "docs/tutorials/",
     "docs/how-to/no_labels.md",
     "docs/how-to/onnx.md",

@@ -80,7 +80,7 @@ def test_walk_shows_every_call():
         return program.step(call, entry, args, kwargs)
 
     images = images_for(model)
-    outputs = program.walk(slice_weights(graph, weights, {}), images, step)
+    outputs = program.interpret(slice_weights(graph, weights, {}), images, step)
     assert seen == [layer.name for layer in model.layers[1:]]
     assert_close(flat(outputs), flat(model(images)))
 

@@ -8,7 +8,7 @@ from tests.graph.pieces import PIECES
 from tests.graph.random_graphs import examine, networks, recipes
 
 
-@settings(max_examples=25, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
+@settings(max_examples=12, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
 @given(recipes, networks, st.integers(0, 100))
 def test_random_graphs(recipe, network, seed):
     examine(recipe, network, seed, choices=1)

@@ -45,7 +45,7 @@ def test_a_damaged_result_is_named_set_aside_and_made_again(workdir, damage, cap
     damage(workdir / "base.keras")
     damaged = (workdir / "base.keras").read_bytes()
     capsys.readouterr()
-    assert not workdir.stands("train", {"seed": 0}, "base.keras")
+    assert not workdir.is_complete("train", {"seed": 0}, "base.keras")
     assert run(workdir) and not run(workdir)
     assert (workdir / "base.keras").read_bytes() == whole
     assert (workdir / "base.keras.damaged").read_bytes() == damaged
@@ -226,6 +226,7 @@ def test_fields_that_are_new_are_no_other_configuration(workdir):
         run(workdir, new)
 
 
+@pytest.mark.nightly
 def test_a_damaged_winner_is_found_again(copy, finished, inputs, capsys):
     flip(copy / "pruned.keras")
     with pytest.raises(ValueError, match="pruned.keras is damaged.*'search' again"):

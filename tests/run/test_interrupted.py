@@ -82,6 +82,7 @@ def prune(inputs, workdir, prelude):
     )
 
 
+@pytest.mark.nightly
 def test_killed_in_every_stage_it_goes_on_and_ends_as_if_undisturbed(
     inputs, finished, tmp_path, capsys
 ):

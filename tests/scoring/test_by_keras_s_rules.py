@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 import tfrcp
+from tests.nightly import nightly
 from tests.scoring.jobs import IMAGES, LABELS, compiled
 from tfrcp.scoring import objectives
 
@@ -119,6 +120,7 @@ for _ in range(2):
 """
 
 
+@nightly
 def test_the_loss_is_the_same_inside_of_a_strategy_s_scope():
     import subprocess
     import sys

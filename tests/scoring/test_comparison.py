@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfrcp
+from tests.nightly import mostly_nightly
 from tests.scoring.jobs import IMAGES, JOBS, MASKS
 
 JOB_NAMES = sorted(set(JOBS) - {"tagger"})
@@ -52,7 +53,9 @@ def test_it_prints_and_shows_in_a_notebook(classifier):
     assert "<test>" not in page and "&lt;test&gt; set" in page
 
 
-@pytest.mark.parametrize("name", JOB_NAMES)
+@pytest.mark.parametrize(
+    "name", mostly_nightly(JOB_NAMES, "detector", "loss over the batch", "multi-label")
+)
 def test_every_job_is_scored_as_keras_does(name):
     job = JOBS[name]()
     pruned = pruned_of(job.model)

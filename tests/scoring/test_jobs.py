@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfrcp
+from tests.nightly import mostly_nightly
 from tests.scoring.jobs import COUNT, JOBS
 
 CANDIDATES = 3
@@ -32,7 +33,18 @@ def searched(job, tmp_path, **options):
     return tuner
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize(
+    "name",
+    mostly_nightly(
+        JOBS,
+        "sparse classes",
+        "binary [N, 1]",
+        "segmentation with ignored pixels",
+        "loss over the batch",
+        "two heads",
+        "tagger",
+    ),
+)
 def test_scores_are_keras_s(name, tmp_path):
     job = JOBS[name]()
     tuner = searched(job, tmp_path / "all", racing=False)

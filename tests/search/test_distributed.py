@@ -84,6 +84,7 @@ def test_a_guided_search_with_workers_ends_in_a_winner(trained, tmp_path, monkey
     assert stored(tmp_path)["0"][0] == chief.store.trials["0"].hyperparameters.values
 
 
+@pytest.mark.nightly
 def test_killed_at_random_moments_and_started_again_it_ends_the_same():
     process = subprocess.run(
         [sys.executable, "-m", "tests.search.kill_search", "--kills=6", "--trials=60"],

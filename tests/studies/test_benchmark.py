@@ -105,6 +105,7 @@ def test_costs_are_counted(finished):
     assert float(row["finetune_images"]) == 98
 
 
+@pytest.mark.nightly
 def test_the_same_seeds_give_the_same_table_after_an_interruption(
     inputs, finished, tmp_path, monkeypatch, capsys
 ):

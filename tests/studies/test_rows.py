@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfrcp
+from tests.nightly import mostly_nightly
 from tests.search.small_search import images, network
 from tests.studies.test_allocations import GRAPHS, step_of
 from tfrcp import training
@@ -107,7 +108,7 @@ def test_preparations_are_named_with_a_criterion():
             find(kind, name, {**CRITERIA, **ALLOCATIONS})
 
 
-@pytest.mark.parametrize("kind", PREPARATIONS)
+@pytest.mark.parametrize("kind", mostly_nightly(PREPARATIONS, "slimming", "soft"))
 def test_preparations_leave_what_their_method_prunes(kind):
     model, (x, y) = network(), images(24, seed=0)
     graph = tfrcp.trace(model)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfrcp
+from tests.nightly import mostly_nightly
 from tests.scoring.jobs import JOBS, compiled
 from tfrcp import training
 from tfrcp.data.trees import TreeSplit
@@ -51,7 +52,12 @@ JOBS_BUILD = {
 }
 
 
-@pytest.mark.parametrize("name", JOBS_BUILD)
+@pytest.mark.parametrize(
+    "name",
+    mostly_nightly(
+        JOBS_BUILD, "segmentation with ignored pixels", "loss over the batch", "two heads", "tagger"
+    ),
+)
 def test_weights_are_those_of_keras(name):
     job = JOBS_BUILD[name]()
     train, holdout = split(job, 0, 80), split(job, 200, 260)

@@ -42,6 +42,7 @@ found["a batch of one"] = apart("regression [N]", count=33)
 """
 
 
+@pytest.mark.nightly
 def test_two_devices_train_as_one_does():
     distances = run(ON_TWO_DEVICES)
     uneven = distances.pop("a batch of one")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from tests.nightly import nightly
 from tests.training import two_devices
 from tests.training.small_training import holdout, network, train
 from tfrcp.training import Recipe, fit, strategy
@@ -165,6 +166,7 @@ def result_of(out):
     return json.loads(next(line for line in out.splitlines() if line.startswith("RESULT"))[6:])
 
 
+@nightly
 def test_two_workers_train_as_one_does_even_if_one_is_killed(tmp_path):
     statuses, outputs = run_workers(tmp_path / "killed", dying=1)
     assert statuses[1] == 9 and statuses[0] != 0

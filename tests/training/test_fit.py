@@ -44,10 +44,11 @@ def _assert_same_weights(model, other):
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
-    model = network(dropout=0.2)
-    history = fit(model, train, holdout(), RECIPE, verbose=False)
-    return model, history
+def undisturbed(tmp_path_factory):
+    """Network, history and backup of a training."""
+    model, folder = network(dropout=0.2), tmp_path_factory.mktemp("backup")
+    history = fit(model, train, holdout(), RECIPE, backup_dir=folder, verbose=False)
+    return model, history, (folder / "training.npz").read_bytes()
 
 
 def _assert_undisturbed(model, history, undisturbed):
@@ -202,10 +203,8 @@ def test_a_backup_that_fails_half_way_leaves_the_one_before(tmp_path, undisturbe
     ids=["empty", "cut", "start", "bit"],
 )
 def test_a_damaged_backup_is_set_aside_and_told_of(tmp_path, undisturbed, capsys, damage):
-    short = network(dropout=0.2)
-    fit(short, train, holdout(), RECIPE, backup_dir=tmp_path, verbose=False)
+    content = damage(undisturbed[2])
     file = tmp_path / "training.npz"
-    content = damage(file.read_bytes())
     file.write_bytes(content)
     model = network(dropout=0.2)
     history = fit(model, train, holdout(), RECIPE, backup_dir=tmp_path, verbose=False)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.nightly import nightly
 from tests.training import two_devices
 from tests.training.small_supernet import RECIPE, fit
 from tests.training.small_training import network, train
@@ -49,6 +50,7 @@ def scores(history):
     return {name: values for name, values in history.items() if name != "seconds"}
 
 
+@nightly
 def test_killed_it_goes_on_as_if_nothing_had_been(tmp_path):
     killed = run("-m", "tests.training.small_supernet", str(tmp_path))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -62,6 +64,7 @@ def test_killed_it_goes_on_as_if_nothing_had_been(tmp_path):
         fit(tmp_path, recipe=Recipe(epochs=3, batch_size=8))
 
 
+@nightly
 def test_two_devices_train_as_one_does():
     result = two_devices.run(ON_TWO_DEVICES)
     single, double = result["histories"]

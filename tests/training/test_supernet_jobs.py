@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.nightly import mostly_nightly
 from tests.scoring.jobs import JOBS
 from tfrcp import training
 from tfrcp.data.trees import TreeSplit
@@ -21,11 +22,9 @@ def part(job, stop):
     return keras.tree.map_structure(lambda a: a[:stop], (job.x, job.y))
 
 
-QUICK = ("regression [N]", "two heads", "one-hot classes")
-ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.nightly) for name in JOBS]
-
-
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "name", mostly_nightly(JOBS, "regression [N]", "two heads", "one-hot classes")
+)
 def test_the_loss_of_the_whole_model_is_its_own(name):
     job, twin = JOBS[name](), JOBS[name]().model
     x, y = part(job, 40)
@@ -39,7 +38,7 @@ def test_the_loss_of_the_whole_model_is_its_own(name):
     assert ("largest_accuracy" in logs) is is_classifier
 
 
-@pytest.mark.parametrize("name", ["two heads", "segmentation"])
+@pytest.mark.parametrize("name", mostly_nightly(["two heads", "segmentation"], "two heads"))
 def test_it_is_trained_and_its_figures_are_recorded(name, capsys):
     job = JOBS[name]()
     model, before = job.model, [weight.copy() for weight in job.model.get_weights()]

@@ -5,6 +5,8 @@ An allocation says how many channels every group keeps; the criterion says which
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -84,27 +86,22 @@ class Allocation:
         return {}
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """The inputs of an allocation, and what all allocations do with them.
+    """The arguments of `Allocation.__call__`, and what all allocations do with them."""
 
-    Attributes:
-        graph, scores, space, cost, budget, score: As in `Allocation.__call__`.
-        bounds: What the budget asks of the costs, `Bounds`.
-    """
+    graph: ChannelGraph
+    scores: Scores
+    space: SearchSpace
+    cost: CostModel
+    budget: Budget
+    score: Callable[[np.ndarray], float] | None = None
+    latency: LatencyModel | None = None
 
-    def __init__(
-        self,
-        graph: ChannelGraph,
-        scores: Scores,
-        space: SearchSpace,
-        cost: CostModel,
-        budget: Budget,
-        score: Callable[[np.ndarray], float] | None = None,
-        latency: LatencyModel | None = None,
-    ) -> None:
-        self.graph, self.scores, self.space = graph, scores, space
-        self.cost, self.budget, self.score = cost, budget, score
-        self.bounds = Bounds(space, cost, budget, latency)
+    @functools.cached_property
+    def bounds(self) -> Bounds:
+        """What the budget asks of the costs."""
+        return Bounds(self.space, self.cost, self.budget, self.latency)
 
     def spent(self, channels: np.ndarray) -> np.ndarray:
         """The cost that the budget is a target of, such as the MACs.

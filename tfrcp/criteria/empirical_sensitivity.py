@@ -17,7 +17,7 @@ from tfrcp.criteria.images import batches, check_finite, read_images
 from tfrcp.criteria.norm import L1
 from tfrcp.criteria.progress import Progress
 from tfrcp.criteria.ties import break_ties
-from tfrcp.graph.atoms import Place
+from tfrcp.graph.atoms import WeightAxis
 from tfrcp.graph.calls import Call
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.program import Program
@@ -149,7 +149,7 @@ class _Shares:
             for piece in group.slices
             if piece.role == "input"
         }
-        self._seen: dict[str, Place] = {}
+        self._seen: dict[str, WeightAxis] = {}
         self.largest: dict[tuple[str, str, int], np.ndarray] = {}
         for place in graph.places:
             key, rule = (place.path, place.weight, place.axis), rules[place.path]
@@ -167,7 +167,7 @@ class _Shares:
         for path, shares in self._run(self._arrays, x).items():
             self._update(self._seen[path], check_finite(ops.convert_to_numpy(shares)))
 
-    def _update(self, place: Place, shares: np.ndarray) -> None:
+    def _update(self, place: WeightAxis, shares: np.ndarray) -> None:
         """Takes account of the shares of the different channels at a place."""
         key = place.path, place.weight, place.axis
         _, channel = self._channels(place.labels)
@@ -185,7 +185,7 @@ class _Shares:
                 found[call.path] = shares if before is None else ops.maximum(before, shares)
             return self._program.step(call, entry, args, kwargs)
 
-        self._program.walk(arrays, x, step)
+        self._program.interpret(arrays, x, step)
         return found
 
     def _shares(self, call: Call, x: Any, arrays: dict[str, Any]) -> Any:
@@ -253,7 +253,7 @@ class _Shares:
             largest = ops.fori_loop(0, len(members), body, largest)
         return largest
 
-    def _alike(self, weight: np.ndarray, place: Place) -> np.ndarray:
+    def _alike(self, weight: np.ndarray, place: WeightAxis) -> np.ndarray:
         """The largest share of each different channel, if all activations are alike.
 
         Returns:
@@ -270,7 +270,7 @@ class _Shares:
             largest = np.maximum(largest, share.max(axis=1))
         return largest
 
-    def _open(self, place: Place, rank: int) -> list[int]:
+    def _open(self, place: WeightAxis, rank: int) -> list[int]:
         """The axes of a kernel that count the positions of its window: those without channels."""
         taken = {
             p.axis for p in self._graph.places if (p.path, p.weight) == (place.path, place.weight)

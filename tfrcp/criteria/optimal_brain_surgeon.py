@@ -208,7 +208,7 @@ class _Look:
             size += sum(ops.convert_to_numpy(x).nbytes for x in keras.tree.flatten(outputs))
             return outputs
 
-        program.walk(arrays, keras.tree.map_structure(lambda x: x[:1], images), step)
+        program.interpret(arrays, keras.tree.map_structure(lambda x: x[:1], images), step)
         self.at_once = int(np.clip(_AT_ONCE // max(1, size), 1, _MOST))
 
     def __call__(self, x: Any, targets: Any = None) -> int:
@@ -232,7 +232,7 @@ class _Look:
                 taps.append((call, tap))
                 return rule.finish(call, linear + tap, entry)
 
-            outputs = self._program.walk(self._arrays, x, step)
+            outputs = self._program.interpret(self._arrays, x, step)
             flat = keras.tree.flatten(outputs)
             outputs = flat[0] if len(flat) == 1 else outputs
             if self._draw is not None:

@@ -185,7 +185,7 @@ def check_disjoint(first, second, names: tuple[str, str]) -> None:
     shared = len(set(larger) & set(smaller))
     if shared > len(set(smaller)) / 20:
         raise ValueError(
-            f"{names[0]} and {names[1]} must be disjoint: images that repair or train a network "
+            f"{names[0]} and {names[1]} must be disjoint: images that calibrate or train a network "
             f"cannot tell how good it is. Received: {shared} images that are in both"
         )
 

@@ -7,7 +7,6 @@ pruned network's files are kept.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import tempfile
@@ -20,14 +19,10 @@ import numpy as np
 
 from tfrcp.deployment import latency
 from tfrcp.deployment.formats import FORMATS, Format
-from tfrcp.deployment.writing import export
+from tfrcp.deployment.writing import Exported, export
 from tfrcp.models.structure import random_inputs
 
 _WORDS = {None: "float32", "dynamic": "dynamic range"}  # of quantizations, where they differ
-
-
-Writer = Callable[[keras.Model, Path], Any]
-"""Writes a model into an empty folder and returns the path to time; or hands the model on."""
 
 
 class Kind(NamedTuple):
@@ -37,6 +32,26 @@ class Kind(NamedTuple):
     quantization: str | None
     file: str
     title: str
+
+
+class Deployed(NamedTuple):
+    """A file of the pruned network beside that of the unpruned one, timed in turns.
+
+    Attributes:
+        kind: What they are.
+        before: That of the unpruned network, which is gone.
+        after: That of the pruned one.
+        times: Their times, under "before" and "after".
+    """
+
+    kind: Kind
+    before: Exported
+    after: Exported
+    times: dict[str, latency.Latency]
+
+
+Writer = Callable[[keras.Model, Path], Any]
+"""Writes a model into an empty folder and returns the path to time; or hands the model on."""
 
 
 def kinds_of(formats: Mapping[str, Format]) -> dict[str, Kind]:
@@ -132,7 +147,7 @@ def deploy(
     accuracy_tolerance: float = 0.01,
     score_tolerance: float = 0.1,
     **options: Any,
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, Deployed]]:
     """Writes the files of a pruned network and compares each with the unpruned network's.
 
     Args:
@@ -149,11 +164,7 @@ def deploy(
         **options: Further arguments of `tfrcp.export`, such as `objective`.
 
     Yields:
-        For each file its name among `KINDS` and a dict: `title`, what pages call it; `path`;
-        `max_difference` to the network; `model_NAME`, the network's score on these images; `before`
-        and `after`, each with `bytes`, `latency_ms` per image and the score under NAME, such as
-        `accuracy` or `loss`; `latency_ratio` with `ratio`, `low`, `high` (95 % interval),
-        `batch_size`, `device` and `runtime`.
+        For each file its name among `KINDS`, and a `Deployed`.
     """
     for name, kind in kinds(names).items():
         write = functools.partial(
@@ -172,7 +183,6 @@ def deploy(
             score_tolerance=score_tolerance,
             overwrite=True,
         )
-        name_of_score = (done.objective or "val_accuracy").removeprefix("val_")
         with tempfile.TemporaryDirectory() as elsewhere:
             twin = write(
                 before,
@@ -184,27 +194,4 @@ def deploy(
             times = latency.measure(
                 {"before": twin.path, "after": done.path}, images, batch_size=batch_size
             )
-        ratio = latency.ratio(times["after"], times["before"])
-        yield (
-            name,
-            {
-                "title": kind.title,
-                "path": str(done.path),
-                "max_difference": done.max_difference,
-                f"model_{name_of_score}": done.model_score,
-                **{
-                    when: {
-                        "bytes": file.bytes,
-                        "latency_ms": times[when].median,
-                        name_of_score: file.score,
-                    }
-                    for when, file in (("before", twin), ("after", done))
-                },
-                "latency_ratio": {
-                    **dataclasses.asdict(ratio),
-                    "batch_size": batch_size,
-                    "device": times["after"].device,
-                    "runtime": times["after"].runtime,
-                },
-            },
-        )
+        yield name, Deployed(kind, twin, done, times)

@@ -21,7 +21,7 @@ from tfrcp.graph.cloning import holds_array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Place:
+class WeightAxis:
     """An axis of a weight along which channels live.
 
     Attributes:
@@ -47,7 +47,7 @@ def along(line: np.ndarray, axis: int, rank: int) -> np.ndarray:
     return line.reshape(shape)
 
 
-def line(labels: np.ndarray, value: Value, axis: int) -> np.ndarray | None:
+def axis_labels(labels: np.ndarray, value: Value, axis: int) -> np.ndarray | None:
     """The labels of a tensor along one axis, int array [length of the axis].
 
     Returns `None` if channels lie along another axis.
@@ -71,7 +71,7 @@ class Atoms:
         self._reasons: list[str] = []
         self._frozen: dict[int, str] = {}
         self._labels: dict[Value, np.ndarray] = {}
-        self._places: dict[tuple[str, str, int], Place] = {}
+        self._places: dict[tuple[str, str, int], WeightAxis] = {}
         self._given_up: dict[str, str] = {}
         self._whole: dict[str, str] = {}
         self.unknown: dict[str, str] = {}
@@ -105,7 +105,7 @@ class Atoms:
             self._labels[value] = labels
         return labels
 
-    def line(self, value: Value, axis: int) -> np.ndarray | None:
+    def axis_labels(self, value: Value, axis: int) -> np.ndarray | None:
         """Labels of a tensor along one axis, int array [length of the axis].
 
         Returns `None` if channels lie along other axes only.
@@ -113,7 +113,7 @@ class Atoms:
         labels = self.grid(value)
         if labels.shape[axis] > 1 and labels.size != labels.shape[axis]:
             self._labels[value] = labels = self.straight(labels, axis)
-        return line(labels, value, axis)
+        return axis_labels(labels, value, axis)
 
     def away(self, labels: np.ndarray, axes: Iterable[int]) -> np.ndarray:
         """Labels that do not differ along some axes, if channels lie along others as well: those at
@@ -264,7 +264,7 @@ class Atoms:
                 if role == "output" != place.role:  # a weight that turns out to be a kernel
                     self._places[key] = dataclasses.replace(place, role=role)
             else:
-                self._places[key] = Place(call.path, name, axis, role, labels)
+                self._places[key] = WeightAxis(call.path, name, axis, role, labels)
 
     @property
     def given_up(self) -> frozenset[str]:
@@ -272,7 +272,7 @@ class Atoms:
         return frozenset(self._given_up)
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[WeightAxis, ...]:
         """All weight axes with channels, in the order of the trace."""
         return tuple(self._places.values())
 

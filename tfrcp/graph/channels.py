@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tfrcp.graph.atoms import Place
+from tfrcp.graph.atoms import WeightAxis
 from tfrcp.graph.calls import Calls, Value
 
 
@@ -77,7 +77,7 @@ class ChannelGraph:
     groups: tuple[ChannelGroup, ...]
     calls: Calls
     labels: Mapping[Value, np.ndarray]
-    places: tuple[Place, ...]
+    places: tuple[WeightAxis, ...]
     unknown: Mapping[str, str]
     proven: Mapping[str, str]
     given_up: frozenset[str]

@@ -52,7 +52,7 @@ class Program:
         Returns:
             Structure of tensors like the model's outputs.
         """
-        return self.walk(arrays, inputs, self.step)
+        return self.interpret(arrays, inputs, self.step)
 
     def run_on_batch_statistics(
         self,
@@ -82,7 +82,7 @@ class Program:
                 entry = {**entry, "moving_mean": mean, "moving_variance": variance}
             return self.step(call, entry, args, kwargs)
 
-        outputs = self.walk(arrays, inputs, step)
+        outputs = self.interpret(arrays, inputs, step)
         return outputs, {path: _pool(pairs) for path, pairs in moments.items()}
 
     @property
@@ -232,7 +232,7 @@ class Program:
             kwargs = {**kwargs, "training": False}
         return call.operation(*args, **kwargs)
 
-    def walk(self, arrays: Mapping[str, Any], inputs: Any, step: Callable[..., Any]) -> Any:
+    def interpret(self, arrays: Mapping[str, Any], inputs: Any, step: Callable[..., Any]) -> Any:
         """Runs all calls in order, dropping every tensor after its last use.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.graph.atoms import Atoms, Place
+from tfrcp.graph.atoms import Atoms, WeightAxis
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.reading import read_calls
 from tfrcp.graph.rules import find_rule, knows, opens
@@ -102,7 +102,7 @@ def _membership(parts: list[np.ndarray], roots: np.ndarray) -> dict[int, tuple[i
     return membership
 
 
-def _lives(places: tuple[Place, ...], roots: np.ndarray) -> dict[int, list[tuple[int, int]]]:
+def _lives(places: tuple[WeightAxis, ...], roots: np.ndarray) -> dict[int, list[tuple[int, int]]]:
     """Where each channel lives: (index of the place, number of positions) by representative."""
     lives: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for index, place in enumerate(places):
@@ -112,14 +112,14 @@ def _lives(places: tuple[Place, ...], roots: np.ndarray) -> dict[int, list[tuple
     return lives
 
 
-def _order(lives: tuple, places: tuple[Place, ...], roots: list[int]) -> tuple[int, int]:
+def _order(lives: tuple, places: tuple[WeightAxis, ...], roots: list[int]) -> tuple[int, int]:
     """Sorts groups by the first weight that makes their channels."""
     makers = [index for index, _ in lives if places[index].role == "output"]
     return min(makers or [index for index, _ in lives] or [len(places)]), min(roots)
 
 
 def _in_place_order(
-    members: list[int], lives: tuple, places: tuple[Place, ...], roots: np.ndarray
+    members: list[int], lives: tuple, places: tuple[WeightAxis, ...], roots: np.ndarray
 ) -> list[int]:
     """Sorts the channels of a group by their position in its first weight."""
     first = _order(lives, places, members)[0]

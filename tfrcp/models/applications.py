@@ -64,19 +64,23 @@ def load_keras_applications(model: keras.Model, application: keras.Model) -> Non
             values[norm] = {"bias": arrays.pop("bias")}
         values.setdefault(mine.name, {}).update(arrays)
         problems += _differences(mine, other, arrays)
-    if problems:
-        listed = "\n  ".join(problems[:8])
-        more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise ValueError(
-            f"The weights of {application.name!r} do not fit model {model.name!r}; nothing was "
-            f"loaded:\n  {listed}{more}"
-        )
+    check_fit(f"The weights of {application.name!r}", model, problems)
     for layer in ours:
         arrays = values[layer.name]
         if isinstance(layer, keras.layers.BatchNormalization) and "bias" in arrays:
             arrays["moving_mean"] = arrays["moving_mean"] - arrays["bias"]
         for variable in layer.weights:
             variable.assign(arrays[variable.name])
+
+
+def check_fit(weights: str, model: keras.Model, problems: list[str]) -> None:
+    """Raises a ValueError that lists what keeps weights from fitting, if there is anything."""
+    if problems:
+        listed = "\n  ".join(problems[:8])
+        more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise ValueError(
+            f"{weights} do not fit model {model.name!r}; nothing was loaded:\n  {listed}{more}"
+        )
 
 
 def _layers(model: keras.Model) -> list[keras.Layer]:

@@ -44,22 +44,9 @@ def densenet121(
     seed: int = 0,
     name: str = "densenet121",
 ) -> keras.Model:
-    """DenseNet-121.
+    """DenseNet-121; arguments as for `tfrcp.models.resnet18`.
 
-    Args:
-        input_shape: (height, width, channels) of the images, height and width at least 29,
-            which leaves a pixel to pool, or `None`.
-        classes: Number of classes.
-        channels: One int per channel group of the unpruned network, in forward order (see
-            `tfrcp.models.full_channels`); `None` builds the unpruned network.
-        seed: Seed of the initial weights.
-        name: Name of the model.
-
-    Returns:
-        A model from images [batch, height, width, channels] to logits [batch, classes].
-
-    Raises:
-        ValueError: An argument is out of range; the message names the group where it is a width.
+    Height and width are at least 29, which leaves a pixel to pool, or `None`.
     """
     width = check_channels(channels, full_channels())
     blocks = Blocks(seed)

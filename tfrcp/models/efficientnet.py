@@ -107,22 +107,9 @@ def _activation(lite: bool) -> str:
 
 
 def _rows(lite: bool) -> list[InvertedResidual]:
-    rows, inputs = [], _STEM
-    total = sum(count for _, _, _, count, _ in _STAGES)
-    for expansion, kernel_size, outputs, count, strides in _STAGES:
-        for index in range(count):
-            rows.append(
-                InvertedResidual(
-                    prefix=f"block{len(rows) + 1}",
-                    inputs=inputs,
-                    expanded=expansion * inputs,
-                    outputs=outputs,
-                    kernel_size=kernel_size,
-                    strides=strides if index == 0 else 1,
-                    activation=_activation(lite),
-                    squeeze=None if lite else SqueezeExcite(inputs // 4, "silu", "sigmoid"),
-                    drop=_DROP_BLOCKS * len(rows) / total,
-                )
-            )
-            inputs = outputs
-    return rows
+    def squeeze(inputs: int) -> SqueezeExcite:
+        return SqueezeExcite(inputs // 4, "silu", "sigmoid")
+
+    return inverted_residual.stages(
+        _STEM, _STAGES, _activation(lite), None if lite else squeeze, _DROP_BLOCKS
+    )

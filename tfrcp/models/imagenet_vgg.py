@@ -49,21 +49,9 @@ def vgg16_imagenet(
     seed: int = 0,
     name: str = "vgg16_imagenet",
 ) -> keras.Model:
-    """VGG-16 in ImageNet form.
+    """VGG-16 in ImageNet form; arguments as for `tfrcp.models.resnet18`; seeds dropout too.
 
-    Args:
-        input_shape: (height, width, channels) of the images; height and width at least 32.
-        classes: Number of classes.
-        channels: One int per channel group of the unpruned network, in forward order (see
-            `tfrcp.models.full_channels`); `None` builds the unpruned network.
-        seed: Seed of the initial weights and of dropout.
-        name: Name of the model.
-
-    Returns:
-        A model from images [batch, height, width, channels] to logits [batch, classes].
-
-    Raises:
-        ValueError: An argument is out of range; the message names the group where it is a width.
+    Height and width are known, and at least 32.
     """
     return _vgg(16, input_shape, classes, channels, seed, name)
 

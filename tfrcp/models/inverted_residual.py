@@ -8,7 +8,7 @@ added.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import keras
@@ -65,6 +65,44 @@ class InvertedResidual(NamedTuple):
     def adds(self) -> bool:
         """Whether the input is added to the output."""
         return self.strides == 1 and self.inputs == self.outputs
+
+
+def stages(
+    stem: int,
+    table: Iterable[tuple[int, int, int, int, int]],
+    activation: str,
+    squeeze: Callable[[int], SqueezeExcite] | None = None,
+    drop: float = 0.0,
+) -> list[InvertedResidual]:
+    """The blocks of stages that repeat one of them.
+
+    Args:
+        stem: Channels that come in.
+        table: Of each stage the expansion, window, channels, number of blocks, and the stride of
+            the first of them.
+        activation: As in `InvertedResidual`.
+        squeeze: Function of the channels that come into a block.
+        drop: Rises from block to block from 0 to this.
+    """
+    rows, inputs = [], stem
+    total = sum(count for _, _, _, count, _ in table)
+    for expansion, kernel_size, outputs, count, strides in table:
+        for index in range(count):
+            rows.append(
+                InvertedResidual(
+                    prefix=f"block{len(rows) + 1}",
+                    inputs=inputs,
+                    expanded=expansion * inputs,
+                    outputs=outputs,
+                    kernel_size=kernel_size,
+                    strides=1 if index else strides,
+                    activation=activation,
+                    squeeze=squeeze and squeeze(inputs),
+                    drop=drop * len(rows) / total,
+                )
+            )
+            inputs = outputs
+    return rows
 
 
 def full_channels(stem: int, rows: Iterable[InvertedResidual], head: int) -> dict[str, int]:

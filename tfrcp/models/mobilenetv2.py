@@ -17,24 +17,24 @@ import keras
 from tfrcp.models import inverted_residual
 from tfrcp.models.blocks import Blocks, image_input
 from tfrcp.models.channels import check_channels
-from tfrcp.models.inverted_residual import InvertedResidual
 
 _STEM, _HEAD = 32, 1280
-# Expansion, channels, number of blocks, stride of the first of them.
+# Expansion, window, channels, number of blocks, stride of the first of them.
 _STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
+    (1, 3, 16, 1, 1),
+    (6, 3, 24, 2, 2),
+    (6, 3, 32, 3, 2),
+    (6, 3, 64, 4, 2),
+    (6, 3, 96, 3, 1),
+    (6, 3, 160, 3, 2),
+    (6, 3, 320, 1, 1),
 )
+_ROWS = inverted_residual.stages(_STEM, _STAGES, "relu6")
 
 
 def full_channels() -> dict[str, int]:
     """Returns the width of every channel group of the unpruned network, in forward order."""
-    return inverted_residual.full_channels(_STEM, _rows(), _HEAD)
+    return inverted_residual.full_channels(_STEM, _ROWS, _HEAD)
 
 
 def mobilenet_v2(
@@ -49,24 +49,5 @@ def mobilenet_v2(
     width = check_channels(channels, full_channels())
     blocks = Blocks(seed, padding="same", epsilon=1e-3, momentum=0.99)
     image = image_input(input_shape)
-    x = inverted_residual.trunk(blocks, image, _rows(), width, "relu6")
+    x = inverted_residual.trunk(blocks, image, _ROWS, width, "relu6")
     return keras.Model(image, blocks.classifier(x, classes), name=name)
-
-
-def _rows() -> list[InvertedResidual]:
-    rows, inputs = [], _STEM
-    for expansion, outputs, count, strides in _STAGES:
-        for index in range(count):
-            rows.append(
-                InvertedResidual(
-                    prefix=f"block{len(rows) + 1}",
-                    inputs=inputs,
-                    expanded=expansion * inputs,
-                    outputs=outputs,
-                    kernel_size=3,
-                    strides=strides if index == 0 else 1,
-                    activation="relu6",
-                )
-            )
-            inputs = outputs
-    return rows

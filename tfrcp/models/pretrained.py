@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfrcp import files
+from tfrcp.models.applications import check_fit
 
 _VARIABLES = {
     keras.layers.Conv2D: {"kernel": "weight"},
@@ -106,14 +107,7 @@ def _load(
         wanted = tuple(places[name].shape)
         if arrays[name].shape != wanted:
             problems.append(f"{name}: {arrays[name].shape} in the file, {wanted} in the model")
-    if problems:
-        problems = sorted(problems)
-        listed = "\n  ".join(problems[:8])
-        more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise ValueError(
-            f"The weights in {path} do not fit model {model.name!r} (shapes in Keras order); "
-            f"nothing was loaded:\n  {listed}{more}"
-        )
+    check_fit(f"The weights in {path} (shapes in Keras order)", model, sorted(problems))
     for name, variable in places.items():
         variable.assign(arrays[name])
 

@@ -33,21 +33,10 @@ def vgg16(
     seed: int = 0,
     name: str = "vgg16",
 ) -> keras.Model:
-    """VGG-16 in CIFAR form.
+    """VGG-16 in CIFAR form; arguments as for `tfrcp.models.resnet18`.
 
-    Args:
-        input_shape: (height, width, channels) of the images. Blocks whose image is a single pixel
-            high or wide are not pooled, so images of any size fit.
-        classes: Number of classes.
-        channels: One int per convolution, in forward order; `None` builds the unpruned network.
-        seed: Seed of the initial weights.
-        name: Name of the model.
-
-    Returns:
-        A model from images [batch, height, width, channels] to logits [batch, classes].
-
-    Raises:
-        ValueError: An argument is out of range; the message names the group where it is a width.
+    Blocks whose image is a single pixel high or wide are not pooled, so images of any known size
+    fit.
     """
     width = check_channels(channels, full_channels())
     blocks = Blocks(seed)

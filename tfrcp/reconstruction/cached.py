@@ -192,7 +192,7 @@ class CachedLeastSquares:
                     found.append(rows[call].seen(x))
                 return program.step(call, entry, args, kwargs)
 
-            program.walk(arrays, inputs, step)
+            program.interpret(arrays, inputs, step)
             return found
 
         def inputs(part: slice) -> Any:

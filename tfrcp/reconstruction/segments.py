@@ -108,7 +108,7 @@ def inputs_of(program: Program, images: Any, part: slice) -> Tensors:
 
 
 def live_bytes(program: Program, arrays: Weights, images: Any) -> list[int]:
-    """Bytes for each image of the tensors that are there before every call of `Program.walk`.
+    """Bytes for each image of the tensors that are there before every call of `Program.interpret`.
 
     The network's inputs are not counted.
 

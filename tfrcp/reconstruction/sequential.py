@@ -45,7 +45,7 @@ class SequentialLeastSquares:
     layer has, and eps `ridge` times the mean square of x'. When a batch norm is reached, its mean
     moves by as much as the mean of its input differs between the networks, and its variance changes
     in the ratio of theirs. Only then do both networks go on through the layer, so that each layer
-    repairs what is left of the errors of those before it.
+    corrects what is left of the errors of those before it.
 
     Where a layer is a term of a sum, y also makes up for what the other terms (those that are known
     by then) have lost (He, Zhang and Sun 2017, "Channel Pruning for Accelerating Very Deep Neural

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfrcp.deployment import latency
-from tfrcp.deployment.bundle import deploy
+from tfrcp.deployment.bundle import Deployed, deploy
 from tfrcp.graph.trace import trace
 from tfrcp.run.context import Run
+from tfrcp.run.figures import Figures, LatencyRatio, Pair
 from tfrcp.scoring.comparison import score_change
 from tfrcp.scoring.kinds import Accuracy
 from tfrcp.scoring.verdict import Change
 from tfrcp.space.cost import CostModel
+from tfrcp.units import score
 
 WHEN = ("before", "after")
 
@@ -37,25 +39,20 @@ def compare(run: Run, files: dict[str, tuple[str, str]], *, trained: Sequence[st
     networks = {name: run.load(*made) for name, made in files.items()}
     images = run.data.holdout.arrays(options["latency_batch_size"])[0]
     times = latency.measure(networks, images, batch_size=options["latency_batch_size"])
-    ratio = latency.ratio(times["after"], times["before"])
     changes = _tested(run, networks["before"] if "before" in trained else None, networks["after"])
     for name, model in networks.items():
         full = CostModel(trace(model)).full
-        results = {
+        scores = {key: getattr(c, name) for key, c in changes.items() if name in trained}
+        figures = Figures(
             **{key: int(value) for key, value in full._asdict().items()},
-            "bytes": (run.workdir / files[name][0]).stat().st_size,
-            "latency_ms": times[name].median,
-        }
-        if name in trained:
-            results |= {key: getattr(change, name) for key, change in changes.items()}
-        run.merge("results", **{name: results})
+            bytes=(run.workdir / files[name][0]).stat().st_size,
+            latency_ms=times[name].median,
+            scores=scores,
+        )
+        run.merge("results", **{name: figures.json()})
     run.merge(
         "results",
-        latency_ratio={
-            **dataclasses.asdict(ratio),
-            "batch_size": options["latency_batch_size"],
-            "device": times["after"].device,
-        },
+        latency_ratio=_ratio(times).json(),
         score_changes={
             key: {"low": change.low, "high": change.high}
             for key, change in changes.items()
@@ -100,14 +97,39 @@ def export(
         score_tolerance=options["score_tolerance"],
         **preprocessing,
     ):
-        for when in set(WHEN) - {*trained}:
-            found[when] = {key: found[when][key] for key in ("bytes", "latency_ms")}
-        run.merge("export", **{name: found})
+        done, metric = found.after, run.objective.metric
+        figures = {
+            when: Figures(
+                bytes=file.bytes,
+                latency_ms=found.times[when].median,
+                scores={metric: file.score} if when in trained else {},
+            )
+            for when, file in zip(WHEN, (found.before, done), strict=True)
+        }
+        pair = Pair(
+            **figures,
+            latency_ratio=_ratio(found.times),
+            title=found.kind.title,
+            path=str(done.path),
+            max_difference=done.max_difference,
+        )
+        run.merge("export", **{name: pair.json() | {f"model_{metric}": done.model_score}})
         print(
-            f"export: {found['path']}, {found['after']['bytes']:,} bytes, differs from the "
-            f"model by at most {found['max_difference']:.2g}{_scores(run, found)}",
+            f"export: {done.path}, {done.bytes:,} bytes, differs from the model by at most "
+            f"{done.max_difference:.2g}{_scores(run, found)}",
             flush=True,
         )
+
+
+def _ratio(times: Mapping[str, latency.Latency]) -> LatencyRatio:
+    after = times["after"]
+    ratio = latency.ratio(after, times["before"])
+    return LatencyRatio(
+        **dataclasses.asdict(ratio),
+        batch_size=after.batch_size,
+        device=after.device,
+        runtime=after.runtime,
+    )
 
 
 def _tested(run: Run, before: keras.Model | None, after: keras.Model) -> dict[str, Change]:
@@ -125,14 +147,10 @@ def _tested(run: Run, before: keras.Model | None, after: keras.Model) -> dict[st
     return found
 
 
-def _scores(run: Run, found: dict[str, Any]) -> str:
+def _scores(run: Run, found: Deployed) -> str:
     """What a file reaches on the holdout images, beside the model."""
-    objective = run.objective
-    ours, theirs = found.get(f"model_{objective.metric}"), found["after"].get(objective.metric)
+    objective, ours, theirs = run.objective, found.after.model_score, found.after.score
     if ours is None or theirs is None:
         return ""
-    if objective.is_share:
-        text = f"{100 * theirs:.1f} % {objective.label}", f"{100 * ours:.1f} %"
-    else:
-        text = f"{theirs:.4g} {objective.label}", f"{ours:.4g}"
-    return f", has {text[0]} on the holdout images (the model {text[1]})"
+    ours, theirs = (score(value, objective.is_share) for value in (ours, theirs))
+    return f", has {theirs} {objective.label} on the holdout images (the model {ours})"

@@ -138,7 +138,7 @@ class Run:
 
     @contextlib.contextmanager
     def stage(self, name: str, *outputs: str) -> Iterator[bool]:
-        """Runs a stage unless its result stands; see `Workdir.stage`.
+        """Runs a stage unless it is complete; see `Workdir.stage`.
 
         Raises:
             ValueError: If an image cannot be read, with its name.
@@ -262,7 +262,7 @@ class Run:
             train: Trains; returns the network and the history.
         """
         if not self.is_chief:
-            if not self.workdir.stands(name, self.parts(name), file):
+            if not self.workdir.is_complete(name, self.parts(name), file):
                 train()
             return
         with self.stage(name, file) as needed:

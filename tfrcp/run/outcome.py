@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfrcp.run.figures import Pair, Stage, Trial
+
 
 def outcome(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
     """The figures of a stage; scores by the name of their metric, ratios in [0, 1]."""
-    seconds = {entry["name"]: entry["seconds"] for entry in metrics["stages"]}
+    seconds = {entry.name: entry.seconds for entry in map(Stage.of, metrics["stages"])}
     found = {
         "train": _training,
         "finetune": _training,
@@ -40,12 +42,12 @@ def _last(values: list[float]) -> float:
 
 def _search(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
     search, full = metrics["search"], metrics["budget"]["flops_full"]
-    best = next(trial for trial in search["trials"] if trial["id"] == search["best"])
+    best = next(t for t in map(Trial.of, search["trials"]) if t.id == search["best"])
     return {
         "candidates": len(search["trials"]),
-        "holdout_score": best["score"],
-        "flops_ratio": best["flops"] / full,
-        "params": best["params"],
+        "holdout_score": best.score,
+        "flops_ratio": best.flops / full,
+        "params": best.params,
     }
 
 
@@ -54,11 +56,11 @@ def _export(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _results(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    before, after = (metrics["results"][name] for name in ("before", "after"))
+    pair = Pair.of(metrics["results"])
     return {
-        **{name: value for name, value in after.items() if name.startswith("test_")},
-        **{f"{name}_before": before.get(name) for name in after if name.startswith("test_")},
-        "flops_ratio": after["flops"] / before["flops"],
-        "params_ratio": after["params"] / before["params"],
-        "latency_ratio": metrics["results"]["latency_ratio"]["ratio"],
+        **pair.after.scores,
+        **{f"{name}_before": pair.before.scores.get(name) for name in pair.after.scores},
+        "flops_ratio": pair.ratio("flops"),
+        "params_ratio": pair.ratio("params"),
+        "latency_ratio": pair.latency_ratio.ratio,
     }

@@ -41,7 +41,9 @@ class Pipeline(Run):
         super().__init__(config, workdir)
         options = config["search"]
         space = inputs.space(self.cost.graph, options)
-        if options["latency"] is None or not self.workdir.stands("search", self.parts("search")):
+        if options["latency"] is None or not self.workdir.is_complete(
+            "search", self.parts("search")
+        ):
             inputs.check_budget(config, space, self.cost, self.budget, self._latency_model)
         if not self.is_worker:  # The chief keeps the working folder.
             self.describe(space.smallest)

@@ -12,6 +12,7 @@ from tfrcp.deployment.latency_model import LatencyModel
 from tfrcp.graph.trace import trace
 from tfrcp.run import inputs
 from tfrcp.run.context import Run
+from tfrcp.run.figures import Trial
 from tfrcp.search import architecture, task
 from tfrcp.search.prune import SEARCHES
 from tfrcp.search.tuner import ChannelSearch
@@ -81,13 +82,7 @@ def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Mode
             "criterion": options["criterion"],
             "objective": tuner.objective.name,
             "trials": [
-                {
-                    "id": t.trial_id,
-                    "score": t.score,
-                    "flops": int(f),
-                    "params": int(p),
-                    "stopped": bool(t.message),
-                }
+                Trial(t.trial_id, t.score, int(f), int(p), bool(t.message)).json()
                 for t, f, p in zip(trials, costs.flops, costs.params, strict=True)
             ],
             "best": best.trial_id,
@@ -99,7 +94,7 @@ def record(run: Run, tuner: ChannelSearch, cost: CostModel, baseline: keras.Mode
     )
     print(f"search: best {best.score:.4f}, {score:.4f} reconstructed layer by layer", flush=True)
     figure = tuner.objective.name.removeprefix("val_")
-    run.merge("results", after_search={f"test_{figure}": None, f"holdout_{figure}": score})
+    run.merge("results", after_search={f"holdout_{figure}": score})
     run.workdir.save_model(SEARCHED, pruned)
     content = architecture.describe(
         graph,

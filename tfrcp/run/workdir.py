@@ -1,4 +1,4 @@
-"""The folder of a run: what its stages leave behind, and which of them stand.
+"""The folder of a run: what its stages leave behind, and which of them are complete.
 
 One process at a time writes here: it locks the folder, reads, then writes. What a stage makes is
 written under hidden names; one write of `metrics.json` records the stage as complete, with the
@@ -21,6 +21,7 @@ import keras
 
 from tfrcp import files
 from tfrcp.run import records
+from tfrcp.run.figures import Stage
 from tfrcp.run.locking import BusyError, check_place, locked
 
 
@@ -166,7 +167,7 @@ class Workdir:
 
     @contextmanager
     def stage(self, name: str, config: Mapping[str, Any], *outputs: str) -> Iterator[bool]:
-        """Runs a stage unless its result stands.
+        """Runs a stage unless it is complete.
 
         Args:
             name: Name of the stage.
@@ -187,11 +188,11 @@ class Workdir:
         self, name: str, config: Mapping[str, Any], outputs: Sequence[str]
     ) -> Iterator[bool]:
         before = self.check(name, config)
-        if self.stands(name, config, *outputs):
+        if self.is_complete(name, config, *outputs):
             print(f"{name}: already complete", flush=True)
             yield False
             return
-        if before is not None and before["seconds"] is not None:
+        if before is not None and before.seconds is not None:
             self.set_aside(name, *outputs)
         print(f"{name}: {'resumes' if before else 'starts'}", flush=True)
         self._record(name, config, None)
@@ -246,20 +247,21 @@ class Workdir:
             finally:
                 self._held = 0
 
-    def check(self, name: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    def check(self, name: str, config: Mapping[str, Any]) -> Stage | None:
         """What is recorded of a stage, `None` if it was never begun.
 
         Raises:
             ValueError: If it was begun with another configuration.
         """
         config = json.loads(json.dumps(config))
-        before = next((s for s in self.metrics["stages"] if s["name"] == name), None)
+        stages = map(Stage.of, self.metrics["stages"])
+        before = next((stage for stage in stages if stage.name == name), None)
         if before is None:
             return None
         changes = [  # a field that is new since then, and not set, is none
             f"{entry} was {old!r} and is now {new!r}"
             for entry, old, new in files.differences(
-                records.modern(before["config"]), records.modern(config)
+                records.modern(before.config), records.modern(config)
             )
             if old is not None or new
         ]
@@ -270,10 +272,10 @@ class Workdir:
             )
         return before
 
-    def stands(self, name: str, config: Mapping[str, Any], *outputs: str) -> bool:
+    def is_complete(self, name: str, config: Mapping[str, Any], *outputs: str) -> bool:
         """Whether a stage is finished and its files are there, as it wrote them; as `stage`."""
         before = self.check(name, config)
-        if before is None or before["seconds"] is None:
+        if before is None or before.seconds is None:
             return False
         return all(map(self.is_sound, outputs))
 
@@ -290,4 +292,4 @@ class Workdir:
         outputs: Sequence[str] = (),
     ) -> None:
         stages = [stage for stage in self.metrics["stages"] if stage["name"] != name]
-        self._commit(outputs, stages=[*stages, dict(name=name, seconds=seconds, config=config)])
+        self._commit(outputs, stages=[*stages, Stage(name, seconds, dict(config)).json()])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrcp.units import points
+from tfrcp.units import points, score
 
 Z = 1.96
 """Standard errors on either side of a 95 % interval."""
@@ -50,7 +50,7 @@ class Change:
 
     def text(self, value: float) -> str:
         """A score as text."""
-        return f"{100 * value:.1f} %" if self.is_share else f"{value:.4g}"
+        return score(value, self.is_share)
 
     def difference_text(self) -> str:
         """`-0.6 points (-1.4 to +0.2)`; without an error only the first."""

@@ -3,7 +3,7 @@
 keras-tuner starts a gRPC server in the process whose KERASTUNER_TUNER_ID contains "chief", at
 KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, and workers elsewhere. What it lacks stands here:
 trials of workers that were killed are given to others, the chief does not wait for the dead, a
-chief that was restarted goes on with workers that run, workers do not wait for a chief that has
+chief that was restarted resumes with workers that run, workers do not wait for a chief that has
 left, scores and messages travel unabridged, and the chief listens to workers of the same search
 alone (`access`) and takes from them what can be (`reports`). This file knows keras-tuner's inside;
 it was tested with version 1.4.8.

@@ -2,7 +2,7 @@
 
 A study compares settings over seeds: criteria under random pruning (`criteria`), ways to allocate
 channels (`search`), lengths of fine-tuning (`epochs`), numbers of candidates (`samples`). All
-start from one base, and inherit, update, fine-tune and are tested alike.
+start from one base, and inherit, are reconstructed, fine-tuned and tested alike.
 """
 
 from __future__ import annotations

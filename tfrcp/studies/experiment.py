@@ -1,10 +1,10 @@
 """The work behind the cells: scores channels, allocates them, fine-tunes and tests.
 
 The protocol is enforced here: one base for all; the same images calibrate, select and test; every
-network inherits, is updated and fine-tuned in the same way and sees the images in an order that the
-seed alone decides. Criteria and allocations see training and holdout images; the test images are
-looked at in cells alone, which choose nothing. Batch-norm statistics are re-estimated before every
-test, whatever the length of the fine-tuning.
+network inherits, is reconstructed and fine-tuned in the same way and sees the images in an order
+that the seed alone decides. Criteria and allocations see training and holdout images; the test
+images are looked at in cells alone, which choose nothing. Batch-norm statistics are re-estimated
+before every test, whatever the length of the fine-tuning.
 """
 
 from __future__ import annotations
@@ -244,8 +244,8 @@ class Experiment:
 
         Returns:
             Dict with `holdout_accuracy`; where `test`, `test_accuracy` and, of the network that
-            inherits and is updated but not trained, `before_accuracy` on as many test images as
-            score candidates; `finetune_images` that were seen; and `seconds` of fine-tuning.
+            inherits and is reconstructed but not trained, `before_accuracy` on as many test images
+            as score candidates; `finetune_images` that were seen; and `seconds` of fine-tuning.
         """
         evaluator = self._network(scored.get("preparation", "")).evaluator
         evaluator.scores = {name: np.array(score) for name, score in scored["scores"].items()}
@@ -284,7 +284,7 @@ class Experiment:
         return seed + 1000 * self._config["seed"]
 
     def _accuracy(self, model: keras.Model, split: MemorySplit) -> float:
-        """Share of the images that are right; nothing is compiled for a model that is used once."""
+        """Accuracy on the images; nothing is compiled for a model that is used once."""
         images, labels = split.arrays()
         size = self._config["evaluate"]["batch_size"]
         right = 0

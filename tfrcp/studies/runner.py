@@ -30,7 +30,7 @@ _ACCURACIES = ("test_accuracy", "holdout_accuracy", "before_accuracy")
 
 
 class Benchmark:
-    """A benchmark: a configuration and the folder in which its results stand.
+    """A benchmark: a configuration and the folder of its results.
 
     Args:
         config: Nested dict; see `configs/benchmark_digits.py`.

@@ -47,7 +47,9 @@ class Supernet(keras.Model):
         supernet = tfrcp.Supernet(model, space)
         supernet.compile("sgd", loss, metrics=["accuracy"])
         supernet.fit(train)
-        tuner = tfrcp.RandomChannelSearch(supernet.model, criterion="index", update="batch_norm")
+        tuner = tfrcp.RandomChannelSearch(
+            supernet.model, criterion="index", reconstruction="batch_norm"
+        )
 
     What is logged: `loss`, the mean over the widths; the compiled metrics, of the whole model; and
     for each of `largest`, `smallest` and `random` its `_loss` and, where it is compiled with a

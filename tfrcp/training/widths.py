@@ -104,7 +104,7 @@ class Widths:
         arrays = self._slice(channels)
         for key, entry in sizes.items():
             arrays[key] = {**arrays.get(key, {}), **entry}
-        return self._program.walk(arrays, self._program.pack(inputs), step)
+        return self._program.interpret(arrays, self._program.pack(inputs), step)
 
     def _slice(self, channels: Any) -> dict[str, dict[str, Any]]:
         """The kept parts of all variables with channels, tensors by layer path and weight name."""

@@ -50,7 +50,7 @@ class MultiHeadAttentionRule(Rule):
         layer = call.operation
         refusal = self._refusal(call)
         ends = self._ends(call) if not refusal else {}
-        lines = {name: atoms.line(value, -1) for name, value in ends.items()}
+        lines = {name: atoms.axis_labels(value, -1) for name, value in ends.items()}
         if refusal or any(channels is None for channels in lines.values()):
             atoms.give_up(call, refusal or "channels lie along an axis that it does not mix")
             return

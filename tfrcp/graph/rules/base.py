@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.graph.atoms import Atoms, line
+from tfrcp.graph.atoms import Atoms, axis_labels
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.cloning import clone
 
@@ -121,7 +121,7 @@ def layer_like(layer: keras.layers.Layer, /, **changes: Any) -> keras.layers.Lay
 
 def known_line(labels: Labels, value: Value, axis: int) -> np.ndarray:
     """Labels of a tensor along one axis, int array; negative ones where that has no meaning."""
-    found = line(labels[value], value, axis)
+    found = axis_labels(labels[value], value, axis)
     return np.full(value.shape[axis], -1) if found is None else found
 
 

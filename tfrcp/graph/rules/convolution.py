@@ -47,7 +47,7 @@ class ConvolutionRule(KernelRule):
             and self.has_bias(call.operation)
             and keras.backend.backend() == "tensorflow"
         )
-        channels = atoms.line(call.outputs[0], 1) if astray else None
+        channels = atoms.axis_labels(call.outputs[0], 1) if astray else None
         if channels is not None and (width is None or width <= len(channels)):
             atoms.freeze(
                 channels,

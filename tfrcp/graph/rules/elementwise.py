@@ -171,7 +171,7 @@ class ChannelScaleRule(ElementwiseRule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels the weight."""
         value = call.inputs[0]
-        channels = atoms.line(value, -1)
+        channels = atoms.axis_labels(value, -1)
         if channels is None:
             atoms.give_up(call, "channels do not lie along the last axis")
             return

@@ -170,7 +170,7 @@ class KernelRule(Rule):
         """Labels kernels, bias and output."""
         layer, axis = call.operation, self.axis(call)
         refusal = self.refusal(call)
-        inputs = atoms.line(call.inputs[0], axis)
+        inputs = atoms.axis_labels(call.inputs[0], axis)
         if not refusal and inputs is None and self.passes(call, atoms):
             return
         if refusal or inputs is None:

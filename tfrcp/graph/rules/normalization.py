@@ -19,7 +19,7 @@ class BatchNormalizationRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels gamma, beta and the moving statistics."""
         layer = call.operation
-        channels = atoms.line(call.inputs[0], layer.axis)
+        channels = atoms.axis_labels(call.inputs[0], layer.axis)
         if channels is None:
             atoms.give_up(call, "normalizes along an axis that is not the channels'")
             return
@@ -65,7 +65,7 @@ class ChannelNormalizationRule(Rule):
         """Labels scale and offset."""
         value = call.inputs[0]
         axes = np.atleast_1d(call.operation.axis) % len(value.shape)
-        channels = atoms.line(value, int(axes[0])) if len(axes) == 1 else None
+        channels = atoms.axis_labels(value, int(axes[0])) if len(axes) == 1 else None
         if channels is None or getattr(call.operation, "rms_scaling", False):
             atoms.give_up(call, "normalizes over other axes than the channels', or in an old form")
             return
@@ -96,7 +96,7 @@ class GroupNormalizationRule(Rule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Labels scale and offset; unites the channels at the same position of every group."""
         layer, value = call.operation, call.inputs[0]
-        channels = atoms.line(value, layer.axis)
+        channels = atoms.axis_labels(value, layer.axis)
         if channels is None:
             atoms.give_up(call, "normalizes along an axis that is not the channels'")
             return

@@ -58,7 +58,7 @@ class AttentionRule(ProductRule):
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Unites the channels of queries and keys."""
         query, value, key = _attended(call)
-        lines = [atoms.line(x, -1) for x in (query, key, value)]
+        lines = [atoms.axis_labels(x, -1) for x in (query, key, value)]
         scale = call.variables.get("scale")
         each = scale is not None and len(scale.shape) > 0  # a number for each channel
         masked = len(call.inputs) > len(call.args[0]) or each and call.kwargs.get("use_causal_mask")

@@ -82,7 +82,7 @@ class ProductRule(Rule):
             made = [letter for letter in terms[k] if letter in terms[2] and letter not in term]
             if len(summed) != 1 or len(made) != 1:
                 continue
-            inputs = atoms.line(x, term.index(summed[0]))
+            inputs = atoms.axis_labels(x, term.index(summed[0]))
             if inputs is None:
                 continue
             axis = terms[k].index(made[0])

@@ -18,7 +18,7 @@ class SpatialRule(Rule):
         # One-dimensional layers such as Cropping1D have no data format: channels come last.
         first = getattr(call.operation, "data_format", None) == "channels_first"
         axis = 1 if first else -1
-        channels = atoms.line(source, axis)
+        channels = atoms.axis_labels(source, axis)
         if channels is None:
             atoms.give_up(call, "acts on the axis along which channels lie")
             return
@@ -54,7 +54,7 @@ class SpaceToDepthRule(Rule):
 
 def _along_last(call: Call, atoms: Atoms) -> np.ndarray | None:
     """Labels of the input's last axis; `None`, and given up, where channels lie along another."""
-    channels = atoms.line(call.inputs[0], -1)
+    channels = atoms.axis_labels(call.inputs[0], -1)
     if channels is None or call.operation.data_format == "channels_first":
         atoms.give_up(call, "channels do not lie along the last axis")
         return None

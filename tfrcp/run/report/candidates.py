@@ -28,7 +28,7 @@ from tfrcp.run.report.reading import (
     baseline_ratio,
     budget_ratio,
     is_accuracy,
-    is_number,
+    number_at,
     objective,
     scored_trials,
     section,
@@ -40,18 +40,18 @@ from tfrcp.units import count
 
 def scores(metrics: Metrics) -> Figure | None:
     """The distribution of the candidates' scores, with median, winner and unpruned network."""
-    values = np.array([trial["score"] for trial in scored_trials(metrics)])
+    values = np.array([trial.score for trial in scored_trials(metrics)])
     if len(values) < 3:  # No distribution to show.
         return None
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    best, baseline = winner(metrics), section(metrics, "search").get("baseline_score")
+    best, baseline = winner(metrics), number_at(metrics, "search", "baseline_score")
     bins = _bins(metrics, values)
     marks = [("median", float(np.median(values)), BLUE)]
-    marks += [("winner", best["score"], ORANGE)] if best else []
+    marks += [("winner", best.score, ORANGE)] if best else []
     low, high = limits(bins)
     name, beyond = baseline_name(metrics), False
-    if is_number(baseline):
+    if baseline is not None:
         # Drawn to scale, a baseline far away would squeeze all candidates into a corner.
         reach = 1.5 * (high - low)
         beyond = not low - reach <= baseline <= high + reach
@@ -98,25 +98,25 @@ def scores(metrics: Metrics) -> Figure | None:
 def accuracy_flops(metrics: Metrics) -> Figure | None:
     """Score against MACs: beside the unpruned network, and the budget enlarged."""
     full = section(metrics, "budget").get("flops_full")
-    trials = [trial for trial in scored_trials(metrics) if is_number(trial.get("flops"))]
+    trials = [trial for trial in scored_trials(metrics) if trial.flops is not None]
     if not trials or not full:
         return None
-    x = np.array([trial["flops"] / full for trial in trials])
-    y = np.array([trial["score"] for trial in trials])
-    baseline = section(metrics, "search").get("baseline_score")
-    target, tolerance = budget_ratio(metrics), section(metrics, "budget").get("tolerance")
+    x = np.array([trial.flops / full for trial in trials])
+    y = np.array([trial.score for trial in trials])
+    baseline = number_at(metrics, "search", "baseline_score")
+    target, tolerance = budget_ratio(metrics), number_at(metrics, "budget", "tolerance")
     window = []
-    if target is not None and is_number(tolerance):
+    if target is not None and tolerance is not None:
         window = [target - tolerance, target + tolerance]
     best, name, whole = winner(metrics), baseline_name(metrics), baseline_ratio(metrics)
     figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
-    panels = figure.subplots(1, 2 if is_number(baseline) else 1, squeeze=False)[0]
+    panels = figure.subplots(1, 1 if baseline is None else 2, squeeze=False)[0]
     for axes in panels:
         if window:
             axes.axvspan(*window, color=PALE, zorder=0, linewidth=0)
         axes.scatter(x, y, 16, color=BLUE, alpha=0.8 if len(x) < 200 else 0.35, linewidths=0)
-        if best and is_number(best.get("flops")):
-            point = best["flops"] / full, best["score"]
+        if best and best.flops is not None:
+            point = best.flops / full, best.score
             axes.scatter(*point, 50, color=ORANGE, marker="D", edgecolors="white", zorder=5)
         axes.xaxis.set_major_formatter(percent_ticks())
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -125,11 +125,11 @@ def accuracy_flops(metrics: Metrics) -> Figure | None:
     near = panels[-1]
     near.set(xlim=limits([*x, *window], 0.1), ylim=limits(y, 0.16))
     near.set_title(f"Budget (grey): {budget_window(metrics)}" if window else "Enlarged")
-    if best and is_number(best.get("flops")):
-        above = best["score"] >= np.median(y)
+    if best and best.flops is not None:
+        above = best.score >= np.median(y)
         side = 1 if point[0] < sum(near.get_xlim()) / 2 else -1
         near.annotate(
-            f"winner {candidate_score(metrics, best['score'])}",
+            f"winner {candidate_score(metrics, best.score)}",
             point,
             xytext=(-6 * side, 10 if above else -10),
             textcoords="offset points",
@@ -137,7 +137,7 @@ def accuracy_flops(metrics: Metrics) -> Figure | None:
             verticalalignment="bottom" if above else "top",
             color=ORANGE,
         )
-    if is_number(baseline):
+    if baseline is not None:
         panels[0].scatter(whole, baseline, 50, color=BLACK, marker="s", zorder=5)
         above = baseline >= np.median(y)
         panels[0].annotate(

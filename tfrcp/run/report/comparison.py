@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from tfrcp.run.figures import LatencyRatio, Pair
 from tfrcp.run.report.reading import (
     ACCURACY,
     Metrics,
     Score,
     change,
-    is_number,
     objective,
+    results,
     section,
 )
 from tfrcp.scoring.verdict import verdict
@@ -29,48 +30,46 @@ def rows(metrics: Metrics) -> list[Row]:
     kinds = {score.name: score for score in (ACCURACY, objective(metrics))}
     tests = {f"test_{name}": (score, f"test {score.label}") for name, score in kinds.items()}
     checks = {name: (score, f"holdout {score.label}") for name, score in kinds.items()}
-    found = _rows(section(metrics, "results"), tests)
-    for title, file in files(metrics):
+    found = _rows(results(metrics), tests)
+    for title, file in files(metrics).items():
         measured = _rows(file, checks)
         found += [(f"{title}: {label}", *cells) for label, *cells in measured]
     return found
 
 
-def files(metrics: Metrics) -> list[tuple[str, Mapping[str, Any]]]:
-    """The exported files: titles, and what is known of each."""
-    found = section(metrics, "export").items()
-    return [(file.get("title") or name, file) for name, file in found if file]
+def files(metrics: Metrics) -> dict[str, Pair]:
+    """The exported files by title."""
+    found = {name: Pair.of(file) for name, file in section(metrics, "export").items() if file}
+    return {pair.title or name: pair for name, pair in found.items()}
 
 
-def _rows(results: Mapping[str, Any], scores: Mapping[str, tuple[Score, str]]) -> list[Row]:
+def _rows(pair: Pair, scores: Mapping[str, tuple[Score, str]]) -> list[Row]:
     """Rows of one pair, the networks or their files; `scores` by key, with their labels."""
-    before, after = section(results, "before"), section(results, "after")
-    latency = section(results, "latency_ratio")
-    columns = {
-        **{key: (label, score.text) for key, (score, label) in scores.items()},
-        "flops": ("MACs per image", count),
-        "params": ("parameters", count),
-        "activations": ("activations per image", count),
-        "bytes": ("size on disk", size),
-        "latency_ms": (", ".join(["latency per image", *_conditions(latency)]), "{:.3g} ms".format),
-    }
     found: list[Row] = []
-    for key, (label, text) in columns.items():
-        values = before.get(key), after.get(key)
-        known = [is_number(value) for value in values]
-        if not any(known):
-            continue
-        comparison = ""
-        if key == "latency_ms" and is_number(latency.get("ratio")):
-            comparison = f"{latency['ratio']:.2f}"
-            if is_number(latency.get("low")) and is_number(latency.get("high")):
-                comparison += f" ({latency['low']:.2f} to {latency['high']:.2f})"
-        elif key in scores and all(known):
-            comparison = scores[key][0].change(*values)
-        elif all(known) and values[0]:
-            comparison = f"{values[1] / values[0]:.3f}"
-        cells = [text(value) if ok else "" for value, ok in zip(values, known, strict=True)]
-        found.append((label, cells[0], cells[1], comparison))
+
+    def add(label: str, text: Callable[[float], str], values: Any, comparison: str) -> None:
+        if any(value is not None for value in values):
+            cells = ("" if value is None else text(value) for value in values)
+            found.append((label, *cells, comparison))
+
+    for key, (score, label) in scores.items():
+        values = [figures.scores.get(key) for figures in (pair.before, pair.after)]
+        add(label, score.text, values, "" if None in values else score.change(*values))
+    latency = pair.latency_ratio
+    for key, label, text in (
+        ("flops", "MACs per image", count),
+        ("params", "parameters", count),
+        ("activations", "activations per image", count),
+        ("bytes", "size on disk", size),
+        ("latency_ms", f"latency per image{_conditions(latency)}", "{:.3g} ms".format),
+    ):
+        ratio = pair.ratio(key)
+        comparison = "" if ratio is None else f"{ratio:.3f}"
+        if key == "latency_ms" and latency.ratio is not None:
+            comparison = f"{latency.ratio:.2f}"
+            if latency.interval:
+                comparison += f" ({latency.low:.2f} to {latency.high:.2f})"
+        add(label, text, (getattr(pair.before, key), getattr(pair.after, key)), comparison)
     return found
 
 
@@ -86,39 +85,31 @@ def lead(metrics: Metrics) -> str:
     score = change(metrics)
     if score is None:
         return ""
-    place, pair = "in TensorFlow", section(metrics, "results")
+    networks = results(metrics)
+    place, pair = "in TensorFlow", networks
     for name in _LEADS:
-        file = section(metrics, "export", name)
-        if is_number(section(file, "latency_ratio").get("ratio")):
-            place, pair = f"in {file.get('title') or name}", file
+        file = Pair.of(section(metrics, "export", name))
+        if file.latency_ratio.ratio is not None:
+            place, pair = f"in {file.title or name}", file
             break
-    time = section(pair, "latency_ratio")
-    time = tuple(time.get(key) for key in ("ratio", "low", "high"))
     return verdict(
         score=score,
-        time=time if all(map(is_number, time)) else None,
+        time=pair.latency_ratio.interval,
         place=place,
-        size=_ratio(pair, "bytes"),
-        macs=_ratio(section(metrics, "results"), "flops"),
+        size=pair.ratio("bytes"),
+        macs=networks.ratio("flops"),
     )
-
-
-def _ratio(pair: Mapping[str, Any], key: str) -> float | None:
-    """After / before of a figure, if both are known."""
-    before, after = (section(pair, when).get(key) for when in ("before", "after"))
-    return after / before if is_number(before) and is_number(after) and before else None
 
 
 def saving(metrics: Metrics) -> str:
     """How much of the saving in MACs is realised as speed-up, a sentence; empty if unknown."""
-    share = [section(metrics, "results", when).get("flops") for when in ("before", "after")]
-    places = {"TensorFlow, the Keras model": section(metrics, "results", "latency_ratio")}
-    for title, file in files(metrics):
-        places[title] = section(file, "latency_ratio")
-    ratios = {title: found["ratio"] for title, found in places.items() if found.get("ratio")}
-    if not (all(map(is_number, share)) and share[0] > share[1]) or not ratios:
+    networks = results(metrics)
+    places = {"TensorFlow, the Keras model": networks, **files(metrics)}
+    ratios = {title: r for title, p in places.items() if (r := p.latency_ratio.ratio)}
+    share = networks.ratio("flops")
+    if share is None or share >= 1 or not ratios:
         return ""
-    expected = 1 - share[1] / share[0]
+    expected = 1 - share
     parts = [
         f"{percent(1 - ratio) if ratio < 1 else 'nothing'} in {title}"
         for title, ratio in ratios.items()
@@ -147,9 +138,8 @@ def table(metrics: Metrics) -> str:
     return "\n\n".join(filter(None, [lead(metrics), aligned([head, *body]), note]))
 
 
-def _conditions(latency: Mapping[str, Any]) -> list[str]:
-    """What the latency was measured with, as a list of no or one phrase."""
-    if not latency.get("batch_size"):
-        return []
-    device = latency.get("device")
-    return [f"batch of {latency['batch_size']}{f' on {device}' if device else ''}"]
+def _conditions(latency: LatencyRatio) -> str:
+    """What the latency was measured with, where it is known."""
+    if not latency.batch_size:
+        return ""
+    return f", batch of {latency.batch_size}{f' on {latency.device}' if latency.device else ''}"

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 
 from tfrcp.pages import render
+from tfrcp.run.figures import Stage
 from tfrcp.run.report.comparison import lead, rows, saving
-from tfrcp.run.report.reading import Metrics, is_number, section, winner
+from tfrcp.run.report.reading import Metrics, number_at, results, section, winner
 from tfrcp.run.report.summary import candidate_score, headline, method, trainings
 from tfrcp.units import percent
 
@@ -26,9 +27,9 @@ def html(metrics: Metrics, pictures: Mapping[str, bytes]) -> str:
         search=" ".join(_search(metrics)),
         trainings=" ".join(trainings(metrics)),
         stages={
-            str(stage.get("name")): stage["seconds"]
-            for stage in metrics.get("stages") or []
-            if is_number(stage.get("seconds"))
+            str(stage.name): stage.seconds
+            for stage in map(Stage.of, metrics.get("stages") or [])
+            if stage.seconds is not None
         },
         method=method(metrics),
         config=json.dumps(config, indent=2, ensure_ascii=False) if config else "",
@@ -56,39 +57,31 @@ def _facts(metrics: Metrics) -> list[str]:
 def _notes(metrics: Metrics) -> list[str]:
     """What is said below the table."""
     notes = ["One multiply-add (MAC) is one FLOP; 1 kB is 1000 bytes."]
-    accuracy = section(metrics, "results", "after").get("test_accuracy")  # a share of the images
-    images = section(metrics, "data").get("test")
-    if is_number(accuracy) and images:
+    pair, images = results(metrics), section(metrics, "data").get("test")
+    accuracy = pair.after.scores.get("test_accuracy")  # a share of the images
+    if accuracy is not None and images:
         error = percent((accuracy * (1 - accuracy) / images) ** 0.5).removesuffix(" %")
         notes.append(
             f"On {images:,} test images the standard error of such an accuracy is {error} points."
         )
-    if is_number(section(metrics, "results", "latency_ratio").get("low")):
+    if pair.latency_ratio.low is not None:
         notes.append("In brackets: the 95 % interval.")
     return [*notes, saving(metrics)]
 
 
 def _search(metrics: Metrics) -> list[str]:
     """What else there is to say about the search."""
-    search, best = section(metrics, "search"), winner(metrics)
-    tested = section(metrics, "results", "after_search").get("test_accuracy")
-    smallest = section(metrics, "budget").get("feasible_min_ratio")
-    sentences = []
+    best, sentences = winner(metrics), []
     if best:
         scratch = section(metrics, "scratch")
         text = "On the supernet's weights" if scratch else "Before fine-tuning"
-        text += (
-            f" the winner scores {candidate_score(metrics, best['score'])} on the holdout images"
-        )
-        if is_number(tested):
-            text += f" and {percent(tested)} on the test images"
-        if is_number(search.get("baseline_score")):
-            baseline = candidate_score(metrics, search["baseline_score"])
-            text += f"; the {'whole supernet' if scratch else 'unpruned network'} scores {baseline}"
+        text += f" the winner scores {candidate_score(metrics, best.score)} on the holdout images"
+        if (baseline := number_at(metrics, "search", "baseline_score")) is not None:
+            name = "whole supernet" if scratch else "unpruned network"
+            text += f"; the {name} scores {candidate_score(metrics, baseline)}"
         sentences.append(f"{text}.")
-    if is_number(search.get("acceptance")):
-        share = percent(search["acceptance"])
-        sentences.append(f"Of the sampler's draws, {share} met the budget.")
-    if is_number(smallest):
+    if (share := number_at(metrics, "search", "acceptance")) is not None:
+        sentences.append(f"Of the sampler's draws, {percent(share)} met the budget.")
+    if (smallest := number_at(metrics, "budget", "feasible_min_ratio")) is not None:
         sentences.append(f"Down to {percent(smallest)} of the MACs could be reached.")
     return sentences

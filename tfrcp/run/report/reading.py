@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from tfrcp.run.figures import Pair, Trial, number
 from tfrcp.scoring.verdict import Change
-from tfrcp.units import percent, points
+from tfrcp.units import points, score
 
 Metrics = Mapping[str, Any]
 
@@ -20,21 +20,26 @@ def section(metrics: Metrics, *keys: str) -> Mapping[str, Any]:
     return metrics
 
 
-def is_number(value: Any) -> bool:
-    """Whether `value` is a finite number, and so neither missing nor failed."""
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def number_at(metrics: Metrics, *keys: str) -> float | None:
+    """The finite number under `keys`, if there is one."""
+    return number(section(metrics, *keys[:-1]).get(keys[-1]))
 
 
-def scored_trials(metrics: Metrics) -> list[Mapping[str, Any]]:
+def scored_trials(metrics: Metrics) -> list[Trial]:
     """The trials with a score, in their order."""
-    trials = section(metrics, "search").get("trials") or []
-    return [trial for trial in trials if is_number(trial.get("score"))]
+    trials = map(Trial.of, section(metrics, "search").get("trials") or [])
+    return [trial for trial in trials if trial.score is not None]
 
 
-def winner(metrics: Metrics) -> Mapping[str, Any] | None:
+def winner(metrics: Metrics) -> Trial | None:
     """The best trial, if it is named and has a score."""
     best = section(metrics, "search").get("best")
-    return next((trial for trial in scored_trials(metrics) if trial.get("id") == best), None)
+    return next((trial for trial in scored_trials(metrics) if trial.id == best), None)
+
+
+def results(metrics: Metrics) -> Pair:
+    """The unpruned and the pruned network, as they were tested."""
+    return Pair.of(section(metrics, "results"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Score:
 
     def text(self, value: float) -> str:
         """A score as text."""
-        return percent(value) if self.is_share else f"{value:.4g}"
+        return score(value, self.is_share)
 
     def change(self, before: float, after: float) -> str:
         """What became of a score: `-0.3 points`, or a ratio."""
@@ -81,26 +86,22 @@ def objective(metrics: Metrics) -> Score:
 
 def tested(metrics: Metrics) -> Score:
     """What the networks are tested by: their accuracy where they are classifiers."""
-    results = section(metrics, "results")
-    classifier = any("test_accuracy" in (results.get(when) or {}) for when in ("before", "after"))
+    pair = results(metrics)
+    classifier = any("test_accuracy" in found.scores for found in (pair.before, pair.after))
     return ACCURACY if classifier else objective(metrics)
 
 
 def change(metrics: Metrics) -> Change | None:
     """What became of the score on the test images, if the pruned network was tested."""
-    score, results = tested(metrics), section(metrics, "results")
+    score, pair = tested(metrics), results(metrics)
     key = f"test_{score.name}"
-    before, after = (section(results, when).get(key) for when in ("before", "after"))
-    if not is_number(after):
+    before, after = (found.scores.get(key) for found in (pair.before, pair.after))
+    if after is None:
         return None
-    ends = [section(results, "score_changes", key).get(end) for end in ("low", "high")]
-    return Change(
-        score.label,
-        before if is_number(before) else None,
-        after,
-        *(ends if all(map(is_number, ends)) else (None, None)),
-        is_share=score.is_share,
+    low, high = (
+        number_at(metrics, "results", "score_changes", key, end) for end in ("low", "high")
     )
+    return Change(score.label, before, after, low, high, is_share=score.is_share)
 
 
 def is_accuracy(metrics: Metrics) -> bool:
@@ -113,7 +114,7 @@ def budget_ratio(metrics: Metrics) -> float | None:
     target, full = (section(metrics, "budget").get(key) for key in ("flops_target", "flops_full"))
     if isinstance(target, int):
         return target / full if full else None
-    return target if is_number(target) else None
+    return number(target)
 
 
 def baseline_name(metrics: Metrics) -> str:

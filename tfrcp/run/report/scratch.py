@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from tfrcp.run.report.reading import Metrics, is_number, section
+from tfrcp.run.report.reading import Metrics, number_at, results, section
 from tfrcp.units import count, percent, plural
 
 
 def headline(metrics: Metrics) -> str:
     """The outcome in one or two sentences; empty before the winner is tested."""
-    after, before = section(metrics, "results", "after"), section(metrics, "results", "before")
-    if not is_number(after.get("test_accuracy")):
+    pair = results(metrics)
+    accuracy = pair.after.scores.get("test_accuracy")
+    if accuracy is None:
         return ""
     images = section(metrics, "data").get("test")
-    share = ""
-    if is_number(after.get("flops")) and before.get("flops"):
-        share = f" with {percent(after['flops'] / before['flops'])} of the MACs"
+    ratio = pair.ratio("flops")
+    share = "" if ratio is None else f" with {percent(ratio)} of the MACs"
     epochs = len(section(metrics, "training", "winner", "history").get("loss") or [])
     start = "the supernet's" if section(metrics, "scratch").get("inherit") else "random"
     return (
         f"Found by a search over the weights of a supernet and trained from {start} weights for "
         f"{plural(epochs, 'epoch')}, the network{share} classifies "
-        f"{percent(after['test_accuracy'])} of the {f'{images:,} ' if images else ''}test images "
+        f"{percent(accuracy)} of the {f'{images:,} ' if images else ''}test images "
         "correctly. The original network was not trained; its costs are for comparison."
     )
 
@@ -31,8 +31,8 @@ def method(metrics: Metrics) -> str:
     text = (
         "No network was trained before: the weights that score candidates are those of a supernet"
     )
-    if is_number(scratch.get("supernet_flops")):
-        text += f" of {count(scratch['supernet_flops'])} MACs"
+    if (flops := number_at(metrics, "scratch", "supernet_flops")) is not None:
+        text += f" of {count(flops)} MACs"
     random = scratch.get("random_widths") or 0
     return (
         f"{text}, trained as it is, at its smallest and at {plural(random, 'random width')} in "

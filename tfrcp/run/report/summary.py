@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from tfrcp.run.figures import Figures, number
 from tfrcp.run.report import scratch
 from tfrcp.run.report.reading import (
     Metrics,
     baseline_name,
     budget_ratio,
     histories,
-    is_number,
+    number_at,
     objective,
+    results,
     scored_trials,
     section,
     tested,
@@ -23,30 +22,28 @@ from tfrcp.units import percent, plural, points
 
 def headline(metrics: Metrics) -> str:
     """The outcome in one to three sentences."""
-    before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
-    score = tested(metrics)
-    if is_number(after.get(f"test_{score.name}")):
+    pair, key = results(metrics), f"test_{tested(metrics).name}"
+    if pair.after.scores.get(key) is not None:
         return scratch.headline(metrics) if section(metrics, "scratch") else _outcome(metrics)
     if winner(metrics):
         step = "trained" if section(metrics, "scratch") else "fine-tuned"
         return f"{_found(metrics)} It has not been {step} and tested yet."
-    if is_number(before.get(f"test_{score.name}")):
-        return f"The unpruned network {_reached(metrics, before)}. Nothing is pruned yet."
+    if pair.before.scores.get(key) is not None:
+        return f"The unpruned network {_reached(metrics, pair.before)}. Nothing is pruned yet."
     return "Nothing has been pruned or measured yet."
 
 
 def _outcome(metrics: Metrics) -> str:
     """What was pruned away, and what that did to the score on the test images."""
-    before, after = section(metrics, "results", "before"), section(metrics, "results", "after")
-    share = _share(after.get("flops"), before.get("flops"))
-    text = "Pruned" + (f" to {share}" if share else "")
+    pair, score = results(metrics), tested(metrics)
+    ratio = pair.ratio("flops")
+    text = "Pruned" + ("" if ratio is None else f" to {percent(ratio)} of the MACs")
     if section(metrics, "training", "finetune"):
         epochs = len(section(metrics, "training", "finetune", "history").get("loss") or [])
         text += " and fine-tuned" + (f" for {plural(epochs, 'epoch')}" if epochs else "")
-    text += f", the network {_reached(metrics, after)}"
-    score = tested(metrics)
-    then, now = (found.get(f"test_{score.name}") for found in (before, after))
-    if is_number(then):
+    text += f", the network {_reached(metrics, pair.after)}"
+    then, now = (found.scores.get(f"test_{score.name}") for found in (pair.before, pair.after))
+    if then is not None:
         text += f"; unpruned it was {score.text(then)}"
         if score.is_share:
             change = points(now - then)
@@ -58,12 +55,12 @@ def _outcome(metrics: Metrics) -> str:
 def _found(metrics: Metrics) -> str:
     """What the search has found, for a run that has come no further."""
     best, trials = winner(metrics), len(scored_trials(metrics))
-    share = _share(best.get("flops"), section(metrics, "budget").get("flops_full"))
+    full = number_at(metrics, "budget", "flops_full")
     text = f"The best of {trials:,} candidates" if trials > 1 else "The only candidate"
-    text += f", at {share}," if share else ""
-    text += f" scores {candidate_score(metrics, best['score'])} on the holdout images"
-    baseline = section(metrics, "search").get("baseline_score")
-    if is_number(baseline):
+    if full and best.flops is not None:
+        text += f", at {percent(best.flops / full)} of the MACs,"
+    text += f" scores {candidate_score(metrics, best.score)} on the holdout images"
+    if (baseline := number_at(metrics, "search", "baseline_score")) is not None:
         name = baseline_name(metrics).replace("unpruned", "unpruned network")
         text += f"; the {name} scores {candidate_score(metrics, baseline)}"
     return f"{text}."
@@ -82,7 +79,7 @@ def trainings(metrics: Metrics) -> list[str]:
         ends = [
             f"{percent(history[key][-1])} accuracy on the {split} images"
             for key, split in (("accuracy", "training"), ("val_accuracy", "holdout"))
-            if key in history and is_number(history[key][-1])
+            if key in history and number(history[key][-1]) is not None
         ]
         text = f"{title}: {plural(epochs, 'epoch')}"
         sentences.append(f"{text}, at the end {' and '.join(ends)}." if ends else f"{text}.")
@@ -134,7 +131,7 @@ def _steps(metrics: Metrics) -> list[str]:
     told = []
     for step in steps.values():
         scores = step["holdout_accuracy"]
-        right = f" ({percent(scores[-1])} of the holdout images right)" if scores else ""
+        right = f" ({percent(scores[-1])} holdout accuracy)" if scores else ""
         told.append(f"{percent(step['flops'] / full)}{right}")
     return [
         f"The network is pruned in {len(steps) + 1} steps and fine-tuned in between: to "
@@ -144,24 +141,19 @@ def _steps(metrics: Metrics) -> list[str]:
 
 def budget_window(metrics: Metrics) -> str:
     """The budget as a share of the unpruned FLOPs: `50.0 % ± 0.5 %`; empty if it is not known."""
-    target, tolerance = budget_ratio(metrics), section(metrics, "budget").get("tolerance")
+    target, tolerance = budget_ratio(metrics), number_at(metrics, "budget", "tolerance")
     if target is None:
         return ""
-    room = f" \N{PLUS-MINUS SIGN} {100 * tolerance:.3g} %" if is_number(tolerance) else ""
+    room = "" if tolerance is None else f" \N{PLUS-MINUS SIGN} {100 * tolerance:.3g} %"
     return f"{percent(target)}{room}"
 
 
-def _reached(metrics: Metrics, results: Mapping[str, Any]) -> str:
+def _reached(metrics: Metrics, figures: Figures) -> str:
     """What a network reaches on the test images, a predicate."""
     images, score = section(metrics, "data").get("test"), tested(metrics)
     subject = f"the {images:,} test images" if images else "the test images"
-    value = score.text(results[f"test_{score.name}"])
+    text = score.text(figures.scores[f"test_{score.name}"])
     if score.name == "accuracy":
-        return f"classifies {value} of {subject} correctly"
+        return f"classifies {text} of {subject} correctly"
     better = "higher" if score.higher_is_better else "lower"
-    return f"reaches {value} {score.label} ({better} is better) on {subject}"
-
-
-def _share(part: Any, whole: Any) -> str:
-    known = is_number(part) and is_number(whole) and whole
-    return f"{percent(part / whole)} of the MACs" if known else ""
+    return f"reaches {text} {score.label} ({better} is better) on {subject}"

@@ -2,7 +2,7 @@
 
 keras-tuner's own store rewrites several files in place at every step, which a crash can tear. Here
 the trial files are all that there is, each is replaced in one step, and a search that was killed
-is restored from them: finished trials stand, the one in flight is run again.
+is restored from them: finished trials are kept, the one in flight is run again.
 """
 
 from __future__ import annotations

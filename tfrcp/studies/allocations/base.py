@@ -1,7 +1,7 @@
 """What an allocation is: a function from one step's inputs to a channel vector.
 
 An allocation says how many channels every group keeps; the criterion says which. All meet the same
-budget in the same space, and what they choose inherits, is updated and fine-tuned alike.
+budget in the same space, and what they choose inherits, is reconstructed and fine-tuned alike.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Step:
         scores: Scores of the channels by the criterion, float arrays [size] by group name; higher
             is kept.
         score: Function of a channel vector, int array [prunable groups], to the accuracy in [0, 1]
-            on holdout images of the network that inherits and is updated, but not trained. Every
-            call is counted.
+            on holdout images of the network that inherits and is reconstructed, but not trained.
+            Every call is counted.
         samples: How many networks a search scores; of no meaning to methods that do not search.
         seed: Seed of whatever is random.
         criterion: Name of the criterion that the scores are by.

@@ -81,5 +81,5 @@ def _mean_ranks(
         return program.step(call, entry, args, kwargs)
 
     for batch in batches(images, _AT_ONCE):
-        program.walk(arrays, batch, step)
+        program.interpret(arrays, batch, step)
     return sums
