@@ -18,14 +18,6 @@ from typing import Any
 import numpy as np
 from common import images, load_splits, network, parser, picture, write
 
-STAGES = (
-    "slicing alone",
-    "batch norm",
-    "cached",
-    "cached, batch norm",
-    "sequential",
-    "sequential, batch norm",
-)
 TUNED = "after fine-tuning"
 
 

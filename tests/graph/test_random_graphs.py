@@ -14,7 +14,7 @@ def test_random_graphs(recipe, network, seed):
     examine(recipe, network, seed, choices=1)
 
 
-@pytest.mark.parametrize("piece", PIECES)
-def test_every_piece(piece):
+@pytest.mark.parametrize(("number", "piece"), enumerate(PIECES))
+def test_every_piece(number, piece):
     recipe = [("conv", 0, 0, 4, 0), (piece, 0, 1, 3, 0), ("conv", 0, 0, 4, 0)]
-    assert examine(recipe, (2, False, 1, "pool", "none", "float32"), 0, choices=1) >= 4
+    assert examine(recipe, (2, False, 1, "pool", "none", "float32"), number, choices=1) >= 4

@@ -10,12 +10,13 @@ import tfrcp
 from tests.networks import NETWORKS
 from tests.reconstruction.small_fits import METHODS, fit, keep_but, network, two_dense
 from tests.references import full_masks, images_for, randomize
+from tfrcp.graph.parts import Parts
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import read_weights, slice_weights
 from tfrcp.reconstruction import CachedLeastSquares, reconstruct
-from tfrcp.reconstruction import sequential as sequential_module
 from tfrcp.reconstruction.layers import Rows
 from tfrcp.reconstruction.sequential import SequentialLeastSquares
+from tfrcp.reconstruction.side_by_side import SideBySide
 
 # Layers that keep their weights.
 
@@ -64,7 +65,7 @@ def test_cached_leaves_out_the_largest_layers():
 
 @pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "added_to_input", "vgg"])
 def test_sequential_uses_all_images_within_any_limit(name, monkeypatch):
-    monkeypatch.setattr(sequential_module, "images_at_once", lambda *_: 16)
+    monkeypatch.setattr(SideBySide, "_at_once", lambda _, x, live: [16] * 3 + [40] * len(live))
     model = NETWORKS[name].build()
     randomize(model)
     graph, x = tfrcp.trace(model), images_for(model, count=50)
@@ -78,10 +79,12 @@ def test_sequential_uses_all_images_within_any_limit(name, monkeypatch):
         options = {"ridge": 1e-3, "samples": 20, "memory_limit": 2**30}
         fits = SequentialLeastSquares(program, original, inherited, graph.keep(masks), **options)
         runs = Counter()
-        monkeypatch.setattr(fits, "_step", counted(fits._step, runs))
+        monkeypatch.setattr(Parts, "__call__", counted(Parts.__call__, runs))
         fits.run(x, False, limit)
         found[limit] = fits.fitted, runs
-    assert max(found[None][1].values()) == 4  # blocks
+    blocks = [n // 2 for _, n in sorted(found[None][1].items())]  # in two networks
+    assert set(blocks[:3]) == {4} and set(blocks[4:]) <= {2, 4}
+    assert 2 in blocks  # joined
     assert sum(found[0][1].values()) > sum(found[None][1].values())
     for limit in (50 * 3000, 0):
         assert found[limit][0].keys() == found[None][0].keys()
@@ -91,10 +94,13 @@ def test_sequential_uses_all_images_within_any_limit(name, monkeypatch):
 
 
 def counted(step, runs):
-    def wrapped(call, args, kwargs):
-        runs[call.key] += 1
-        return step(call, args, kwargs)
+    step = getattr(step, "plain", step)
 
+    def wrapped(parts, start, stop, *rest):
+        runs.update(range(start, stop))
+        return step(parts, start, stop, *rest)
+
+    wrapped.plain = step
     return wrapped
 
 

@@ -237,7 +237,12 @@ def test_repeated_after_ctrl_c_it_ends_as_if_undisturbed(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "change", [{"precision": "mixed_float16"}, {"jit_compile": True}, {"accumulate": 2}]
+    "change",
+    [
+        {"precision": "mixed_float16"},
+        {"accumulate": 2},
+        pytest.param({"jit_compile": True}, marks=nightly),
+    ],
 )
 def test_other_ways_to_compute_become_sparse(change):
     model = residual()

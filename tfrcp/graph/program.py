@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -93,13 +94,15 @@ class Program:
         """Folds every batch norm that follows a convolution or dense layer into its kernel.
 
         Args:
-            arrays: What `slice_weights` returns, NumPy arrays.
+            arrays: What `slice_weights` returns, NumPy arrays, or that of some layers.
 
         Returns:
             Arrays for `run`; the same outputs up to rounding, at less cost.
         """
         arrays = dict(arrays)
         for norm, kernel in self._folds.items():
+            if norm.path not in arrays or kernel.path not in arrays:
+                continue
             statistics = {n: a.astype("float64") for n, a in arrays.pop(norm.path).items()}
             spread = 1 / np.sqrt(statistics["moving_variance"] + norm.operation.epsilon)
             scale = statistics.get("gamma", 1.0) * spread
@@ -128,22 +131,31 @@ class Program:
             return method
         import tensorflow as tf
 
-        free = self._free_axes()
-
-        def spec(path: str, name: str, array: np.ndarray) -> tf.TensorSpec:
-            open_axes = free.get((path, name), ())
-            shape = [None if axis in open_axes else n for axis, n in enumerate(array.shape)]
-            return tf.TensorSpec(shape, array.dtype)
-
-        specs = {
-            path: {name: spec(path, name, np.asarray(array)) for name, array in entry.items()}
-            for path, entry in arrays.items()
-        }
         inputs = keras.tree.map_structure(
             lambda value: tf.TensorSpec((None, *value.shape[1:]), value.dtype),
             self.graph.calls.inputs,
         )
-        return tf.function(method, input_signature=(specs, inputs), autograph=False)
+        return tf.function(method, input_signature=(self.specs(arrays), inputs), autograph=False)
+
+    def specs(self, arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """What TensorFlow is to know of arrays: open along the axes that can be sliced.
+
+        Args:
+            arrays: An example of what `run` takes.
+        """
+        import tensorflow as tf
+
+        free = self._free_axes
+
+        def spec(path: str, name: str, array: Any) -> tf.TensorSpec:
+            open_axes = free.get((path, name), ())
+            shape = [None if axis in open_axes else n for axis, n in enumerate(array.shape)]
+            return tf.TensorSpec(shape, array.dtype)
+
+        return {
+            path: {name: spec(path, name, array) for name, array in entry.items()}
+            for path, entry in arrays.items()
+        }
 
     def pack(self, inputs: Any) -> Any:
         """Lays inputs into the structure of the model's inputs, as Keras does: [x] for x.
@@ -165,6 +177,7 @@ class Program:
             )
         return keras.tree.pack_sequence_as(self.graph.calls.inputs, tensors)
 
+    @cached_property
     def _free_axes(self) -> dict[tuple[str, str], set[int]]:
         """The axes along which a weight can be sliced, by layer path and weight name."""
         free: dict[tuple[str, str], set[int]] = defaultdict(set)

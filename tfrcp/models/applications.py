@@ -79,7 +79,8 @@ def check_fit(weights: str, model: keras.Model, problems: list[str]) -> None:
         listed = "\n  ".join(problems[:8])
         more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise ValueError(
-            f"{weights} do not fit model {model.name!r}; nothing was loaded:\n  {listed}{more}"
+            f"{weights} do not fit model {model.name!r} (shapes in Keras order); nothing was "
+            f"loaded:\n  {listed}{more}"
         )
 
 

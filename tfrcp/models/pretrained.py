@@ -107,7 +107,7 @@ def _load(
         wanted = tuple(places[name].shape)
         if arrays[name].shape != wanted:
             problems.append(f"{name}: {arrays[name].shape} in the file, {wanted} in the model")
-    check_fit(f"The weights in {path} (shapes in Keras order)", model, sorted(problems))
+    check_fit(f"The weights in {path}", model, sorted(problems))
     for name, variable in places.items():
         variable.assign(arrays[name])
 

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.calls import Call
+from tfrcp.graph.parts import Tensors
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import find_rule
 from tfrcp.graph.weights import Weights, arrays_of
@@ -47,10 +48,18 @@ def widest_bytes(program: Program, arrays: Weights, images: Any) -> int:
         arrays: Weights and sizes.
         images: Structure of arrays like the model's inputs.
     """
-    shapes = [v.shape[1:] for call in program.graph.calls.calls for v in call.outputs]
-    if any(None in shape for shape in shapes):
-        return max(live_bytes(program, arrays, images), default=0)
-    return max((4 * math.prod(shape) for shape in shapes), default=0)
+    return max(widths(program, arrays, images), default=0)
+
+
+def widths(program: Program, arrays: Weights, images: Any) -> list[int]:
+    """Bytes of the widest tensor of one image that every call makes; see `widest_bytes`.
+
+    Where shapes are open, of all tensors that there are before the call.
+    """
+    shapes = [[v.shape[1:] for v in call.outputs] for call in program.graph.calls.calls]
+    if any(None in shape for of_call in shapes for shape in of_call):
+        return live_bytes(program, arrays, images)
+    return [max((4 * math.prod(shape) for shape in s), default=0) for s in shapes]
 
 
 def statistics_in_blocks(
@@ -73,14 +82,18 @@ def statistics_in_blocks(
     def step(call: Call, args: tuple, kwargs: dict) -> Any:
         return program.step(call, own.get(call) or arrays_of(call, arrays), args, kwargs)
 
+    def advance(start: int, stop: int, tensors: Tensors) -> Tensors:
+        for place in range(start, stop):
+            program.advance(place, tensors, step)
+        return tensors
+
     segments = Segments(
-        program,
         lambda part: inputs_of(program, images, part),
-        step,
+        advance,
         live_bytes(program, arrays, images),
         limit=_KEPT,
         count=len(keras.tree.flatten(images)[0]),
-        block=images_at_once(program, arrays, images),
+        at_once=[images_at_once(program, arrays, images)],
     )
     found: dict[str, list[tuple[Any, Any, int]]] = defaultdict(list)
     for index, call in enumerate(program.graph.calls.calls):
@@ -89,7 +102,7 @@ def statistics_in_blocks(
             continue
         parts: list[tuple[Any, Any, int]] = []
 
-        def look(tensors: dict[Value, Any], call: Call = call, parts: list = parts) -> None:
+        def look(tensors: Tensors, call: Call = call, parts: list = parts) -> None:
             x = call.bind(tensors)[0][0]
             parts.append((*statistics(call, x), math.prod(x.shape)))
 

@@ -13,6 +13,7 @@ from tfrcp.arguments import check_choice
 from tfrcp.graph.calls import named_variables
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.held import HeldWeight
+from tfrcp.graph.parts import Parts
 from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import pruned_path
 from tfrcp.graph.weights import Weights, layer_at, read_weights, slice_weights
@@ -131,6 +132,7 @@ def fit_sequentially(
     ridge: float = 1e-5,
     samples: int | None = 100,
     memory_limit: int = 2**30,
+    parts: Parts | None = None,
     verbose: bool = True,
 ) -> tuple[Weights, dict[str, str]]:
     """Fits weights layer by layer; arguments as of `SequentialLeastSquares` and `reconstruct`.
@@ -146,6 +148,7 @@ def fit_sequentially(
         ridge=ridge,
         samples=samples,
         memory_limit=memory_limit // 2,
+        parts=parts,
     )
     sequential.run(images, verbose, memory_limit // 2)
     return sequential.fitted, sequential.left_out

@@ -9,12 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.calls import Call, Value
+from tfrcp.data import rows
+from tfrcp.graph.calls import Call
+from tfrcp.graph.parts import Tensors
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import Weights, arrays_of
 
-Tensors = dict[Value, Any]
-Step = Callable[[Call, tuple, dict], Any]
+Advance = Callable[[int, int, Tensors], Tensors]
 
 
 class Segments:
@@ -26,31 +27,34 @@ class Segments:
     fits it stays, and the calls behind it are run again: more work, with the same result.
 
     Args:
-        program: The program.
         load: Function of a slice to the inputs of these images, by value.
-        step: Runs a call on its arguments.
+        advance: Function of the number of a call, that of a later one, and what there is before the
+            first of them, to what there is before the second. It may change what it is given.
         widths: Bytes for each image before every call, see `live_bytes`.
         limit: Bytes that may be kept at the cut.
         count: Number of images.
-        block: Number of images that run at a time.
+        at_once: How many images run at a time, from each call on; or one number, whatever the call.
+            Where the cut is behind the widest tensors, blocks are joined to larger ones.
+        join: Function of a list of tensors to one, along the first axis.
     """
 
     def __init__(
         self,
-        program: Program,
         load: Callable[[slice], Tensors],
-        step: Step,
+        advance: Advance,
         widths: Sequence[int],
         *,
         limit: int,
         count: int,
-        block: int,
+        at_once: Sequence[int],
+        join: Callable[[list[Any]], Any] = rows.join,
     ) -> None:
-        self._program, self._step = program, step
+        self._advance, self._join = advance, join
         self._widths, self._most = widths, limit // count
         self._at = 0
         self._load = load
-        self._blocks = [slice(start, start + block) for start in range(0, count, block)]
+        self._at_once, self._block = at_once, at_once[0]
+        self._blocks = [slice(i, i + self._block) for i in range(0, count, self._block)]
         self._kept: list[Tensors] = [{} for _ in self._blocks]  # nothing before the first cut
 
     def stop_at(self, index: int, look: Callable[[Tensors], None]) -> None:
@@ -69,13 +73,25 @@ class Segments:
             tensors = dict(kept) if self._at else self._load(self._blocks[number])
             if moves:
                 self._kept[number] = kept = {}
-            for place in range(self._at, index):
-                self._program.advance(place, tensors, self._step)
-                if moves and place + 1 == best:
-                    self._kept[number] = dict(tensors)
-            look(tensors)
+                tensors = self._advance(self._at, best, tensors)
+                self._kept[number] = dict(tensors)
+            look(self._advance(best if moves else self._at, index, tensors))
         if moves:
             self._at = best
+            self._join_blocks()
+
+    def _join_blocks(self) -> None:
+        """Makes larger blocks of what is kept, where the calls behind the cut allow it."""
+        times = self._at_once[min(self._at, len(self._at_once) - 1)] // self._block
+        kept = self._kept
+        if times < 2 or len(kept) < 2 or any(value.batch != 0 for value in kept[0]):
+            return
+        self._kept, self._block = [], times * self._block
+        while kept:
+            some, kept = kept[:times], kept[times:]
+            self._kept.append(
+                {v: self._join([block.pop(v) for block in some]) for v in (*some[0],)}
+            )
 
 
 def inputs_of(program: Program, images: Any, part: slice) -> Tensors:

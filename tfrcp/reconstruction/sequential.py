@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -12,11 +11,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrcp.graph.calls import Call, Value
+from tfrcp.graph.calls import Call
+from tfrcp.graph.parts import Parts, Tensors
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
-from tfrcp.graph.weights import Weights, arrays_of
-from tfrcp.reconstruction.blocked_statistics import images_at_once, pooled, statistics
+from tfrcp.graph.weights import Weights
+from tfrcp.reconstruction.blocked_statistics import pooled, statistics
 from tfrcp.reconstruction.equations import (
     LEAST_RIDGE,
     LeftOut,
@@ -26,15 +26,11 @@ from tfrcp.reconstruction.equations import (
     warn_of_ignored,
 )
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, other_terms, write_fit
-from tfrcp.reconstruction.segments import Segments, as_numpy, inputs_of, live_bytes
+from tfrcp.reconstruction.segments import as_numpy
+from tfrcp.reconstruction.side_by_side import SideBySide
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Pair:
-    """A tensor of the original network and its counterpart in the pruned one."""
-
-    original: Any
-    pruned: Any
+Statistics = tuple[np.ndarray, np.ndarray]
+_LEAST_VARIANCE = 1e-10  # of the squared mean: less is rounding
 
 
 class SequentialLeastSquares:
@@ -70,6 +66,8 @@ class SequentialLeastSquares:
         samples: How many equations to gather for each input of a layer, `None` for all.
         memory_limit: Bytes that the equations of one layer may take; where they take more, the
             first samples are used, as many as fit.
+        parts: Runs parts of the program; those of an earlier fit of the same program are compiled
+            already.
 
     Attributes:
         fitted: Weights and sizes of the pruned network, changed by `run`.
@@ -86,6 +84,7 @@ class SequentialLeastSquares:
         ridge: float,
         samples: int | None,
         memory_limit: int,
+        parts: Parts | None = None,
     ) -> None:
         self.fitted = {path: dict(entry) for path, entry in inherited.items()}
         self.left_out = LeftOut()
@@ -96,8 +95,9 @@ class SequentialLeastSquares:
         self._called = Counter(call.path for call in program.graph.calls.calls)
         self._moments: dict[str, Moments] = {}
         self._others = other_terms(program.graph)
-        self._entries: dict[Call, Any] = {}
+        self._parts = parts or Parts(program)
         self._exact: set[str] = set()
+        self._settled: set[Call] = set()
         self._norm_labels = {
             place.path: place.labels
             for place in program.graph.places
@@ -113,43 +113,23 @@ class SequentialLeastSquares:
             limit: Bytes of the tensors that are kept for all images; beyond that, parts of both
                 networks are run again. Defaults to no limit.
         """
-        program = self._program
-        calls, self._total = program.graph.calls.calls, len(keras.tree.flatten(images)[0])
-        walks = (live_bytes(program, w, images) for w in (self._original, self._inherited))
-        widths = [sum(pair) for pair in zip(*walks, strict=True)]
-        self._segments = Segments(
-            program,
-            lambda part: {v: _Pair(x, x) for v, x in inputs_of(program, images, part).items()},
-            self._step,
-            widths,
-            limit=sys.maxsize if limit is None else limit,
-            count=self._total,
-            block=images_at_once(program, self._original, images),
-        )
+        calls, self._total = self._program.graph.calls.calls, len(keras.tree.flatten(images)[0])
+        limit = sys.maxsize if limit is None else limit
+        networks = SideBySide(self._program, self._original, self.fitted, self._parts)
+        self._segments = networks.segments(images, limit)
         progress = keras.utils.Progbar(len(calls), verbose=int(verbose), unit_name="layer")
         with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
             for index, call in enumerate(calls):
                 rule = kernel_rule(call, self._inherited.get(call.path))
                 if rule is not None and call.path not in self.left_out:
                     self._fit(index, call, rule)
-                if "moving_mean" in self.fitted.get(call.path, {}) and not (
-                    self._called[call.path] > 1
+                if (
+                    "moving_mean" in self.fitted.get(call.path, {})
+                    and self._called[call.path] == 1
+                    and call not in self._settled
                 ):
                     self._normalize(index, call)
                 progress.add(1)
-
-    def _step(self, call: Call, args: tuple, kwargs: dict) -> Any:
-        """Runs a call of both networks, whenever it is with the weights of the first time."""
-        if call not in self._entries:
-            entry = arrays_of(call, self.fitted)
-            self._entries[call] = None if entry is None else dict(entry)
-        original = keras.tree.map_structure(_original, (args, kwargs))
-        pruned = keras.tree.map_structure(_pruned, (args, kwargs))
-        return keras.tree.map_structure(
-            _Pair,
-            self._program.step(call, arrays_of(call, self._original), *original),
-            self._program.step(call, self._entries[call], *pruned),
-        )
 
     def _fit(self, index: int, call: Call, rule: KernelRule) -> None:
         """Fits the kernel of a layer."""
@@ -162,23 +142,25 @@ class SequentialLeastSquares:
         sums = self._moments.pop(path, None) or moments(self._memory_limit, self._ridge)
         if self._called[path] > 1:
             self._moments[path] = sums
-        rows, exact = None, False
+        rows, exact, outputs = None, False, []
         precise = old if self._ridge < LEAST_RIDGE else old.astype("float32")
 
-        def look(tensors: dict[Value, Any]) -> None:
+        def look(tensors: Tensors) -> None:
             nonlocal rows, exact
             pair = call.bind(tensors)[0][0]
             lost = self._lost_elsewhere(call, norm, kept, tensors)
             exact = exact or lost is not None
-            x = applied_to(call, _pruned(pair), entry)
+            x = applied_to(call, pair.pruned, entry)
             if rows is None:
                 options = {"images": self._total, "samples": self._samples, "seed": index}
                 most = sums.most(blocks, inputs, old.shape[2])
                 rows = Rows(call, x, blocks, inputs, most=most, **options)
                 sums.ignored += rows.left_out
-            targets = self._targets(call, rule, rows, _original(pair), kept)
+            targets = self._targets(call, rule, rows, pair.original, kept)
             for part, chunk in rows.unfold(x):
                 y = targets(part)
+                if norm is not None:
+                    outputs.append((*(f(axis=1).reshape(-1) for f in (y.mean, y.var)), y.shape[1]))
                 if lost is not None:
                     y = y + rows.outputs(lost[part])
                 own = chunk.astype(precise.dtype, copy=False) @ precise
@@ -197,7 +179,17 @@ class SequentialLeastSquares:
             self._exact.add(norm.path)
             self.fitted[norm.path] = self._kept(norm)
         entry.update(inherited)
-        write_fit(call, entry, self.fitted[norm.path] if norm else None, old + change, intercept)
+        bias = self._original[path].get("bias")
+        if bias is not None:  # the intercept is all that it changes by
+            entry["bias"] = bias = bias[kept]
+        new = old + change
+        write_fit(call, entry, self.fitted[norm.path] if norm else None, new, intercept)
+        if norm is not None and not sums.ignored:
+            mean = (equations.means[:, None] @ new).reshape(-1) + entry.get("bias", 0.0)
+            old_mean, old_variance = pooled(outputs)
+            old_mean = old_mean + (0.0 if bias is None else bias)
+            statistics = mean.astype("float32"), equations.variances(new).astype("float32")
+            self._settle(norm, statistics, (old_mean, old_variance))
 
     def _targets(
         self, call: Call, rule: KernelRule, rows: Rows, x: Any, kept: np.ndarray
@@ -221,7 +213,7 @@ class SequentialLeastSquares:
         return lambda part: rows.outputs(y[part])
 
     def _lost_elsewhere(
-        self, call: Call, norm: Call | None, kept: np.ndarray, tensors: dict[Value, Any]
+        self, call: Call, norm: Call | None, kept: np.ndarray, tensors: Tensors
     ) -> Any:
         """What the other terms of a sum have lost, in the units of a layer's outputs.
 
@@ -262,26 +254,38 @@ class SequentialLeastSquares:
 
     def _normalize(self, index: int, call: Call) -> None:
         """Changes the statistics of a batch norm."""
-        entry = self.fitted[call.path]
         found: tuple[list, list] = [], []
 
-        def look(tensors: dict[Value, Any]) -> None:
+        def look(tensors: Tensors) -> None:
             pair = call.bind(tensors)[0][0]
             for x, parts in zip((pair.pruned, pair.original), found, strict=True):
                 parts.append((*statistics(call, x), len(x)))
 
         self._segments.stop_at(index, look)
-        (mean, variance), (old_mean, old_variance) = map(pooled, found)
-        if call.path in self._exact:
-            epsilon = call.operation.epsilon
+        kept = self._keep(self._norm_labels[call.path])
+        new, old = map(pooled, found)
+        self._settle(call, new, tuple(array[kept] for array in old))
+
+    def _settle(self, norm: Call, new: Statistics, old: Statistics) -> None:
+        """Changes the statistics of a batch norm, given those of its input.
+
+        Args:
+            norm: Its call.
+            new: Mean and variance in the pruned network, arrays [channels].
+            old: Those of the same channels in the original network.
+        """
+        self._settled.add(norm)
+        entry, (mean, variance), (old_mean, old_variance) = self.fitted[norm.path], new, old
+        if norm.path in self._exact:
+            epsilon = norm.operation.epsilon
             scale = entry["gamma"] / np.sqrt(entry["moving_variance"] + epsilon)
             entry["gamma"] = scale * np.sqrt(variance + epsilon)
             entry["beta"] = entry["beta"] + scale * (mean - entry["moving_mean"])
         else:
-            kept, before = self._keep(self._norm_labels[call.path]), self._kept(call)
-            old_mean, old_variance = old_mean[kept], old_variance[kept]
-            ratio = np.ones_like(variance)
-            np.divide(variance, old_variance, out=ratio, where=old_variance > 0)
+            before, ratio = self._kept(norm), np.ones_like(variance)
+            # Not so where rounding is all there is.
+            vary = old_variance > _LEAST_VARIANCE * old_mean**2
+            np.divide(variance, old_variance, out=ratio, where=vary & (old_variance > 0))
             mean = before["moving_mean"] + mean - old_mean
             variance = before["moving_variance"] * ratio
         entry.update(moving_mean=mean, moving_variance=variance)
@@ -289,11 +293,3 @@ class SequentialLeastSquares:
 
 def _to_numpy(x: Any) -> np.ndarray:
     return as_numpy(ops.cast(x, "float32"))
-
-
-def _original(x: Any) -> Any:
-    return x.original if isinstance(x, _Pair) else x
-
-
-def _pruned(x: Any) -> Any:
-    return x.pruned if isinstance(x, _Pair) else x

@@ -22,6 +22,7 @@ from tfrcp.data.rows import count_rows, take
 from tfrcp.graph.calls import makes_masks
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import select
+from tfrcp.graph.parts import Parts
 from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import build_model
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
@@ -107,6 +108,7 @@ class SlicedEvaluator:
         self._update = update
         self._model, self._graph, self.scores = model, graph, scores
         self._program = Program(graph)
+        self._parts = Parts(self._program)  # compiled once for all that are reconstructed
         self.calibration = None if calibration is None else self._program.pack(calibration)
         self._weights = read_weights(graph, model)
         self._full = slice_weights(graph, self._weights, {})
@@ -201,7 +203,7 @@ class SlicedEvaluator:
         images = calibration_images(self._graph, images)
         inherited = self.prepare(channels)
         return fit_sequentially(
-            self._program, self._full, inherited, keep, images, verbose=verbose
+            self._program, self._full, inherited, keep, images, parts=self._parts, verbose=verbose
         )[0]
 
     def masks(self, channels: np.ndarray) -> dict[str, np.ndarray]:
