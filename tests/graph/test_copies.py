@@ -286,7 +286,9 @@ class Resized(layers.Layer):
 def test_copy_of_a_layer_whose_configuration_holds_a_weight():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, Resized(name="resized")(layers.Dense(4)(inputs)))
-    with pytest.warns(UserWarning, match="`resized` .Resized. cannot be made from what Keras saves"):
+    with pytest.warns(
+        UserWarning, match="`resized` .Resized. cannot be made from what Keras saves"
+    ):
         whole = half(model)
     assert whole.get_layer("resized").scale is not model.get_layer("resized").scale
     x = np.ones((2, 3), "float32")

@@ -54,7 +54,9 @@ class Task(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        held = {x: keras.saving.deserialize_keras_object(config[x]) for x in ("backbone", "prepare")}
+        held = {
+            x: keras.saving.deserialize_keras_object(config[x]) for x in ("backbone", "prepare")
+        }
         return cls(**{**config, **held})
 
 

@@ -69,8 +69,8 @@ def _difference(made: keras.Model, plain: keras.Model) -> str:
             return "it calls other layers"
         if x.operation is not y.operation and not _same_operation(x.operation, y.operation):
             return f"`{y.path}` is another"
-        given = [_numbered((z.args, dict(z.kwargs)), n) for z, n in zip((x, y), numbers, strict=True)]
-        if not _equal(*given):
+        given = [(call.args, dict(call.kwargs)) for call in (x, y)]
+        if not _equal(*map(_numbered, given, numbers)):
             return f"`{y.path}` is called in another way"
     ends = [
         _numbered((z.inputs, z.outputs, _trained(z.steps)), n)

@@ -13,6 +13,9 @@ from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.reading import read_calls
 from tfrcp.graph.rules import find_rule, knows, opens
 
+#: The places of a channel: pairs of an index and a number of positions, in order.
+Lives = tuple[tuple[int, int], ...]
+
 
 def trace(model: keras.Model, expand: bool = True, *, input_shape: Any = None) -> ChannelGraph:
     """Finds the channel groups of a model: which channels must be pruned together.
@@ -53,7 +56,7 @@ def trace(model: keras.Model, expand: bool = True, *, input_shape: Any = None) -
     groups: dict[tuple, list[int]] = defaultdict(list)
     parts = _membership(atoms.parts, roots)
     for root in np.unique(roots).tolist():
-        groups[tuple(lives[root]), frozen.get(root, ""), parts[root]].append(root)
+        groups[lives.get(root, ()), frozen.get(root, ""), parts[root]].append(root)
     ordered = sorted(groups, key=lambda key: _order(key[0], atoms.places, groups[key]))
 
     group_of = np.full(len(roots), -1)
@@ -102,13 +105,26 @@ def _membership(parts: list[np.ndarray], roots: np.ndarray) -> dict[int, tuple[i
     return membership
 
 
-def _lives(places: tuple[WeightAxis, ...], roots: np.ndarray) -> dict[int, list[tuple[int, int]]]:
+def _lives(places: tuple[WeightAxis, ...], roots: np.ndarray) -> dict[int, Lives]:
     """Where each channel lives: (index of the place, number of positions) by representative."""
-    lives: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for index, place in enumerate(places):
-        here, counts = np.unique(roots[place.labels[place.labels >= 0]], return_counts=True)
-        for root, count in zip(here.tolist(), counts.tolist(), strict=True):
-            lives[root].append((index, count))
+    found = [np.unique(roots[x.labels[x.labels >= 0]], return_counts=True) for x in places]
+    if not found:
+        return {}
+    channels = np.concatenate([here for here, _ in found])
+    where = np.repeat(np.arange(len(found)), [len(here) for here, _ in found])
+    pairs = np.stack([where, np.concatenate([counts for _, counts in found])], axis=1)
+    order = np.argsort(channels, kind="stable")
+    pairs = pairs[order]
+    here, starts = np.unique(channels[order], return_index=True)
+    bounds = [*starts.tolist(), len(pairs)]
+    known: dict[bytes, Lives] = {}  # many channels live in the same places
+    lives = {}
+    for root, start, end in zip(here.tolist(), bounds, bounds[1:], strict=False):
+        rows = pairs[start:end]
+        key = rows.tobytes()
+        if key not in known:
+            known[key] = tuple(map(tuple, rows.tolist()))
+        lives[root] = known[key]
     return lives
 
 

@@ -95,9 +95,7 @@ def _read(graph: Any) -> list[Any]:
     constant: set[int] = set()
     for operation in graph.get_operations():  # in the order in which they were made
         given = [id(x.op) in constant for x in operation.inputs]
-        if operation.type == "Const" or (
-            given and all(given) and not operation.op_def.is_stateful
-        ):
+        if operation.type == "Const" or (given and all(given) and not operation.op_def.is_stateful):
             constant.add(id(operation))
     return [x for key, x in found.items() if key not in constant]
 
