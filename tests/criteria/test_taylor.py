@@ -14,7 +14,7 @@ from tests.criteria.small_criteria import (
     network,
     with_factors,
 )
-from tfrcp.criteria import Taylor, deserialize, serialize
+from tfrcp.criteria import Taylor, deserialize, serialize, taylor
 
 
 def _loss(model, x, y):
@@ -158,6 +158,21 @@ def test_the_batches_are_equal():
     assert_scores(
         Taylor(batch_size=4)(model, graph, (x, y)), Taylor(batch_size=3)(model, graph, (x, y)), 1e-6
     )
+
+
+def spread_of_losses(y, outputs):
+    """A loss that is no mean over the images."""
+    losses = keras.ops.mean(keras.ops.square(outputs - y), axis=(1, 2))
+    return keras.ops.std(losses) + keras.ops.max(losses)
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", spread_of_losses])
+def test_a_batch_too_large_for_memory_has_the_same_slopes(loss, monkeypatch):
+    model, graph = network("dense_sequence")
+    x, y = labelled(model, 7)[0], np.random.default_rng(0).normal(size=(7, 5, 3)).astype("float32")
+    whole = Taylor(loss=loss)(model, graph, (x, y))
+    monkeypatch.setattr(taylor, "_AT_ONCE", 0)
+    assert_scores(Taylor(loss=loss)(model, graph, (x, y)), whole, 1e-4)
 
 
 def test_labels_are_checked():

@@ -244,10 +244,11 @@ class _Look:
         for (call, _), slope in zip(taps, slopes, strict=True):
             if slope is None:  # nothing that it makes reaches the loss
                 continue
-            slope = size * ops.convert_to_numpy(slope).astype("float64")
             axis = self._layers[call.path].rule.axis(call)
-            rest = tuple(i for i in range(slope.ndim) if i != axis % slope.ndim)
-            self._squares[call.path] += (slope**2).sum(axis=rest) / self.count
+            slope = np.moveaxis(size * ops.convert_to_numpy(slope), axis, -1)
+            slope = slope.reshape(size, -1, slope.shape[-1])
+            squares = np.einsum("bnc,bnc->bc", slope, slope)
+            self._squares[call.path] += squares.sum(axis=0, dtype="float64") / self.count
         return size
 
     def _read(self, call: Call, layer: Layer, x: np.ndarray) -> None:

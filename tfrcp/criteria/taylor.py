@@ -16,9 +16,13 @@ from tfrcp.criteria.images import check_finite, read_images
 from tfrcp.criteria.loss import gradients_of, loss_of, serialized
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import read_examples
+from tfrcp.data.rows import count_rows, join, take
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import slice_weights
+from tfrcp.reconstruction.blocked_statistics import widths
+
+_AT_ONCE = 2**29  # bytes of the tensors of all layers, which gradients need
 
 
 class Taylor(CoupledCriterion):
@@ -147,17 +151,58 @@ class _Slopes:
 
     def __call__(self, x: Any, y: Any) -> dict[Gate, np.ndarray]:
         """The slope at every position of every gate's layer, float64 arrays [positions]."""
-        import tensorflow as tf
-
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._weights)
-            outputs = self._program.run(self._arrays, x)
-            if len(flat := keras.tree.flatten(outputs)) == 1:
-                (outputs,) = flat
-            loss = ops.mean(self._loss(y, outputs))
-        gradients = gradients_of(tape, loss, self._weights)
+        parts = self._parts(x)
+        if len(parts) == 1:
+            gradients = self._gradients(x, lambda outputs: self._loss_of(y, outputs))
+        else:
+            outputs = join([self._outputs(take(x, part)) for part in parts])
+            slopes = self._slopes_of_outputs(y, outputs)
+            found = [
+                self._gradients(take(x, part), lambda o, part=part: _along(o, take(slopes, part)))
+                for part in parts
+            ]
+            gradients = {key: sum(each[key] for each in found) for key in self._weights}
         products = {
             key: np.asarray(weight, dtype="float64") * np.asarray(gradients[key])
             for key, weight in self._weights.items()
         }
         return {gate: check_finite(gate.slope(products)) for gate in self._gates}
+
+    def _parts(self, x: Any) -> list[slice]:
+        """Which images the gradients take at a time: as many as memory should hold."""
+        count = count_rows(x)
+        most = max(1, _AT_ONCE // max(1, sum(widths(self._program, self._arrays, x))))
+        return [slice(start, start + most) for start in range(0, count, most)]
+
+    def _outputs(self, x: Any) -> list[Any]:
+        return keras.tree.flatten(self._program.run(self._arrays, x))
+
+    def _loss_of(self, y: Any, outputs: list[Any]) -> Any:
+        return ops.mean(self._loss(y, outputs[0] if len(outputs) == 1 else outputs))
+
+    def _gradients(self, x: Any, loss: Callable[[list[Any]], Any]) -> dict[Any, np.ndarray]:
+        """The gradients of a function of the outputs in the weights."""
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._weights)
+            value = loss(self._outputs(x))
+        found = gradients_of(tape, value, self._weights)
+        return {key: np.asarray(gradient) for key, gradient in found.items()}
+
+    def _slopes_of_outputs(self, y: Any, outputs: list[Any]) -> list[Any]:
+        """The gradients of the loss of a batch in its outputs, whose parts then go back alone."""
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(outputs)
+            loss = self._loss_of(y, outputs)
+        found = gradients_of(tape, loss, outputs)
+        pairs = zip(outputs, found, strict=True)
+        return [ops.zeros_like(output) if slope is None else slope for output, slope in pairs]
+
+
+def _along(outputs: list[Any], slopes: list[Any]) -> Any:
+    """What changes by as much as the loss does."""
+    pairs = zip(outputs, slopes, strict=True)
+    return sum(ops.sum(output * ops.cast(slope, output.dtype)) for output, slope in pairs)
