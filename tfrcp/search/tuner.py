@@ -59,7 +59,7 @@ class ChannelSearch(ScoringTuner):
             neither.
         batch_norm_images: How many of the `calibration_images` re-estimate the batch norms of a
             candidate. Defaults to 128, of large images to as many as keep the network's widest
-            tensor within 124 MiB, but at least 32. The winner's reconstruction (`tfrcp.search.winner`) takes all.
+            tensor within 124 MiB, but at least 32. The winner's (`tfrcp.search.winner`) takes all.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
