@@ -85,10 +85,11 @@ def examine(build) -> dict:
     try:
         with tempfile.TemporaryDirectory() as folder:
             pruned.save(f"{folder}/pruned.keras")
-            loaded = keras.models.load_model(f"{folder}/pruned.keras")(images, training=False)
-        loaded = worst(flat(loaded), outputs)
+            again = keras.models.load_model(f"{folder}/pruned.keras")
+        kept = type(pruned) is type(again) is type(model)
+        loaded = worst(flat(again(images, training=False)), outputs)
     except Exception as error:  # some of KerasHub's own layers cannot be loaded
-        loaded = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+        kept, loaded = False, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
     made, prunable = hidden_channels(graph)
     before, after = macs(model), macs(pruned)
     return {
@@ -104,6 +105,7 @@ def examine(build) -> dict:
         "kept_macs": round(after / before, 4),
         "difference": worst(outputs, walked_outputs(model, graph, masks, images)),
         "loaded_difference": loaded,
+        "class_kept": kept,
         "lost": [str(w.message) for w in caught if str(w.message).startswith("The pruned")],
         "seconds": round(seconds, 2),
     }
@@ -209,6 +211,14 @@ def page(rows: dict) -> str:
     for name, reasons in rest.items():
         text = f"- {name}: {'; '.join(reasons)}"
         lines += textwrap.wrap(text, 100, subsequent_indent="  ", break_on_hyphens=False)
+    kept = [name for name, row in rows.items() if row.get("class_kept")]
+    if kept:
+        text = (
+            f"The pruned network is of the same class, also when it is loaded: {', '.join(kept)}. "
+            "The others are plain Keras models; [A class of its own](how-to/own_class.md) keeps "
+            "what a detector does in training and prediction."
+        )
+        lines += ["", *textwrap.wrap(text, 100, break_on_hyphens=False)]
     failed += [
         f"- {name}: the pruned network cannot be loaded, as KerasHub cannot load the layer outside "
         f"of its own model: {row['loaded_difference']}"

@@ -133,3 +133,10 @@ def test_products_of_constants_cost_nothing():
     assert multiply_adds_of(Grid(), [spec]) == 0
     layer = layers.Dense(4)
     assert multiply_adds_of(lambda x: layer(Grid()(x)), [spec]) == 16 * 4 * 4
+
+
+def test_products_of_integers_are_counted():
+    layer = layers.Dense(6)
+    layer.build((None, 4))
+    layer.quantize("int8")
+    assert multiply_adds_of(layer, [tf.TensorSpec((1, 4))]) == 4 * 6

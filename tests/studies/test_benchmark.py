@@ -170,7 +170,7 @@ def test_a_changed_function_gives_new_cells(inputs, tmp_path):
         ({"allocations": ("uniform@nope",)}, "criterion must be one of"),
         ({"criterion": "nope"}, "criterion must be one of"),
         ({"flops": (1.5,)}, "flops.*1.5"),
-        ({"flops": ()}, r"flops.*one number"),
+        ({"flops": ()}, r"flops.*a number"),
         ({"learning_rates": (0,)}, "learning_rates"),
         ({"margins": (0,)}, "margins.*0"),
         ({"margins": ()}, "margins"),

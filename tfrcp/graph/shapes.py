@@ -61,9 +61,18 @@ def value_of(
     if all(v.batch is None for v in sources):
         return Value(shape, dtype, None)
     if not open_batch or (shape and shape[0] is None):
-        return Value(shape, dtype)
+        return Value(shape, dtype, fold=_entries(shape, sources))
     unknown = [axis for axis, n in enumerate(shape) if n is None]
     return Value(shape, dtype, unknown[0] if len(unknown) == 1 else None)
+
+
+def _entries(shape: Shape, sources: Sequence[Value]) -> int:
+    """How many entries every example has on the first axis, where the batch has a fixed size."""
+    for source in sources:
+        if source.batch == 0 and source.shape and source.shape[0] and shape and shape[0]:
+            batch = max(source.shape[0] // source.fold, 1)
+            return shape[0] // batch if shape[0] % batch == 0 else 1
+    return 1
 
 
 def shapes_of(step: Step, values: Mapping[int, Value]) -> list[Shape]:

@@ -57,10 +57,15 @@ def _export(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _results(stage: str, metrics: dict[str, Any]) -> dict[str, Any]:
     pair = Pair.of(metrics["results"])
-    return {
-        **pair.after.scores,
-        **{f"{name}_before": pair.before.scores.get(name) for name in pair.after.scores},
+    ratios = {
         "flops_ratio": pair.ratio("flops"),
         "params_ratio": pair.ratio("params"),
         "latency_ratio": pair.latency_ratio.ratio,
+    }
+    if None in ratios.values():
+        raise LookupError(f"figures of 'results' are missing: {ratios}")
+    return {
+        **pair.after.scores,
+        **{f"{name}_before": pair.before.scores.get(name) for name in pair.after.scores},
+        **ratios,
     }

@@ -113,7 +113,8 @@ def prune(
         activations: Upper bound of the number of activations, likewise.
         latency: Time per image as a share of the unpruned network's: an upper bound beside `flops`,
             the target without. The closing table then holds the measured time.
-        latency_model: `tfrcp.LatencyModel` of the model, needed for that.
+        latency_model: `tfrcp.LatencyModel` of the model, needed for that; ten networks near the
+            budget are timed to set it right there.
         tolerance: How far from the target the result may be, as a share of the unpruned cost.
         min_ratio: Least share of its channels that a group keeps; or a dict from names or patterns
             of groups.

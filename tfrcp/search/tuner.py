@@ -12,7 +12,6 @@ import keras
 import keras_tuner
 
 from tfrcp.data import IN_MEMORY
-from tfrcp.renamed import moved
 from tfrcp.search import progress, settings, task
 from tfrcp.search.base_check import check_base
 from tfrcp.search.options import check_options
@@ -30,8 +29,6 @@ from tfrcp.space.space import SearchSpace
 if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
 
-__getattr__ = moved(__name__)
-
 
 class ChannelSearch(ScoringTuner):
     """Prunes a trained model: tries channel counts under a budget; the base of what follows.
@@ -44,10 +41,10 @@ class ChannelSearch(ScoringTuner):
     On several processes or machines, all run the same script; see `tfrcp.search.distributed`. The
     chief hands out trials and the workers score them. They share the project's folder.
 
+    The cost, what may be pruned, the seed and what is not listed here: as for `tfrcp.prune`.
+
     Args:
         model: A built, trained Functional or Sequential `keras.Model`. It is not changed.
-        flops: Target of the MACs: a float in (0, 1] is a share of the unpruned network's,
-            an int is absolute. Defaults to 0.5 where no other cost is given.
         criterion: Name, config or instance, see `tfrcp.criteria.get`; or "auto":
             `optimal_brain_surgeon` where images and a loss allow it, else `taylor`, else `l1`.
         objective: What candidates are scored by: "auto" (accuracy for a classifier, else the
@@ -56,41 +53,17 @@ class ChannelSearch(ScoringTuner):
             needs no labels, a `keras_tuner.Objective`, a `keras.metrics.Metric`, or a function
             (y, outputs) -> [n], of which more is better.
         max_trials: Number of candidates.
-        seed: Int; 0 is a seed.
-        params: Upper bound of the number of weights, in the units of `flops`; the target where it
-            is given alone.
-        activations: Upper bound of the number of activations, likewise.
-        latency: Time per image as a share of the unpruned network's: an upper bound beside `flops`,
-            the target without. See `tfrcp.Budget`.
-        latency_model: `tfrcp.LatencyModel` of the model, needed for that; ten networks near the
-            budget are timed to set it right there.
-        tolerance: How far from the target a candidate may be, as a share of the unpruned network's
-            MACs.
-        min_ratio: Least share of its channels that a group keeps.
-        max_ratio: Largest share.
-        divisor: Channel counts are multiples of it.
-        fixed: Groups, layers, or names or patterns of them, to leave alone. See `tfrcp.SearchSpace`
-            for this and the three before, which can differ between groups.
-        tied: Groups that keep the same share of their channels; see there.
-        budget: A `tfrcp.Budget` instead of `flops`, `params`, `latency` and `tolerance`.
-        space: A `tfrcp.SearchSpace` of the same model instead of the ratios, `divisor`, `fixed` and
-            `tied`.
-        sampler: A new `tfrcp.search.Sampler` of the same model that proposes the candidates,
-            instead of all these and of `seed`.
         reconstruction: How the weights of a candidate are reconstructed: "least_squares" fits the
             kernels to what the original layers compute (`reconstruction.CachedLeastSquares`) and
             re-estimates the batch norms' statistics, "batch_norm" does only the latter, "none"
             neither.
-        calibration_images: Number of training images for that.
-        batch_norm_images: How many of these re-estimate the batch norms of a candidate. Defaults to
-            128, of large images to as many as keep the network's widest tensor within 124 MiB, but
-            at least 32. The winner's reconstruction (`tfrcp.search.winner`) takes all.
+        batch_norm_images: How many of the `calibration_images` re-estimate the batch norms of a
+            candidate. Defaults to 128, of large images to as many as keep the network's widest
+            tensor within 124 MiB, but at least 32. The winner's (`tfrcp.search.winner`) takes all.
         racing: Whether to stop a candidate as soon as it is surely worse than the best so far; the
             trial's message says so, and its score is an estimate. Such scores depend on the order
             of the trials. So several workers never race: every score is that of all holdout images.
         batch_size: Holdout images in a forward pass; with `racing` not more than 100.
-        memory_limit: Bytes of holdout images that are held in memory. Images of a data set that are
-            more are written once to a file in the folder of temporary files (`TMPDIR`).
         log_dir: Folder for TensorBoard (the extra `tensorboard`): scores as curves, and the trials
             as a table of hyperparameters.
         directory: Folder of the project.

@@ -109,7 +109,7 @@ def _of_function(graph: Any, operation: Any, attribute: str) -> int | None:
 def _of_operation(operation: Any) -> int | None:
     """MACs of one operation; 0 for those that are none of ours."""
     kind = operation.type
-    products = ("MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum")
+    products = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
     if kind not in (*_CONVOLUTIONS, *_TRANSPOSED, *products):
         return 0
     inputs = [_shape(tensor) for tensor in operation.inputs]

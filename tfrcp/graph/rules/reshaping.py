@@ -28,13 +28,29 @@ def compress(full: np.ndarray) -> np.ndarray:
     return full
 
 
+def _fixed_batch(call: Call) -> int | None:
+    """The number of examples, where it is fixed and an operation leaves it alone."""
+    (value, *_), target = call.inputs, call.outputs[0]
+    if value.batch != 0 or target.batch != 0 or (value.fold, target.fold) != (1, 1):
+        return None
+    return value.shape[0] if value.shape[0] == target.shape[0] else None
+
+
 class MovingRule(Rule):
     """`Flatten`, `Permute`, `transpose`, `squeeze`, `flip`: nothing in them depends on sizes."""
 
-    def moved(self, call: Call, atoms: Atoms) -> np.ndarray:
-        """Labels of the output, one for every position."""
+    def moved(self, call: Call, atoms: Atoms, batch: int | None = None) -> np.ndarray:
+        """Labels of the output, one for every position.
+
+        Args:
+            call: The call.
+            atoms: Labels of its input.
+            batch: Number of examples, first of the axes; one if left out.
+        """
         value = call.inputs[0]
         shape = [n or _OPEN for n in value.sizes]
+        if batch is not None:
+            shape[0] = batch
         full = np.broadcast_to(atoms.grid(value), shape).astype("int32")
         args, kwargs = call.bind({value: full})
         return ops.convert_to_numpy(call.operation(*args, **kwargs)).astype(int)
@@ -47,17 +63,23 @@ class MovingRule(Rule):
             # Nothing to follow; a negative label tells its reason wherever it is moved.
             atoms[call.outputs[0]] = labels.reshape((1,) * rank)
             return
+        entries = target.fold
         try:
-            moved = self.moved(call, atoms)
-        except Exception as error:
-            # The operation takes its sizes from where labels have none: from the batch.
-            atoms.give_up(call, f"cannot be followed: {str(error).splitlines()[0]}")
+            try:
+                moved = self.moved(call, atoms)
+            except Exception:  # a batch of a fixed size may be part of what it is told
+                entries = _fixed_batch(call)
+                if entries is None:
+                    raise
+                moved = self.moved(call, atoms, entries)
+        except Exception:  # it takes its sizes from where labels have none: from the batch
+            atoms.give_up(call, "cannot be followed: its sizes hold those of the batch")
             return
         if moved.size == 0:
             atoms.give_up(call, "may take nothing, depending on the image size")
             return
         batch = target.batch
-        if moved.ndim != rank or (batch is not None and moved.shape[batch] != target.fold):
+        if moved.ndim != rank or (batch is not None and moved.shape[batch] != entries):
             atoms.give_up(call, "treats the batch like any other axis")
             return
         all_there, moved = np.isin(labels, moved).all(), compress(moved)
