@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import tfrcp
-from tests.criteria.small_criteria import labelled, network
-from tfrcp.criteria import L1, Automatic, OptimalBrainSurgeon, Taylor
+from tests.criteria.small_criteria import KINDS, labelled, network
+from tfrcp.criteria import L1, Automatic, OptimalBrainSurgeon, Taylor, layer_statistics
 from tfrcp.criteria.elimination import Elimination, Fixed, eliminate
 
 
@@ -103,22 +103,23 @@ def test_scores_need_no_labels_for_a_classifier_and_depend_on_the_seed():
     assert any((first[name] != other[name]).any() for name in first)
 
 
-def test_batches_do_not_matter(monkeypatch):
-    from tfrcp.criteria import optimal_brain_surgeon
-
-    model, graph = network("depthwise")
+@pytest.mark.parametrize("few", [100, 0])  # 0: compiled
+@pytest.mark.parametrize("name", KINDS)
+def test_batches_do_not_matter(name, few, monkeypatch):
+    model, graph = network(name)
     x, y = labelled(model, 40)
     criterion = OptimalBrainSurgeon(loss="sparse_categorical_crossentropy", verbose=False)
     whole = criterion(model, graph, (x, y))
-    monkeypatch.setattr(optimal_brain_surgeon, "_MOST", 7)
+    monkeypatch.setattr(layer_statistics, "_MOST", 7)
+    monkeypatch.setattr(layer_statistics, "_FEW", few)
     for name, scores in criterion(model, graph, (x, y)).items():
         np.testing.assert_allclose(scores, whole[name], rtol=1e-3)
 
 
 def test_wide_layers_are_scored_without_compensation(monkeypatch):
-    from tfrcp.criteria import optimal_brain_surgeon
+    from tfrcp.criteria import layer_statistics
 
-    monkeypatch.setattr(optimal_brain_surgeon, "_WIDEST", 16 * 1024)
+    monkeypatch.setattr(layer_statistics, "_WIDEST", 16 * 1024)
     inputs = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(6, 3, padding="same", activation="relu", name="conv")(inputs)
     model = keras.Model(inputs, keras.layers.Dense(3, name="head")(keras.layers.Flatten()(x)))

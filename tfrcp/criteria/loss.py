@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfrcp.data import check_labels
 from tfrcp.models.structure import output_structure
@@ -25,6 +26,31 @@ def gradients_of(tape: Any, loss: Any, sources: Any) -> Any:
     """
     with _ONE_AT_A_TIME:
         return tape.gradient(loss, sources)
+
+
+def slopes_in(outputs: list[Any], loss: Callable[[list[Any]], Any]) -> tuple[Any, list[Any]]:
+    """A loss of a network's outputs, and its gradients in them.
+
+    With `along` they go back through the network for some images at a time: the loss may depend on
+    all of them together.
+
+    Args:
+        outputs: The outputs, tensors.
+        loss: Function of them to a number.
+    """
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(outputs)
+        value = loss(outputs)
+    pairs = zip(outputs, gradients_of(tape, value, outputs), strict=True)
+    return value, [ops.zeros_like(x) if slope is None else slope for x, slope in pairs]
+
+
+def along(outputs: list[Any], slopes: list[Any]) -> Any:
+    """What has the gradients of the loss, given the outputs of some images and their slopes."""
+    pairs = zip(outputs, slopes, strict=True)
+    return sum(ops.sum(x * ops.cast(slope, x.dtype)) for x, slope in pairs)
 
 
 def serialized(loss: Any) -> Any:

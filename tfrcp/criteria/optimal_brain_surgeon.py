@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,25 +11,18 @@ from keras import ops
 
 from tfrcp.arguments import check_int, check_number
 from tfrcp.criteria.base import Criterion, finite_weights
-from tfrcp.criteria.elimination import Elimination, Fixed, Reader, eliminate
-from tfrcp.criteria.images import batches, check_finite, read_images
-from tfrcp.criteria.loss import gradients_of, loss_of, serialized
+from tfrcp.criteria.elimination import eliminate
+from tfrcp.criteria.images import batches, read_images
+from tfrcp.criteria.layer_statistics import RIDGE, LayerStatistics
+from tfrcp.criteria.loss import loss_of, serialized
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import read_examples
-from tfrcp.graph.calls import Call
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import slice_weights
 from tfrcp.reconstruction.cached import Layer, layers_losing_inputs
-from tfrcp.reconstruction.equations import moments
-from tfrcp.reconstruction.layers import Rows, applied_to
 from tfrcp.scoring import losses
 from tfrcp.scoring.objectives import is_classifier
-
-_AT_ONCE = 2**29  # bytes of the tensors of a batch that the gradients need
-_WIDEST = 2**28  # bytes of second moments beyond which nothing is made up for
-_MOST = 64  # images in a batch
-_RIDGE = 1e-2
 
 
 class OptimalBrainSurgeon(Criterion):
@@ -71,7 +63,7 @@ class OptimalBrainSurgeon(Criterion):
         *,
         images: int = 256,
         loss: Any = None,
-        ridge: float = _RIDGE,
+        ridge: float = RIDGE,
         seed: int = 0,
         verbose: bool = True,
     ) -> None:
@@ -106,7 +98,7 @@ class OptimalBrainSurgeon(Criterion):
 
     def look_at(
         self, model: keras.Model, graph: ChannelGraph, data: Any
-    ) -> tuple[_Look, dict[str, list[tuple[str, np.ndarray]]]]:
+    ) -> tuple[LayerStatistics, dict[str, list[tuple[str, np.ndarray]]]]:
         """Runs the model on the images.
 
         Returns:
@@ -140,7 +132,9 @@ class OptimalBrainSurgeon(Criterion):
                     f"'{group.name}': no layer mixes its channels with others. Use another "
                     "criterion."
                 )
-        look = _Look(program, arrays, layers, x, loss, _draw(model, self.seed) if drawn else None)
+        look = LayerStatistics(
+            program, arrays, layers, x, loss, _draw(model, self.seed) if drawn else None
+        )
         progress = Progress(
             "optimal_brain_surgeon", look.count, "images", look.count, verbose=self.verbose
         )
@@ -174,111 +168,3 @@ def _readers(
         channel_of = np.tile(piece.channel_of, inputs // len(piece.channel_of))
         order = np.argsort(channel_of, kind="stable")[(channel_of < 0).sum() :]
         yield piece.layer, order.reshape(group.size, -1)
-
-
-class _Look:
-    """Runs the network on batches: gathers what its layers read, and slopes of the loss.
-
-    Attributes:
-        count: Number of images.
-        at_once: Number of images in a batch.
-    """
-
-    def __init__(
-        self,
-        program: Program,
-        arrays: Any,
-        layers: Mapping[str, Layer],
-        images: Any,
-        loss: Callable[[Any, Any], Any],
-        draw: Callable[[Any], np.ndarray] | None,
-    ) -> None:
-        self._program, self._arrays, self._layers = program, arrays, layers
-        self._loss, self._draw = loss, draw
-        self._moments = {path: moments(_WIDEST, _RIDGE) for path in layers}
-        self._squares: dict[str, Any] = defaultdict(float)
-        self._rows: dict[Call, Rows] = {}
-        flat = keras.tree.flatten(images)
-        self.count = len(flat[0])
-        size = 0
-
-        def step(call: Call, entry: Any, args: tuple, kwargs: dict) -> Any:
-            nonlocal size
-            outputs = program.step(call, entry, args, kwargs)
-            size += sum(ops.convert_to_numpy(x).nbytes for x in keras.tree.flatten(outputs))
-            return outputs
-
-        program.interpret(arrays, keras.tree.map_structure(lambda x: x[:1], images), step)
-        self.at_once = int(np.clip(_AT_ONCE // max(1, size), 1, _MOST))
-
-    def __call__(self, x: Any, targets: Any = None) -> int:
-        """Looks at a batch; returns its number of images."""
-        import tensorflow as tf
-
-        taps: list[tuple[Call, Any]] = []
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-
-            def step(call: Call, entry: Any, args: tuple, kwargs: dict) -> Any:
-                layer = self._layers.get(call.path)
-                if layer is None:
-                    return self._program.step(call, entry, args, kwargs)
-                with tape.stop_recording():
-                    self._read(call, layer, applied_to(call, args[0], entry))
-                rule, dtype = layer.rule, call.operation.compute_dtype
-                entry = {name: ops.cast(array, dtype) for name, array in entry.items()}
-                linear = rule.linear(call, ops.cast(args[0], dtype), entry)
-                tap = ops.zeros_like(linear)
-                tape.watch(tap)
-                taps.append((call, tap))
-                return rule.finish(call, linear + tap, entry)
-
-            outputs = self._program.interpret(self._arrays, x, step)
-            flat = keras.tree.flatten(outputs)
-            outputs = flat[0] if len(flat) == 1 else outputs
-            if self._draw is not None:
-                targets = self._draw(outputs)
-            loss = ops.mean(self._loss(targets, outputs))
-        check_finite(ops.convert_to_numpy(loss))
-        size = len(keras.tree.flatten(x)[0])
-        slopes = gradients_of(tape, loss, [tap for _, tap in taps])
-        for (call, _), slope in zip(taps, slopes, strict=True):
-            if slope is None:  # nothing that it makes reaches the loss
-                continue
-            axis = self._layers[call.path].rule.axis(call)
-            slope = np.moveaxis(size * ops.convert_to_numpy(slope), axis, -1)
-            slope = slope.reshape(size, -1, slope.shape[-1])
-            squares = np.einsum("bnc,bnc->bc", slope, slope)
-            self._squares[call.path] += squares.sum(axis=0, dtype="float64") / self.count
-        return size
-
-    def _read(self, call: Call, layer: Layer, x: np.ndarray) -> None:
-        """Adds what a layer reads to its moments."""
-        if call not in self._rows:
-            self._rows[call] = Rows(
-                call, x, *layer.shape, images=self.count, samples=100, seed=len(self._rows)
-            )
-        for _, chunk in self._rows[call].unfold(x):
-            self._moments[call.path].add(chunk)
-
-    def case(
-        self, path: str, kind: Callable[..., Reader] = Elimination
-    ) -> Callable[[np.ndarray, float], Reader]:
-        """A layer as what channels are removed from, a function of their places and the ridge.
-
-        Args:
-            path: Of the layer.
-            kind: What is made of kernel, second moments and weights, where these fit in memory.
-        """
-        layer = self._layers[path]
-        matrix = layer.rule.matrix(layer.call, layer.kernel.astype("float64"))
-        blocks, _, outputs = matrix.shape
-        weights = np.broadcast_to(self._squares[path], blocks * outputs).reshape(blocks, outputs)
-        found = self._moments.pop(path)
-        equations = found.equations(layer.norm is not None or "bias" in self._arrays[path])
-        gram = equations.gram
-        if gram is None and 8 * blocks * matrix.shape[1] ** 2 <= _WIDEST:
-            rows = equations.rows
-            gram = rows.swapaxes(1, 2) @ rows / equations.count
-        if gram is None:
-            return lambda places, _: Fixed(matrix, equations.rows, weights, places)
-        return lambda places, ridge: kind(matrix, gram, weights, places, ridge=ridge)

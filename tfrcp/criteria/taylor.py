@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -11,9 +12,10 @@ from keras import ops
 
 from tfrcp.arguments import check_int
 from tfrcp.criteria.base import CoupledCriterion, finite_weights
+from tfrcp.criteria.compiling import compiled
 from tfrcp.criteria.gates import Gate, gates_of
 from tfrcp.criteria.images import check_finite, read_images
-from tfrcp.criteria.loss import gradients_of, loss_of, serialized
+from tfrcp.criteria.loss import along, gradients_of, loss_of, serialized, slopes_in
 from tfrcp.criteria.progress import Progress
 from tfrcp.data import read_examples
 from tfrcp.data.rows import count_rows, join, take
@@ -153,18 +155,19 @@ class _Slopes:
         """The slope at every position of every gate's layer, float64 arrays [positions]."""
         parts = self._parts(x)
         if len(parts) == 1:
-            gradients = self._gradients(x, lambda outputs: self._loss_of(y, outputs))
+            gradients = self._gradients(self._arrays, x, lambda outputs: self._loss_of(y, outputs))
         else:
-            outputs = join([self._outputs(take(x, part)) for part in parts])
-            slopes = self._slopes_of_outputs(y, outputs)
-            found = [
-                self._gradients(take(x, part), lambda o, part=part: _along(o, take(slopes, part)))
-                for part in parts
+            outputs, pulled = self._compiled
+            arrays = self._arrays
+            seen = join([outputs(arrays, take(x, part)) for part in parts])
+            _, slopes = slopes_in(seen, lambda outputs: self._loss_of(y, outputs))
+            found = [pulled(arrays, take((x, slopes), part)) for part in parts]
+            gradients = [
+                sum(np.asarray(part) for part in parts) for parts in zip(*found, strict=True)
             ]
-            gradients = {key: sum(each[key] for each in found) for key in self._weights}
         products = {
-            key: np.asarray(weight, dtype="float64") * np.asarray(gradients[key])
-            for key, weight in self._weights.items()
+            key: np.asarray(weight, dtype="float64") * np.asarray(gradient)
+            for (key, weight), gradient in zip(self._weights.items(), gradients, strict=True)
         }
         return {gate: check_finite(gate.slope(products)) for gate in self._gates}
 
@@ -174,35 +177,33 @@ class _Slopes:
         most = max(1, _AT_ONCE // max(1, sum(widths(self._program, self._arrays, x))))
         return [slice(start, start + most) for start in range(0, count, most)]
 
-    def _outputs(self, x: Any) -> list[Any]:
-        return keras.tree.flatten(self._program.run(self._arrays, x))
+    @cached_property
+    def _compiled(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """The outputs, and the gradients of what changes with the outputs by given slopes."""
+        calls = self._program.graph.calls
+
+        def pulled(arrays: Any, inputs: Any) -> list[Any]:
+            x, slopes = inputs
+            return self._gradients(arrays, x, lambda outputs: along(outputs, slopes))
+
+        outputs = keras.tree.flatten(calls.outputs)
+        return (
+            compiled(self._outputs, self._arrays, calls.inputs),
+            compiled(pulled, self._arrays, (calls.inputs, outputs)),
+        )
+
+    def _outputs(self, arrays: Any, x: Any) -> list[Any]:
+        return keras.tree.flatten(self._program.run(arrays, x))
 
     def _loss_of(self, y: Any, outputs: list[Any]) -> Any:
         return ops.mean(self._loss(y, outputs[0] if len(outputs) == 1 else outputs))
 
-    def _gradients(self, x: Any, loss: Callable[[list[Any]], Any]) -> dict[Any, np.ndarray]:
+    def _gradients(self, arrays: Any, x: Any, loss: Callable[[list[Any]], Any]) -> list[Any]:
         """The gradients of a function of the outputs in the weights."""
         import tensorflow as tf
 
+        weights = [arrays[layer][name] for layer, name in self._weights]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._weights)
-            value = loss(self._outputs(x))
-        found = gradients_of(tape, value, self._weights)
-        return {key: np.asarray(gradient) for key, gradient in found.items()}
-
-    def _slopes_of_outputs(self, y: Any, outputs: list[Any]) -> list[Any]:
-        """The gradients of the loss of a batch in its outputs, whose parts then go back alone."""
-        import tensorflow as tf
-
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(outputs)
-            loss = self._loss_of(y, outputs)
-        found = gradients_of(tape, loss, outputs)
-        pairs = zip(outputs, found, strict=True)
-        return [ops.zeros_like(output) if slope is None else slope for output, slope in pairs]
-
-
-def _along(outputs: list[Any], slopes: list[Any]) -> Any:
-    """What changes by as much as the loss does."""
-    pairs = zip(outputs, slopes, strict=True)
-    return sum(ops.sum(output * ops.cast(slope, output.dtype)) for output, slope in pairs)
+            tape.watch(weights)
+            value = loss(self._outputs(arrays, x))
+        return gradients_of(tape, value, weights)
