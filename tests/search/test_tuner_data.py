@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tests.search.small_search import CLASSES, HOLDOUT, TRAIN, network
 from tests.search.small_tuner import TRIALS, stored, trials
+from tfrcp.search.inputs import read
 
 # Scores that cannot be had.
 
@@ -192,3 +193,11 @@ def test_other_holdout_images_are_another_search(search):
     search()
     with pytest.raises(ValueError, match="`validation_data` has"):
         search(holdout=(X[::-1], Y[::-1]))
+
+
+def test_a_preprocessor_of_the_model_is_not_called_and_named():
+    model = network()
+    model.preprocessor = keras.layers.Rescaling(1 / 255)
+    with pytest.warns(UserWarning, match="`preprocessor`, which tfrcp does not call: pass `x`"):
+        found = read("x", TRAIN, model)
+    np.testing.assert_array_equal(found.x, read("x", TRAIN, network()).x)
