@@ -19,7 +19,12 @@ from typing import Any
 
 import tfrcp
 from tfrcp import files
-from tfrcp.configs import benchmark_cifar10_resnet20, benchmark_digits, study_digits_resnet8
+from tfrcp.configs import (
+    benchmark_cifar10_resnet20,
+    benchmark_digits,
+    study_cifar10_resnet8,
+    study_digits_resnet8,
+)
 from tfrcp.run.report.drawing import png
 from tfrcp.studies import pictures, pooling, properties, properties_page, reporting, rows_csv
 from tfrcp.studies import tables as study_tables
@@ -29,8 +34,8 @@ from tfrcp.studies.texts import TITLES, Texts, as_markdown
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _CONFIGS = {"digits": benchmark_digits, "cifar10": benchmark_cifar10_resnet20}
-_BASES = {"digits": study_digits_resnet8}
-_SHAPES = {"digits": (8, 8, 1)}
+_BASES = {"digits": study_digits_resnet8, "cifar10": study_cifar10_resnet8}
+_SHAPES = {"digits": (8, 8, 1), "cifar10": (16, 16, 3)}
 
 
 class _Same(dict):
@@ -75,6 +80,8 @@ def _of_several_bases(docs: Path) -> dict[Path, bytes]:
         results = from_jsonl((docs / f"results_{name}.jsonl").read_text())
         for study in STUDIES:
             rows = study_tables.rows(grid, grid.studies[study], results)
+            if not any(row.done for row in rows):  # of which the page says so
+                continue
             pictured = _pictured(study, rows, texts, facts)
             found |= {docs / f"{name}_{file}.png": data for file, data in pictured.items()}
             parts = [_progress(rows), *(f"![{TITLES[study]}]({name}_{f}.png)" for f in pictured)]
@@ -83,6 +90,8 @@ def _of_several_bases(docs: Path) -> dict[Path, bytes]:
             pages["index.md"] = _replaced(
                 pages["index.md"], f"{name} {study}", "\n\n".join(parts), "index.md"
             )
+        if f"<!-- table: {name} properties -->" not in pages["properties.md"]:
+            continue
         text, picture = _properties(name, config, results)
         if picture is not None:
             found[docs / f"{name}_properties.png"] = picture

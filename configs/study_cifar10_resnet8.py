@@ -5,10 +5,10 @@ python bin/benchmark.py --config=configs/study_cifar10_resnet8.py --config.data.
 Planned with 60,000 CPU seconds: five bases of 30 epochs on images of 32 x 32 pixels. An epoch of
 these takes about 200 CPU seconds on a core that others keep busy (4.4 ms for an image and a step,
 compiled by XLA), so the images are halved (0.6 ms, about 29 seconds for 48,000 images), and a base
-is trained for 8 epochs. Criteria share the two channel counts that a seed draws on each base.
-Fine-tuning is half an epoch, and none or two where lengths are compared; a cell of half an epoch is
-about 25 CPU seconds. The pages in docs/studies/ say how many of the cells are done: 0 % of them
-when this file was written.
+is trained for 8 epochs. Criteria share the channel counts that a seed draws on each base.
+Fine-tuning is two epochs, and none, half of one or eight where lengths are compared; a cell of two
+epochs is 60 to 80 seconds on a core that is shared. docs/studies/index.md says which of the cells
+are done.
 """
 
 from tfrcp.configs import benchmark_digits, cifar10_resnet20, default, study_digits_resnet8
@@ -31,16 +31,16 @@ def get_config():
     config.benchmark.bases = 5
     config.benchmark.seeds = 2
     config.benchmark.flops = (0.5,)
-    config.benchmark.epochs = 0.5
+    config.benchmark.epochs = 2.0
     config.benchmark.preparation.epochs = 1
     config.benchmark.samples = 20
     config.benchmark.criteria = study_digits_resnet8.CRITERIA
     config.benchmark.criteria_samples = 1
     config.benchmark.allocations = study_digits_resnet8.ALLOCATIONS
-    config.benchmark.epochs_grid = (0, 2)
+    config.benchmark.epochs_grid = (0, 0.5, 8)
     config.benchmark.epochs_allocations = ("random", "uniform", "guided")
     config.benchmark.samples_grid = (1, 5)
-    config.benchmark.pool_epochs = (0.1, 2)
+    config.benchmark.pool_epochs = (0.1, 0.5)
     config.benchmark.pool = 10
     config.benchmark.learning_rates = (0.01, 0.03, 0.1)
     return config

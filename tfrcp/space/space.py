@@ -230,8 +230,11 @@ def _block(graph: ChannelGraph, allowed: Sequence[np.ndarray], columns: list[int
     ratios = allowed[columns[leader]] / sizes[leader]
     options = np.empty((len(ratios), len(columns)), dtype="int64")
     for i, column in enumerate(columns):
-        distance = np.abs(allowed[column][None] - ratios[:, None] * sizes[i])
-        options[:, i] = allowed[column][distance.argmin(axis=1)]
+        counts, wanted = allowed[column], ratios * sizes[i]
+        upper = np.searchsorted(counts, wanted).clip(max=len(counts) - 1)
+        lower = (upper - 1).clip(min=0)
+        nearer = wanted - counts[lower] <= counts[upper] - wanted  # the lower one of two
+        options[:, i] = counts[np.where(nearer, lower, upper)]
     return Block(np.array(columns), options)
 
 
