@@ -8,7 +8,7 @@ import importlib
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
-from tfrcp import renamed  # noqa: F401
+from tfrcp import renamed
 
 if TYPE_CHECKING:
     from tfrcp.api import *  # noqa: F403
@@ -17,14 +17,15 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """A module of the package, or a public name."""
-    if name == "__all__" or not name.startswith("__"):
-        if PathFinder.find_spec(f"tfrcp.{name}", __path__):  # noqa: F405
-            return importlib.import_module(f"tfrcp.{name}")
-        api = importlib.import_module("tfrcp.api")
-        if name in ("__all__", *api.__all__):
-            return globals().setdefault(name, getattr(api, name))
-    raise AttributeError(f"module 'tfrcp' has no attribute {name!r}")
+    """A module of the package, a public name, or a name of before."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module 'tfrcp' has no attribute {name!r}")
+    if PathFinder.find_spec(f"tfrcp.{name}", __path__):  # noqa: F405
+        return importlib.import_module(f"tfrcp.{name}")
+    api = importlib.import_module("tfrcp.api")
+    if name != "__all__" and name not in api.__all__:
+        return renamed.__getattr__(name)
+    return globals().setdefault(name, getattr(api, name))
 
 
 def __dir__() -> list[str]:

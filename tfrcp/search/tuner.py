@@ -12,6 +12,7 @@ import keras
 import keras_tuner
 
 from tfrcp.data import IN_MEMORY
+from tfrcp.renamed import moved
 from tfrcp.search import progress, settings, task
 from tfrcp.search.base_check import check_base
 from tfrcp.search.options import check_options
@@ -28,6 +29,8 @@ from tfrcp.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from tfrcp.deployment.latency_model import LatencyModel
+
+__getattr__ = moved(__name__)
 
 
 class ChannelSearch(ScoringTuner):
