@@ -147,11 +147,6 @@ class Moments:
         self._waiting = 0
 
 
-def _mean(samples: np.ndarray) -> np.ndarray:
-    """Mean over samples, float32 array [blocks, values]."""
-    return samples.mean(axis=1, dtype="float64").astype("float32")
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Equations:
     """Linear equations of one layer: either samples, or their second moments.
