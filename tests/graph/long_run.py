@@ -54,6 +54,7 @@ def main():
     arguments = arguments.parse_args()
 
     import keras
+
     import tests.graph.random_graphs  # noqa: F401  all that is to be imported, before the freeze
 
     gc.freeze()  # a tenth of the time is otherwise spent on looking through TensorFlow's objects
