@@ -71,8 +71,8 @@ class SlicedEvaluator:
         objective: What is scored; see `tfrcp.scoring.objectives`.
         calibration: Images for reconstruction, of which the first ones re-estimate the batch norms'
             statistics, or `None` to keep what the unpruned model has.
-        update: Reconstructs sliced weights: a function of arrays and masks to arrays, such as a
-            `tfrcp.reconstruction.CachedLeastSquares`; `None` for none.
+        reconstruction: Reconstructs sliced weights: a function of arrays and masks to arrays, such
+            as a `tfrcp.reconstruction.CachedLeastSquares`; `None` for none.
         batch_norm_images: How many of the calibration images do that. Defaults to 128, of large
             images to as many as keep the widest tensor of the network within 124 MiB, but 32.
         batch_size: Images in a forward pass; in a race not more than 100.
@@ -100,12 +100,12 @@ class SlicedEvaluator:
         objective: Objective,
         calibration: Any = None,
         *,
-        update: Callable[[Weights, Mapping[str, np.ndarray]], Weights] | None = None,
+        reconstruction: Callable[[Weights, Mapping[str, np.ndarray]], Weights] | None = None,
         batch_norm_images: int | None = None,
         batch_size: int = 250,
         racing: bool = False,
     ) -> None:
-        self._update = update
+        self._reconstruction = reconstruction
         self._model, self._graph, self.scores = model, graph, scores
         self._program = Program(graph)
         self._parts = Parts(self._program)  # compiled once for all that are reconstructed
@@ -172,8 +172,8 @@ class SlicedEvaluator:
         """Weights and sizes of a candidate: inherited and reconstructed."""
         masks = self.masks(channels)
         arrays = slice_weights(self._graph, self._weights, masks)
-        if self._update is not None:
-            arrays = self._update(arrays, masks)
+        if self._reconstruction is not None:
+            arrays = self._reconstruction(arrays, masks)
         if self._normalizing is not None:
             if self._statistics_at_once:
                 _, statistics = self._statistics(arrays, self._normalizing)
