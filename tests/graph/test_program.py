@@ -98,6 +98,42 @@ def test_batch_statistics_are_those_of_training_mode():
     np.testing.assert_allclose(variance, np.var(before, (0, 1, 2)), atol=1e-5)
 
 
+def widening(make):
+    """A narrow tensor that a pointwise layer widens, with a bias and a mean far from 0."""
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="narrow")(inputs)
+    x = keras.layers.BatchNormalization(name="wide_bn")(make(9)(x))
+    return keras.Model(inputs, keras.layers.Conv2D(2, 1, name="head")(keras.layers.ReLU()(x)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: keras.layers.Conv2D(n, 1, use_bias=False),
+        lambda n: keras.layers.Conv2D(n, 1),
+        lambda n: keras.layers.Dense(n),
+        lambda n: keras.layers.Conv2D(n, 1, strides=2),
+        lambda n: keras.layers.DepthwiseConv2D(1, depth_multiplier=2),
+        lambda n: keras.layers.SeparableConv2D(n, 1),
+        lambda n: keras.layers.Conv2DTranspose(n, 1),
+    ],
+)
+def test_batch_statistics_behind_a_pointwise_layer(make):
+    model = widening(make)
+    randomize(model)
+    graph = tfrcp.trace(model)
+    program, images = Program(graph), images_for(model, count=8)
+    masks = random_masks(graph, 0)
+    arrays = slice_weights(graph, read_weights(graph, model), masks)
+    pruned = tfrcp.slice_model(model, graph, masks)
+    outputs, statistics = program.run_on_batch_statistics(arrays, images)
+    assert_close(flat(outputs), flat(pruned(images, training=True)))
+    before = keras.Model(pruned.input, pruned.get_layer("wide_bn").input)(images)
+    mean, variance = statistics["wide_bn"]
+    np.testing.assert_allclose(mean, np.mean(before, (0, 1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(variance, np.var(before, (0, 1, 2)), rtol=1e-4, atol=1e-5)
+
+
 def test_missing_layer_is_named():
     model = NETWORKS["nested"].build()
     assert layer_at(model, "inner/b").name == "b"

@@ -93,7 +93,8 @@ class Parts:
 
     def _compile(
         self, start: int, stop: int, values: tuple[Value, ...], arrays: Any
-    ) -> Callable[..., list[Any]]:
+    ) -> Callable[..., list[Any]] | None:
+        """The compiled part; `None` where a layer does what cannot be compiled."""
         import tensorflow as tf
 
         def run(arrays: Any, tensors: list[Any]) -> list[Any]:
@@ -101,7 +102,13 @@ class Parts:
             return list(left.values())
 
         signature = self._program.specs(arrays), [self._spec(value) for value in values]
-        return tf.function(run, input_signature=signature, autograph=False)
+        traced = tf.function(run, input_signature=signature, autograph=False)
+        try:
+            # Traced now: many that trace when they are called make TensorFlow suspect a mistake.
+            traced.get_concrete_function()
+        except Exception:  # whatever a layer does
+            return None
+        return traced
 
     def _spec(self, value: Value) -> Any:
         """What is known of a tensor in every pruned network."""
