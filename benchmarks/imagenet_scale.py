@@ -170,7 +170,7 @@ def measure(arguments: argparse.Namespace) -> None:
     timed(ProgramEvaluator, "prepare", "candidates: fits, batch norms")
     timed(ProgramEvaluator, "score", "candidates")
     timed(ProgramEvaluator, "score_model", "winner: score")
-    timed(ProgramEvaluator, "reconstruct", "winner: fit")
+    timed(ProgramEvaluator, "reconstruct_all", "winner: fit")
     timed(winner, "reconstruct", "winner: fit")
     timed(winner, "recalibrate_batch_norm", "winner: batch norms")
     train, holdout = read_data(arguments.folder, arguments.images, arguments.stream)
