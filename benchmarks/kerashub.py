@@ -214,10 +214,16 @@ TASKS = (
     "Pruned as above, then compiled as the task was, fitted for a step on random images and "
     "labels, evaluated, asked to predict, saved and loaded: the loaded model predicts exactly the "
     "same. *Its own* is the class of the task, also when it is loaded. *Plain* is a keras.Model "
-    "that is compiled and does all that without the preprocessor. *Handed on*: the class of the "
-    "task computes its loss and its boxes itself, and the pruned model was made as "
-    "[A class of its own](how-to/own_class.md) shows."
+    "that is compiled and does all that without the preprocessor. Detectors, whose class computes "
+    "loss and boxes, are *handed on*, as [A class of its own](how-to/own_class.md) shows; a task "
+    "without a row was not run in this way."
 )
+
+
+NOTES = {
+    "BASNetImageSegmenter": "its side outputs, which only its loss reads, are counted; the graph "
+    "of its inference leaves them out."
+}
 
 
 def page(rows: dict) -> str:
@@ -241,11 +247,18 @@ def page(rows: dict) -> str:
             f"{row['counted_share']:.2f} | {'yes' if row['macs_exact'] else 'NO'} | "
             f"{row['kept_macs']:.2f} | {row['difference']:.0e} | {loaded_cell(row)} |"
         )
+    for name, note in NOTES.items():
+        if name in rows:
+            lines += ["", *textwrap.wrap(f"{name}: {note}", 100, break_on_hyphens=False)]
     rest = {name: row["frozen"] for name, row in rows.items() if row.get("frozen")}
     if rest:
-        lines += ["", "Channels that stay out, and why:", ""]
+        lines += [
+            "",
+            "Channels that stay out, those inside of layers that stay whole included, and why:",
+            "",
+        ]
     for name, reasons in rest.items():
-        told = "; ".join(f"{n} by {reason}" for reason, n in reasons.items())
+        told = "; ".join(f"{n} by {x.split('. A KerasTensor')[0]}" for x, n in reasons.items())
         text = f"- {name}, of {rows[name]['hidden']}: {told}"
         lines += textwrap.wrap(text, 100, subsequent_indent="  ", break_on_hyphens=False)
     used = {name: row for name, row in rows.items() if "use" in row}

@@ -38,7 +38,7 @@ def attention(x):
 
 
 def reshaped_heads(x):
-    y = ops.reshape(layers.Dense(12, name="wide")(x), (-1, 6, 3, 4))
+    y = ops.reshape(layers.Dense(6, name="wide")(x), (-1, 6, 6, 1))
     return projected(y, "...xy,xyz->...z", "joined", 7, bias_axes="z")
 
 
@@ -60,7 +60,7 @@ def several(x):
 
 WRITTEN = {
     "attention": (attention, {"before": 8, "k": 3}),
-    "heads of a reshape": (reshaped_heads, {"before": 8, "wide": 3, "joined": 7}),
+    "heads of a reshape": (reshaped_heads, {"before": 8, "wide": 6, "joined": 7}),
     "turned": (turned, {"before": 8, "turned": 6, "back": 4}),
     "pooled": (pooled, {"before": 8}),
     "several": (several, {"before": 8}),
