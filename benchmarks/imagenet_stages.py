@@ -67,7 +67,7 @@ def steps_of(name: str, count: int, pixels: int, criteria: list[str]) -> dict[st
     evaluator = step(
         "evaluator",
         lambda: ProgramEvaluator(
-            model, graph, scores, holdout, objective, train[0], update=fits, batch_size=100
+            model, graph, scores, holdout, objective, train[0], reconstruction=fits, batch_size=100
         ),
     )
     step("first candidate", lambda: evaluator.score(channels))

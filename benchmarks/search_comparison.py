@@ -194,7 +194,7 @@ class Task:
             self.holdout,
             objectives.get(self.model, "val_accuracy"),
             calibration,
-            update=CachedLeastSquares(self.model, graph, calibration, verbose=False),
+            reconstruction=CachedLeastSquares(self.model, graph, calibration, verbose=False),
             batch_norm_images=128,
         )
         return lambda channels: evaluator.score(channels).value

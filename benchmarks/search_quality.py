@@ -107,7 +107,7 @@ class Task:
             data.holdout.arrays(),
             metric,
             calibration,
-            update=CachedLeastSquares(model, self.graph, calibration, verbose=False),
+            reconstruction=CachedLeastSquares(model, self.graph, calibration, verbose=False),
         )
 
     def search(self, kind: Any, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

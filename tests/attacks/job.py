@@ -163,9 +163,15 @@ def _content(path):
 
 
 def check_told(status, log, sent=0):
-    """A process ended as it should: well, by the signal that was sent, or with a line."""
+    """A process ended as it should: well, by the signal that was sent, or with a line.
+
+    Before Python has a handler of its own the signal itself ends a process, which has then printed
+    nothing.
+    """
     require("Traceback" not in log, f"a traceback: {log[-800:]}")
-    if sent in _SIGNALLED and status:
+    if sent in _SIGNALLED and status == -sent:
+        require(not log, f"ended by {sent} itself, although it had begun: {log[-800:]}")
+    elif sent in _SIGNALLED and status:
         require(status == 128 + sent, f"ended with {status} after {sent}: {log[-800:]}")
         require(_SIGNALLED[sent] in log.splitlines()[-1], f"ended with: {log[-300:]}")
     elif sent:

@@ -18,6 +18,15 @@ def outputs_of(x):
     return layers.Dense(3, name="head")(layers.Flatten(name="flatten")(x))
 
 
+def test_the_image_split_off_again():
+    # None of the channels of the first part is ours.
+    inputs = image(4, 4, 3)
+    joined = layers.Concatenate()([inputs, conv(4, "a")(inputs)])
+    first, second = ops.split(joined, [3], axis=-1)
+    x = layers.Concatenate()([conv(4, "b")(first), conv(4, "c")(second)])
+    assert_consistent(keras.Model(inputs, outputs_of(x)))
+
+
 # Positions that move.
 
 

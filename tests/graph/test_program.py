@@ -57,11 +57,26 @@ def test_folding_leaves_its_argument_alone():
 
 def test_compiled_once_for_all_widths_and_batch_sizes():
     model, graph, program, weights = program_of("residual_a")
-    run = program.compile(program.run, program.fold(slice_weights(graph, weights, {})))
+    traced = []
+
+    def counted(arrays, inputs):
+        traced.append(inputs)
+        return program.run(arrays, inputs)
+
+    run = program.compile(counted, program.fold(slice_weights(graph, weights, {})))
     for seed in range(6):
         arrays = program.fold(slice_weights(graph, weights, random_masks(graph, seed)))
         run(arrays, images_for(model, count=1 + seed))
-    assert run.experimental_get_tracing_count() == 1
+    assert len(traced) == 1
+
+
+def test_a_compiled_program_takes_structures_and_arrays_as_they_are():
+    model, graph, program, weights = program_of("dicts")
+    arrays, images = slice_weights(graph, weights, {}), images_for(model)
+    run = program.compile(program.run, arrays)
+    assert_close(flat(run(arrays, program.pack(images))), flat(model(images)))
+    with pytest.raises((ValueError, TypeError)):
+        run(dict(list(arrays.items())[:-1]), program.pack(images))
 
 
 def test_inputs_of_another_structure_are_refused():
@@ -96,6 +111,42 @@ def test_batch_statistics_are_those_of_training_mode():
     mean, variance = statistics["a_bn"]
     np.testing.assert_allclose(mean, np.mean(before, (0, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(variance, np.var(before, (0, 1, 2)), atol=1e-5)
+
+
+def widening(make):
+    """A narrow tensor that a pointwise layer widens, with a bias and a mean far from 0."""
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="narrow")(inputs)
+    x = keras.layers.BatchNormalization(name="wide_bn")(make(9)(x))
+    return keras.Model(inputs, keras.layers.Conv2D(2, 1, name="head")(keras.layers.ReLU()(x)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: keras.layers.Conv2D(n, 1, use_bias=False),
+        lambda n: keras.layers.Conv2D(n, 1),
+        lambda n: keras.layers.Dense(n),
+        lambda n: keras.layers.Conv2D(n, 1, strides=2),
+        lambda n: keras.layers.DepthwiseConv2D(1, depth_multiplier=2),
+        lambda n: keras.layers.SeparableConv2D(n, 1),
+        lambda n: keras.layers.Conv2DTranspose(n, 1),
+    ],
+)
+def test_batch_statistics_behind_a_pointwise_layer(make):
+    model = widening(make)
+    randomize(model)
+    graph = tfrcp.trace(model)
+    program, images = Program(graph), images_for(model, count=8)
+    masks = random_masks(graph, 0)
+    arrays = slice_weights(graph, read_weights(graph, model), masks)
+    pruned = tfrcp.slice_model(model, graph, masks)
+    outputs, statistics = program.run_on_batch_statistics(arrays, images)
+    assert_close(flat(outputs), flat(pruned(images, training=True)))
+    before = keras.Model(pruned.input, pruned.get_layer("wide_bn").input)(images)
+    mean, variance = statistics["wide_bn"]
+    np.testing.assert_allclose(mean, np.mean(before, (0, 1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(variance, np.var(before, (0, 1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def test_missing_layer_is_named():

@@ -22,7 +22,7 @@ def searched(job, tmp_path, **options):
         max_trials=CANDIDATES,
         directory=str(tmp_path),
         project_name="search",
-        **{"tolerance": 0.3, "update": "batch_norm", "objective": "val_loss", **options},
+        **{"tolerance": 0.3, "reconstruction": "batch_norm", "objective": "val_loss", **options},
     )
     train, holdout = slice(0, 40), slice(40, None)
     tuner.search(

@@ -24,12 +24,21 @@ def test_kept_scores_are_exact(tmp_path):
             np.testing.assert_array_equal(array, SCORES[name])
 
 
-def test_other_or_broken_ones_are_computed_again(tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:100],
+        lambda content: b"",
+        lambda content: b"no archive",
+        lambda content: content[:60] + b"\xff" * 8 + content[68:],
+    ],
+)
+def test_other_or_broken_ones_are_computed_again(tmp_path, damage):
     file = tmp_path / "scores.npz"
     load_or_compute(file, {"criterion": "x"}, lambda: SCORES)
     with pytest.raises(AssertionError, match="computed again"):
         load_or_compute(file, {"criterion": "y"}, refuse)
-    file.write_bytes(file.read_bytes()[:100])
+    file.write_bytes(damage(file.read_bytes()))
     load_or_compute(file, {"criterion": "x"}, lambda: SCORES)
     load_or_compute(file, {"criterion": "x"}, refuse)
 

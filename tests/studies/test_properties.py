@@ -8,6 +8,7 @@ import pytest
 from configs import study_digits_resnet8
 from tfrcp.studies import pooling, properties, properties_page
 from tfrcp.studies.grid import Cell, Grid
+from tfrcp.studies.records import CellResult
 from tfrcp.studies.results_jsonl import as_jsonl, from_jsonl
 
 OPTIONS = study_digits_resnet8.get_config().to_dict()["benchmark"]
@@ -23,14 +24,14 @@ def results(bases=3, noise=0.001, draws=20):
         for cell in Grid(OPTIONS).studies["samples"].pool[:draws]:
             channels = random.integers(2, 30, 3)
             accuracy = 0.9 + 0.02 * base + channels[1] / 1000 + noise * random.normal()
-            found[Cell(cell.setting, base * stride + cell.seed)] = {
-                "test_accuracy": accuracy,
-                "score": accuracy - 0.2,
-                "before_accuracy": accuracy - 0.3,
-                "channels": channels.tolist(),
-                "base": base,
-                "base_accuracy": 0.99,
-            }
+            found[Cell(cell.setting, base * stride + cell.seed)] = CellResult(
+                test_accuracy=accuracy,
+                score=accuracy - 0.2,
+                before_accuracy=accuracy - 0.3,
+                channels=tuple(channels.tolist()),
+                base=base,
+                base_accuracy=0.99,
+            )
     return found
 
 
@@ -39,8 +40,8 @@ def test_cells_are_written_and_read_again():
     again = from_jsonl(as_jsonl(found))
     assert list(again) == list(found)
     for cell, result in found.items():
-        assert again[cell]["channels"] == result["channels"]
-        assert again[cell]["test_accuracy"] == pytest.approx(result["test_accuracy"], rel=1e-5)
+        assert again[cell].channels == result.channels
+        assert again[cell].test_accuracy == pytest.approx(result.test_accuracy, rel=1e-5)
     with pytest.raises(ValueError, match="Line 2 is no cell"):
         from_jsonl(as_jsonl(found).splitlines()[0] + '\n{"criterion": "l1"}\n')
 

@@ -95,8 +95,8 @@ def test_half_an_epoch_sees_half_of_the_images_and_statistics_are_re_estimated(
     monkeypatch.setattr(experiments, "recalibrate_batch_norm", counted)
     found.do([cell], lambda epochs: 0.1)
     result = found.result(cell)
-    assert result["finetune_images"] == 49 and counts == [50]
-    assert 0 <= result["before_accuracy"] <= 1
+    assert result.finetune_images == 49 and counts == [50]
+    assert 0 <= result.before_accuracy <= 1
 
 
 @pytest.mark.parametrize("epochs", [1.5, -0.5, "1"])

@@ -10,6 +10,7 @@ from benchmarks import study_pages
 from configs import benchmark_digits
 from tfrcp.studies import rows_csv, statistics, tables
 from tfrcp.studies.grid import Cell, Grid
+from tfrcp.studies.records import CellResult, Seconds
 from tfrcp.studies.texts import Texts
 from tfrcp.studies.verdicts import verdicts
 
@@ -101,16 +102,16 @@ def made():
         for seed in study.seeds:
             accuracy = 0.9 + {"uniform": 0.05}.get(setting.allocation, 0)
             noise = {"random": (1, -1, 1, -1), "erk": (-1, 1, 1, 1)}.get(setting.allocation)
-            results[Cell(setting, seed)] = {
-                "test_accuracy": accuracy + (noise[seed] / 2000 if noise else 0),
-                "holdout_accuracy": accuracy,
-                "score": 0.5,
+            results[Cell(setting, seed)] = CellResult(
+                test_accuracy=accuracy + (noise[seed] / 2000 if noise else 0),
+                holdout_accuracy=accuracy,
+                before_accuracy=0.5,
+                seconds=Seconds(1.0, 1.0, 1.0),
                 **dict.fromkeys(("flops", "params"), 0.5),
                 **dict.fromkeys(("candidates", "images", "passes", "finetune_images"), 7),
-                "seconds": dict.fromkeys(("criterion", "allocation", "finetune"), 1.0),
-            }
+            )
     erk, greedy = study.settings[2:]
-    results[Cell(erk, 3)] = {"error": "no idea"}
+    results[Cell(erk, 3)] = CellResult(error="no idea")
     for seed in study.seeds:
         del results[Cell(greedy, seed)]
     return grid, study, results
@@ -131,9 +132,9 @@ def test_rows_have_verdicts_but_the_baseline(made):
 def test_bases_of_results_are_the_sample(made):
     grid, study, results = made
     results = {
-        cell: {**result, "base": cell.seed % 2}
+        cell: dataclasses.replace(result, base=cell.seed % 2)
         for cell, result in results.items()
-        if "error" not in result
+        if not result.error
     }
     row = tables.rows(grid, study, results)[1]
     assert row.difference.count == row.test.count == 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
+
+from tfrcp.status_line import StatusLine
 
 
 class Progress:
@@ -19,29 +20,25 @@ class Progress:
         verbose: Whether to print at all.
     """
 
-    _PATIENCE, _EVERY = 2.0, 10.0
+    _PATIENCE, _IN_PLACE = 2.0, 0.2
 
     def __init__(self, name: str, total: int, unit: str, work: float, *, verbose: bool) -> None:
-        self._name, self._total, self._unit, self._verbose = name, total, unit, verbose
+        self._name, self._total, self._unit = name, total, unit
         self._work, self._worked = work, 0.0
         self._done, self._start = 0, time.monotonic()
-        self._next = self._start + self._PATIENCE
-        self._shown = False
+        self._line = StatusLine(verbose=verbose, in_place=self._IN_PLACE, patience=self._PATIENCE)
 
     def advance(self, count: int, work: float) -> None:
         """Tells that this many more are done, and what they cost."""
         self._done += count
         self._worked += work
-        now, terminal = time.monotonic(), sys.stdout.isatty()
         finished = self._done >= self._total
-        if not self._verbose or not (now >= self._next or (finished and self._shown)):
+        if not (self._line.is_due or (finished and self._line.shown)):
             return
-        self._next, self._shown = now + (0.2 if terminal else self._EVERY), True
-        passed = now - self._start
+        passed = time.monotonic() - self._start
         rest = f"{passed:.0f} s"
         if not finished:
             left = passed / self._worked * (self._work - self._worked)
             rest = f"about {left:.0f} s left"
-        line = f"{self._name}: {self._done:,}/{self._total:,} {self._unit}, {rest}"
-        end = "" if terminal and not finished else "\n"
-        print(f"\r\033[K{line}" if terminal else line, end=end, flush=True)
+        done = f"{self._name}: {self._done:,}/{self._total:,} {self._unit}"
+        self._line.show(f"{done}, {rest}", last=finished)

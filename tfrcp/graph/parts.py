@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfrcp.graph.calls import Value
+from tfrcp.graph.compiled import Compiled
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import Weights, arrays_of
 
@@ -93,15 +94,20 @@ class Parts:
 
     def _compile(
         self, start: int, stop: int, values: tuple[Value, ...], arrays: Any
-    ) -> Callable[..., list[Any]]:
-        import tensorflow as tf
+    ) -> Callable[..., list[Any]] | None:
+        """The compiled part; `None` where a layer does what cannot be compiled."""
 
         def run(arrays: Any, tensors: list[Any]) -> list[Any]:
             left = self._run(start, stop, arrays, dict(zip(values, tensors, strict=True)))
             return list(left.values())
 
         signature = self._program.specs(arrays), [self._spec(value) for value in values]
-        return tf.function(run, input_signature=signature, autograph=False)
+        compiled = Compiled(run, signature)
+        try:
+            compiled.trace()
+        except Exception:  # whatever a layer does
+            return None
+        return compiled
 
     def _spec(self, value: Value) -> Any:
         """What is known of a tensor in every pruned network."""

@@ -14,10 +14,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from tfrcp.graph.batch_statistics import BatchStatistics
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.compiled import Compiled
 from tfrcp.graph.rules import BatchNormalizationRule, KernelRule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of
 
@@ -72,18 +73,9 @@ class Program:
             the variance of its input, [channels] each. A layer that is called several times gets
             the statistics of all its calls together.
         """
-        moments: dict[str, list[tuple[Any, Any, Any]]] = defaultdict(list)
-
-        def step(call: Call, entry: Mapping[str, Any] | None, args: tuple, kwargs: dict) -> Any:
-            if entry is not None and "moving_mean" in entry and call not in without:
-                mean, variance = find_rule(call.operation).statistics(call, args[0])
-                size = ops.cast(ops.size(args[0]), mean.dtype)
-                moments[call.path].append((mean, variance, size))
-                entry = {**entry, "moving_mean": mean, "moving_variance": variance}
-            return self.step(call, entry, args, kwargs)
-
-        outputs = self.interpret(arrays, inputs, step)
-        return outputs, {path: _pool(pairs) for path, pairs in moments.items()}
+        statistics = BatchStatistics(arrays, self._folds, self.step, without)
+        outputs = self.interpret(arrays, inputs, statistics.step)
+        return outputs, statistics.found()
 
     @property
     def folds(self) -> Mapping[Call, Call]:
@@ -135,7 +127,7 @@ class Program:
             lambda value: tf.TensorSpec((None, *value.shape[1:]), value.dtype),
             self.graph.calls.inputs,
         )
-        return tf.function(method, input_signature=(self.specs(arrays), inputs), autograph=False)
+        return Compiled(method, (self.specs(arrays), inputs))
 
     def specs(self, arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """What TensorFlow is to know of arrays: open along the axes that can be sliced.
@@ -280,13 +272,3 @@ def _same_axis(norm: Call, maker: Call) -> bool:
     """Whether a batch norm acts along the axis along which a layer makes channels."""
     rank = len(norm.outputs[0].shape)
     return norm.operation.axis % rank == find_rule(maker.operation).axis(maker) % rank
-
-
-def _pool(samples: list[tuple[Any, Any, Any]]) -> tuple[Any, Any]:
-    """Mean and variance of several samples together, each a mean, a variance and a size."""
-    if len(samples) == 1:
-        return samples[0][:2]
-    total = sum(n for _, _, n in samples)
-    mean = sum(m * n for m, _, n in samples) / total
-    square = sum((v + m * m) * n for m, v, n in samples) / total
-    return mean, square - mean * mean

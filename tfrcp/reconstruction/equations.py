@@ -17,6 +17,7 @@ from tfrcp.reconstruction.solving import Unsolvable, solve, solve_samples
 
 _WIDE = 128  # inputs from which products are formed in float32
 _LEAST_SAMPLES, _MOST_SAMPLES = 1024, 4096  # of such a product
+_AT_ONCE = 2**22  # bytes of inputs of small blocks that are cast and multiplied at a time
 LEAST_RIDGE = 1e-6
 """The ridge from which products are formed in float32."""
 
@@ -119,32 +120,39 @@ class Moments:
                 parts = zip((x, y), *self._rows, strict=True)
                 x, y = (np.concatenate(list(part), axis=1) for part in parts)
                 self._rows.clear()
-            x, y = (a.astype("float32" if fast else "float64", copy=False) for a in (x, y))
+            dtype = "float32" if fast else "float64"
             if self._products is None:
-                (blocks, _, inputs), outputs = x.shape, y.shape[2]
-                self._origins = tuple(
-                    (
-                        a.mean(axis=1, dtype="float64").astype("float32")
-                        if fast
-                        else np.zeros_like(a[:, 0])
-                    )
-                    for a in (x, y)
-                )
-                self._sums = np.zeros((blocks, inputs)), np.zeros((blocks, outputs))
-                self._products = (
-                    np.zeros((blocks, inputs, inputs)),
-                    np.zeros((blocks, inputs, outputs)),
-                )
+                self._begin(x, y, about_means=fast)
             step = _MOST_SAMPLES if fast else max(1, x.shape[1])
+            few = max(1, _AT_ONCE // (8 * max(1, x[0].size)))
             for start in range(0, x.shape[1], step):
-                some = [a[:, start : start + step] for a in (x, y)]
-                if fast:
-                    some = [a - o[:, None] for a, o in zip(some, self._origins, strict=True)]
-                across = some[0].swapaxes(1, 2)
-                for values, total, product in zip(some, self._sums, self._products, strict=True):
-                    total += values.sum(axis=1, dtype="float64")
-                    product += across @ values
+                for first in range(0, len(x), few):
+                    blocks = slice(first, first + few)
+                    some = [
+                        a[blocks, start : start + step].astype(dtype, copy=False) for a in (x, y)
+                    ]
+                    if fast:
+                        about = (origin[blocks, None] for origin in self._origins)
+                        some = [a - origin for a, origin in zip(some, about, strict=True)]
+                    across = some[0].swapaxes(1, 2)
+                    for values, total, product in zip(
+                        some, self._sums, self._products, strict=True
+                    ):
+                        total[blocks] += values.sum(axis=1, dtype="float64")
+                        product[blocks] += across @ values
         self._waiting = 0
+
+    def _begin(self, x: np.ndarray, y: np.ndarray, *, about_means: bool) -> None:
+        """Makes room for sums and products, and chooses what they are about."""
+        (blocks, _, inputs), outputs = x.shape, y.shape[2]
+        self._origins = tuple(
+            a.mean(axis=1, dtype="float64").astype("float32")
+            if about_means
+            else np.zeros((blocks, a.shape[2]))
+            for a in (x, y)
+        )
+        self._sums = np.zeros((blocks, inputs)), np.zeros((blocks, outputs))
+        self._products = np.zeros((blocks, inputs, inputs)), np.zeros((blocks, inputs, outputs))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

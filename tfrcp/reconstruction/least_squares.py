@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -21,6 +21,7 @@ from tfrcp.reconstruction.cached import CachedLeastSquares
 from tfrcp.reconstruction.calibration import calibration_images
 from tfrcp.reconstruction.equations import check_options
 from tfrcp.reconstruction.sequential import SequentialLeastSquares
+from tfrcp.reconstruction.together import run_together
 
 _METHODS = ("sequential", "cached")
 
@@ -128,30 +129,41 @@ def fit_sequentially(
     inherited: Weights,
     keep: Callable[[np.ndarray], np.ndarray],
     images: Any,
+    **options: Any,
+) -> tuple[Weights, dict[str, str]]:
+    """Fits weights layer by layer; arguments as of `SequentialLeastSquares` and `fit_together`.
+
+    Returns:
+        Tuple of the fitted weights, and a dict of what was left out and why.
+    """
+    return fit_together(program, original, [(inherited, keep)], images, **options)[0]
+
+
+def fit_together(
+    program: Program,
+    original: Weights,
+    networks: Iterable[tuple[Weights, Callable[[np.ndarray], np.ndarray]]],
+    images: Any,
     *,
     ridge: float = 1e-5,
     samples: int | None = 100,
     memory_limit: int = 2**30,
     parts: Parts | None = None,
     verbose: bool = True,
-) -> tuple[Weights, dict[str, str]]:
-    """Fits weights layer by layer; arguments as of `SequentialLeastSquares` and `reconstruct`.
+) -> list[tuple[Weights, dict[str, str]]]:
+    """Fits several pruned networks layer by layer, while the original runs once for all.
+
+    Args:
+        networks: Of each its weights and sizes, and what keeps labels.
+        **options: As of `SequentialLeastSquares`, `reconstruct` and `run_together`.
 
     Returns:
-        Tuple of the fitted weights, and a dict of what was left out and why.
+        For each network what `fit_sequentially` returns.
     """
-    sequential = SequentialLeastSquares(
-        program,
-        original,
-        inherited,
-        keep,
-        ridge=ridge,
-        samples=samples,
-        memory_limit=memory_limit // 2,
-        parts=parts,
-    )
-    sequential.run(images, verbose, memory_limit // 2)
-    return sequential.fitted, sequential.left_out
+    options = {"ridge": ridge, "samples": samples, "memory_limit": memory_limit // 2}
+    fits = [SequentialLeastSquares(program, original, *each, **options) for each in networks]
+    run_together(fits, images, verbose=verbose, limit=memory_limit // 2, parts=parts)
+    return [(fit.fitted, fit.left_out) for fit in fits]
 
 
 def _variables(

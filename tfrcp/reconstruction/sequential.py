@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -12,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from tfrcp.graph.calls import Call
-from tfrcp.graph.parts import Parts, Tensors
+from tfrcp.graph.parts import Tensors
 from tfrcp.graph.program import Program
 from tfrcp.graph.rules import KernelRule, find_rule
 from tfrcp.graph.weights import Weights
@@ -27,7 +26,7 @@ from tfrcp.reconstruction.equations import (
 )
 from tfrcp.reconstruction.layers import Rows, applied_to, kernel_rule, other_terms, write_fit
 from tfrcp.reconstruction.segments import as_numpy
-from tfrcp.reconstruction.side_by_side import SideBySide
+from tfrcp.reconstruction.together import Look, run_together
 
 Statistics = tuple[np.ndarray, np.ndarray]
 _LEAST_VARIANCE = 1e-10  # of the squared mean: less is rounding
@@ -66,10 +65,10 @@ class SequentialLeastSquares:
         samples: How many equations to gather for each input of a layer, `None` for all.
         memory_limit: Bytes that the equations of one layer may take; where they take more, the
             first samples are used, as many as fit.
-        parts: Runs parts of the program; those of an earlier fit of the same program are compiled
-            already.
 
     Attributes:
+        program: As given.
+        original: As given.
         fitted: Weights and sizes of the pruned network, changed by `run`.
         left_out: Maps the path of every layer that keeps its weights to the reason.
     """
@@ -84,18 +83,16 @@ class SequentialLeastSquares:
         ridge: float,
         samples: int | None,
         memory_limit: int,
-        parts: Parts | None = None,
     ) -> None:
         self.fitted = {path: dict(entry) for path, entry in inherited.items()}
         self.left_out = LeftOut()
-        self._program, self._original, self._inherited = program, original, inherited
+        self.program, self.original, self._inherited = program, original, inherited
         self._keep, self._ridge, self._samples = keep, ridge, samples
         self._memory_limit = memory_limit
         self._norms = {layer.path: norm for norm, layer in program.folds.items()}
         self._called = Counter(call.path for call in program.graph.calls.calls)
         self._moments: dict[str, Moments] = {}
         self._others = other_terms(program.graph)
-        self._parts = parts or Parts(program)
         self._exact: set[str] = set()
         self._settled: set[Call] = set()
         self._norm_labels = {
@@ -105,35 +102,24 @@ class SequentialLeastSquares:
         }
 
     def run(self, images: Any, verbose: bool, limit: int | None = None) -> None:
-        """Fits all layers.
+        """Fits all layers; see `run_together`."""
+        run_together([self], images, verbose=verbose, limit=limit)
 
-        Args:
-            images: Structure of arrays like the model's inputs.
-            verbose: Whether to show progress.
-            limit: Bytes of the tensors that are kept for all images; beyond that, parts of both
-                networks are run again. Defaults to no limit.
-        """
-        calls, self._total = self._program.graph.calls.calls, len(keras.tree.flatten(images)[0])
-        limit = sys.maxsize if limit is None else limit
-        networks = SideBySide(self._program, self._original, self.fitted, self._parts)
-        self._segments = networks.segments(images, limit)
-        progress = keras.utils.Progbar(len(calls), verbose=int(verbose), unit_name="layer")
-        with np.errstate(over="ignore", invalid="ignore"):  # `solve` tells what is not finite
-            for index, call in enumerate(calls):
-                rule = kernel_rule(call, self._inherited.get(call.path))
-                if rule is not None and call.path not in self.left_out:
-                    self._fit(index, call, rule)
-                if (
-                    "moving_mean" in self.fitted.get(call.path, {})
-                    and self._called[call.path] == 1
-                    and call not in self._settled
-                ):
-                    self._normalize(index, call)
-                progress.add(1)
+    def steps(self, index: int, call: Call, images: int) -> Iterator[Look]:
+        """Fits what a call has; see `Fit`."""
+        rule = kernel_rule(call, self._inherited.get(call.path))
+        if rule is not None and call.path not in self.left_out:
+            yield from self._fit(index, call, rule, images)
+        if (
+            "moving_mean" in self.fitted.get(call.path, {})
+            and self._called[call.path] == 1
+            and call not in self._settled
+        ):
+            yield from self._normalize(call)
 
-    def _fit(self, index: int, call: Call, rule: KernelRule) -> None:
-        """Fits the kernel of a layer."""
-        path, graph = call.path, self._program.graph
+    def _fit(self, index: int, call: Call, rule: KernelRule, images: int) -> Iterator[Look]:
+        """Fits the kernel of a layer; see `steps`."""
+        path, graph = call.path, self.program.graph
         entry, inherited = self.fitted[path], self._inherited[path]
         old = rule.matrix(call, inherited[rule.kernel].astype("float64"))
         blocks, inputs, _ = old.shape
@@ -145,18 +131,18 @@ class SequentialLeastSquares:
         rows, exact, outputs = None, False, []
         precise = old if self._ridge < LEAST_RIDGE else old.astype("float32")
 
-        def look(tensors: Tensors) -> None:
+        def look(tensors: Tensors, shared: dict[Call, Any]) -> None:
             nonlocal rows, exact
             pair = call.bind(tensors)[0][0]
             lost = self._lost_elsewhere(call, norm, kept, tensors)
             exact = exact or lost is not None
             x = applied_to(call, pair.pruned, entry)
             if rows is None:
-                options = {"images": self._total, "samples": self._samples, "seed": index}
+                options = {"images": images, "samples": self._samples, "seed": index}
                 most = sums.most(blocks, inputs, old.shape[2])
                 rows = Rows(call, x, blocks, inputs, most=most, **options)
                 sums.ignored += rows.left_out
-            targets = self._targets(call, rule, rows, pair.original, kept)
+            targets = self._targets(call, rule, rows, pair.original, kept, shared)
             for part, chunk in rows.unfold(x):
                 y = targets(part)
                 if norm is not None:
@@ -166,7 +152,7 @@ class SequentialLeastSquares:
                 own = chunk.astype(precise.dtype, copy=False) @ precise
                 sums.add(chunk, y - own)
 
-        self._segments.stop_at(index, look)
+        yield look
         warn_of_ignored(path, sums)
         try:
             equations = sums.equations("bias" in entry or norm is not None)
@@ -179,7 +165,7 @@ class SequentialLeastSquares:
             self._exact.add(norm.path)
             self.fitted[norm.path] = self._kept(norm)
         entry.update(inherited)
-        bias = self._original[path].get("bias")
+        bias = self.original[path].get("bias")
         if bias is not None:  # the intercept is all that it changes by
             entry["bias"] = bias = bias[kept]
         new = old + change
@@ -192,7 +178,13 @@ class SequentialLeastSquares:
             self._settle(norm, statistics, (old_mean, old_variance))
 
     def _targets(
-        self, call: Call, rule: KernelRule, rows: Rows, x: Any, kept: np.ndarray
+        self,
+        call: Call,
+        rule: KernelRule,
+        rows: Rows,
+        x: Any,
+        kept: np.ndarray,
+        shared: dict[Call, Any],
     ) -> Callable[[slice], np.ndarray]:
         """What the original layer computes, of some images [blocks, images x positions, outputs].
 
@@ -202,14 +194,16 @@ class SequentialLeastSquares:
             rows: The output positions.
             x: The layer's input in the original network.
             kept: Which of its channels are kept, bool array [out].
+            shared: What other fits have computed of these images.
         """
-        entry = self._original[call.path]
+        entry = self.original[call.path]
         matrix = rule.matrix(call, entry[rule.kernel].astype("float32", copy=False))
         if rows.few and len(matrix) == 1:
             applied, matrix = applied_to(call, x, entry), matrix[..., kept]
             return lambda part: rows.products(applied[part], matrix)
-        y = _to_numpy(rule.linear(call, ops.cast(x, "float32"), entry))
-        y = y.compress(kept, axis=rule.axis(call))
+        if call not in shared:
+            shared[call] = _to_numpy(rule.linear(call, ops.cast(x, "float32"), entry))
+        y = shared[call].compress(kept, axis=rule.axis(call))
         return lambda part: rows.outputs(y[part])
 
     def _lost_elsewhere(
@@ -228,7 +222,7 @@ class SequentialLeastSquares:
             a sum or nothing is known of the others.
         """
         others = self._others.get((norm or call).outputs[0], ())
-        known = set(tensors) - set(keras.tree.flatten(self._program.graph.calls.inputs))
+        known = set(tensors) - set(keras.tree.flatten(self.program.graph.calls.inputs))
         pairs = [tensors[value] for value in others if value in known and value in self._others]
         if not pairs or call.operation.activation not in (None, keras.activations.linear):
             return None
@@ -250,18 +244,18 @@ class SequentialLeastSquares:
     def _kept(self, norm: Call) -> dict[str, np.ndarray]:
         """The original weights of a batch norm, of the channels that are kept."""
         kept = self._keep(self._norm_labels[norm.path])
-        return {name: array[kept] for name, array in self._original[norm.path].items()}
+        return {name: array[kept] for name, array in self.original[norm.path].items()}
 
-    def _normalize(self, index: int, call: Call) -> None:
-        """Changes the statistics of a batch norm."""
+    def _normalize(self, call: Call) -> Iterator[Look]:
+        """Changes the statistics of a batch norm; see `steps`."""
         found: tuple[list, list] = [], []
 
-        def look(tensors: Tensors) -> None:
+        def look(tensors: Tensors, shared: dict[Call, Any]) -> None:
             pair = call.bind(tensors)[0][0]
             for x, parts in zip((pair.pruned, pair.original), found, strict=True):
                 parts.append((*statistics(call, x), len(x)))
 
-        self._segments.stop_at(index, look)
+        yield look
         kept = self._keep(self._norm_labels[call.path])
         new, old = map(pooled, found)
         self._settle(call, new, tuple(array[kept] for array in old))

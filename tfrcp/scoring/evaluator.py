@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -26,9 +27,9 @@ from tfrcp.graph.parts import Parts
 from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import build_model
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
-from tfrcp.reconstruction import fit_sequentially
 from tfrcp.reconstruction.blocked_statistics import AT_ONCE, statistics_in_blocks, widest_bytes
 from tfrcp.reconstruction.calibration import calibration_images
+from tfrcp.reconstruction.least_squares import fit_together
 from tfrcp.scoring.holdout import Holdout, racing_possible
 from tfrcp.scoring.kinds import Objective
 from tfrcp.scoring.racing import RACING_INTERVAL, RACING_LEAST, surely_positive
@@ -71,8 +72,8 @@ class SlicedEvaluator:
         objective: What is scored; see `tfrcp.scoring.objectives`.
         calibration: Images for reconstruction, of which the first ones re-estimate the batch norms'
             statistics, or `None` to keep what the unpruned model has.
-        update: Reconstructs sliced weights: a function of arrays and masks to arrays, such as a
-            `tfrcp.reconstruction.CachedLeastSquares`; `None` for none.
+        reconstruction: Reconstructs sliced weights: a function of arrays and masks to arrays, such
+            as a `tfrcp.reconstruction.CachedLeastSquares`; `None` for none.
         batch_norm_images: How many of the calibration images do that. Defaults to 128, of large
             images to as many as keep the widest tensor of the network within 124 MiB, but 32.
         batch_size: Images in a forward pass; in a race not more than 100.
@@ -100,12 +101,12 @@ class SlicedEvaluator:
         objective: Objective,
         calibration: Any = None,
         *,
-        update: Callable[[Weights, Mapping[str, np.ndarray]], Weights] | None = None,
+        reconstruction: Callable[[Weights, Mapping[str, np.ndarray]], Weights] | None = None,
         batch_norm_images: int | None = None,
         batch_size: int = 250,
         racing: bool = False,
     ) -> None:
-        self._update = update
+        self._reconstruction = reconstruction
         self._model, self._graph, self.scores = model, graph, scores
         self._program = Program(graph)
         self._parts = Parts(self._program)  # compiled once for all that are reconstructed
@@ -168,13 +169,13 @@ class SlicedEvaluator:
             self._best = seen
         return Score(mean, len(seen))
 
-    def prepare(self, channels: np.ndarray) -> Weights:
-        """Weights and sizes of a candidate: inherited and reconstructed."""
+    def prepare(self, channels: np.ndarray, normalize: bool = True) -> Weights:
+        """Weights and sizes of a candidate: inherited, reconstructed, perhaps with statistics."""
         masks = self.masks(channels)
         arrays = slice_weights(self._graph, self._weights, masks)
-        if self._update is not None:
-            arrays = self._update(arrays, masks)
-        if self._normalizing is not None:
+        if self._reconstruction is not None:
+            arrays = self._reconstruction(arrays, masks)
+        if normalize and self._normalizing is not None:
             if self._statistics_at_once:
                 _, statistics = self._statistics(arrays, self._normalizing)
             else:
@@ -192,19 +193,27 @@ class SlicedEvaluator:
         return self._holdout.total(self._in_blocks(self._outputs(arrays)))
 
     def reconstruct(self, channels: np.ndarray, images: Any, verbose: bool = False) -> Weights:
-        """Weights and sizes of a candidate, reconstructed once more: layer by layer.
+        """Weights and sizes of one candidate, int array [prunable groups]: `reconstruct_all`."""
+        return self.reconstruct_all([channels], images, verbose)[0]
+
+    def reconstruct_all(
+        self, vectors: Sequence[np.ndarray], images: Any, verbose: bool = False
+    ) -> list[Weights]:
+        """Weights and sizes of candidates, reconstructed once more: layer by layer.
 
         Args:
-            channels: int array [prunable groups].
+            vectors: int arrays [prunable groups].
             images: Images for that, in the structure of the model's inputs.
             verbose: Whether to show progress.
         """
-        keep = self._graph.keep(self.masks(channels))
         images = calibration_images(self._graph, images)
-        inherited = self.prepare(channels)
-        return fit_sequentially(
-            self._program, self._full, inherited, keep, images, parts=self._parts, verbose=verbose
-        )[0]
+        # A batch norm that is called once gets its statistics on the way.
+        called = Counter(call.path for call in self._graph.calls.calls)
+        several = any("moving_mean" in e and called[p] > 1 for p, e in self._full.items())
+        networks = [(self.prepare(v, several), self._graph.keep(self.masks(v))) for v in vectors]
+        options = {"parts": self._parts, "verbose": verbose}
+        found = fit_together(self._program, self._full, networks, images, **options)
+        return [arrays for arrays, _ in found]
 
     def masks(self, channels: np.ndarray) -> dict[str, np.ndarray]:
         """Which channels a candidate keeps, bool array [size] by group name."""

@@ -196,7 +196,14 @@ def evaluator_of(
         verbose = verbose and sys.stdout.isatty()
         least_squares = CachedLeastSquares(model, graph, calibration, verbose=verbose)
     return ProgramEvaluator(
-        model, graph, scores, holdout, objective, calibration, update=least_squares, **options
+        model,
+        graph,
+        scores,
+        holdout,
+        objective,
+        calibration,
+        reconstruction=least_squares,
+        **options,
     )
 
 

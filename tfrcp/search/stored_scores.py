@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,9 +41,9 @@ def load_or_compute(file: Path, key: Mapping[str, Any], compute: Callable[[], Sc
 
 def _read(file: Path, key: str) -> Scores | None:
     try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
-            if str(stored["key"]) != key:
-                return None
-            return {str(name): stored[str(i)] for i, name in enumerate(stored["names"])}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        stored = files.read_npz(file)
+        if str(stored["key"]) != key:
+            return None
+        return {str(name): stored[str(i)] for i, name in enumerate(stored["names"])}
+    except (OSError, ValueError, KeyError):
         return None

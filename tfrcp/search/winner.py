@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -53,12 +54,11 @@ def choose_winner(tuner: ChannelSearch, images: Any = None, *, verbose: bool = T
     if tuner.reconstruction != "least_squares":
         return Winner(tuner.load_model(trials[0]), trials[0].score, trials[0])
     best = _Found(trials[0].score, trials[0], None)
-    for trial in trials:
-        found = _reconstructed(tuner, trial, images, verbose=verbose)
+    for found in _reconstructed(tuner, trials, images, verbose=verbose):
         if verbose and len(trials) > 1:
             print(
-                f"search: finalist {trial.trial_id}: {trial.score:.4f}, {found.score:.4f} "
-                "reconstructed layer by layer",
+                f"search: finalist {found.trial.trial_id}: {found.trial.score:.4f}, "
+                f"{found.score:.4f} reconstructed layer by layer",
                 flush=True,
             )
         if tuner.objective.better(found.score, best.score):
@@ -123,8 +123,12 @@ def best_model(tuner: ChannelSearch, *, verbose: bool = True) -> tuple[keras.Mod
     return winner_of(tuner, verbose=verbose)[:2]
 
 
-def _reconstructed(tuner: ChannelSearch, trial: Any, images: Any, *, verbose: bool) -> _Found:
-    """A trial's network, reconstructed layer by layer."""
+def _reconstructed(
+    tuner: ChannelSearch, trials: list[Any], images: Any, *, verbose: bool
+) -> Iterator[_Found]:
+    """The networks of trials, reconstructed layer by layer."""
     shown = verbose and sys.stdout.isatty()
-    arrays = tuner.evaluator.reconstruct(tuner.channels_of(trial), images, shown)
-    return _Found(tuner.evaluator.total(arrays), trial, arrays)
+    vectors = [tuner.channels_of(trial) for trial in trials]
+    networks = tuner.evaluator.reconstruct_all(vectors, images, shown)
+    for trial, arrays in zip(trials, networks, strict=True):
+        yield _Found(tuner.evaluator.total(arrays), trial, arrays)

@@ -6,6 +6,7 @@ over bases (see `tfrcp.studies.statistics.mean`). So they tell of other bases.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -101,8 +102,8 @@ def _report(
             found = part.result(cell)
             if found is not None:
                 key = Cell(cell.setting, number * stride + cell.seed)
-                known = {"base": number, "base_accuracy": of_base["test_accuracy"]}
-                results[key] = {**found, **known}
+                accuracy = of_base["test_accuracy"]
+                results[key] = dataclasses.replace(found, base=number, base_accuracy=accuracy)
     Path(workdir).mkdir(parents=True, exist_ok=True)
     facts = {**parts[0].facts(), "base": None, "bases": len(parts)}
     return reporting.write(Path(workdir), grid, results, facts)

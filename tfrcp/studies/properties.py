@@ -15,7 +15,8 @@ import scipy.stats
 
 from tfrcp.studies import statistics
 from tfrcp.studies.grid import BASELINE, whole
-from tfrcp.studies.tables import Results, before_accuracy
+from tfrcp.studies.records import CellResult
+from tfrcp.studies.tables import Results
 
 FEWEST = 10
 """Draws below which nothing is said."""
@@ -49,22 +50,22 @@ def draws(options: Mapping[str, Any], results: Results) -> list[Draw]:
         options: `config.benchmark` as a dict.
         results: Of several bases, see `tfrcp.studies.pooling`.
     """
-    found: dict[int, dict[float, Mapping[str, Any]]] = {}
+    found: dict[int, dict[float, CellResult]] = {}
     wanted = (options["criterion"], BASELINE, min(options["flops"]), 1)
     for cell, result in results.items():
         setting = cell.setting
         is_draw = (setting.criterion, setting.allocation, setting.flops, setting.samples) == wanted
-        if is_draw and "error" not in result:
+        if is_draw and not result.error:
             found.setdefault(cell.seed, {})[setting.epochs] = result
     main = whole(options["epochs"])
     return [
         Draw(
-            of[main].get("base", 0),
-            of[main].get("base_accuracy", np.nan),
-            tuple(of[main]["channels"]),
-            of[main]["score"],
-            before_accuracy(of[main]),
-            {epochs: result["test_accuracy"] for epochs, result in sorted(of.items())},
+            of[main].base or 0,
+            np.nan if of[main].base_accuracy is None else of[main].base_accuracy,
+            of[main].channels,
+            of[main].score,
+            of[main].before_accuracy,
+            {epochs: result.test_accuracy for epochs, result in sorted(of.items())},
         )
         for of in found.values()
         if main in of

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
 
 from tfrcp.studies.grid import Cell, Setting, whole
+from tfrcp.studies.records import CellResult
 from tfrcp.studies.tables import Results
 
 _FIELDS = [field.name for field in dataclasses.fields(Setting)]
 
 
 def as_jsonl(results: Results) -> str:
-    """One line for each cell: its setting, its seed and what it came to.
-
-    Numbers have six significant digits, more than any table shows.
-    """
+    """One line for each cell: its setting, its seed and what it came to."""
     return "".join(
         json.dumps(
-            {**dataclasses.asdict(cell.setting), "seed": cell.seed, "result": _short(result)},
+            {**dataclasses.asdict(cell.setting), "seed": cell.seed, "result": result.json()},
             separators=(",", ":"),
         )
         + "\n"
@@ -27,7 +24,7 @@ def as_jsonl(results: Results) -> str:
     )
 
 
-def from_jsonl(text: str) -> dict[Cell, dict[str, Any]]:
+def from_jsonl(text: str) -> dict[Cell, CellResult]:
     """The cells that `as_jsonl` wrote.
 
     Raises:
@@ -39,15 +36,7 @@ def from_jsonl(text: str) -> dict[Cell, dict[str, Any]]:
             found = json.loads(line)
             setting = Setting(**{name: found[name] for name in _FIELDS})
             setting = dataclasses.replace(setting, epochs=whole(setting.epochs))
-            results[Cell(setting, found["seed"])] = found["result"]
+            results[Cell(setting, found["seed"])] = CellResult.of(found["result"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"Line {number} is no cell of a study: {error!r}") from None
     return results
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {name: _short(entry) for name, entry in value.items()}
-    return value

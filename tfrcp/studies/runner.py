@@ -23,10 +23,12 @@ from tfrcp.studies.functions import CRITERIA, find_all
 from tfrcp.studies.grid import Cell, Grid, Setting
 from tfrcp.studies.progress import run_with_progress
 from tfrcp.studies.protocol import best_inside, recipe
+from tfrcp.studies.records import CellResult
 from tfrcp.studies.store import Store
 from tfrcp.units import percent
 
-_ACCURACIES = ("test_accuracy", "holdout_accuracy", "before_accuracy")
+_FINETUNED = ("test_accuracy", "holdout_accuracy", "before_accuracy", "finetune_images")
+_ALLOCATED = ("score", "flops", "params", "channels", "candidates")
 
 
 class Benchmark:
@@ -130,28 +132,25 @@ class Benchmark:
             },
         }
 
-    def result(self, cell: Cell) -> Result | None:
+    def result(self, cell: Cell) -> CellResult | None:
         """All that is known of a cell: what it reached and what it cost; `None` if not done."""
         done = self._stores["cells"].get(self.name(cell))
         if done is None or "error" in done:
-            return done
+            return done and CellResult(error=done["error"])
         scored = self._stores["scores"].get(self._scores_name(cell))
         allocated = self._stores["allocations"].get(self._allocation_name(cell))
         if scored is None or allocated is None or "error" in (scored | allocated):
             return None  # Removed by hand, to be done again.
-        return {
-            **{name: done[name] for name in _ACCURACIES if name in done},
-            **{name: allocated[name] for name in ("score", "flops", "params", "channels")},
-            "candidates": allocated["candidates"],
-            "passes": scored["passes"] + allocated["passes"],
-            "images": scored["images"],
-            "finetune_images": done["finetune_images"],
-            "seconds": {
-                "criterion": scored["seconds"],
-                "allocation": allocated["seconds"],
-                "finetune": done["seconds"],
-            },
-        }
+        parts = {"criterion": scored, "allocation": allocated, "finetune": done}
+        return CellResult.of(
+            {
+                **{name: done[name] for name in _FINETUNED if name in done},
+                **{name: allocated[name] for name in _ALLOCATED},
+                "images": scored["images"],
+                "passes": scored["passes"] + allocated["passes"],
+                "seconds": {name: part["seconds"] for name, part in parts.items()},
+            }
+        )
 
     def name(self, cell: Cell) -> str:
         """Name of a cell's file."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from tfrcp.studies import statistics
 from tfrcp.studies.grid import Cell, Grid, Setting, Study
+from tfrcp.studies.records import CellResult, Seconds
 from tfrcp.studies.statistics import Mean
 from tfrcp.studies.verdicts import Verdict, verdicts
 
-Results = Mapping[Cell, Mapping[str, Any]]
+Results = Mapping[Cell, CellResult]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,26 +94,24 @@ def judged(grid: Grid, rows: Sequence[Row]) -> list[Row]:
 
 def _row(grid: Grid, study: Study, setting: Setting, results: Results) -> Row:
     found = {seed: results.get(Cell(setting, seed)) for seed in study.seeds}
-    failures = tuple(r["error"] for r in found.values() if r is not None and "error" in r)
-    done = {seed: r for seed, r in found.items() if r is not None and "error" not in r}
+    failures = tuple(r.error for r in found.values() if r is not None and r.error)
+    done = {seed: r for seed, r in found.items() if r is not None and not r.error}
     row = Row(study.name, setting, len(study.seeds), len(done), failures)
     if not done:
         return row
 
-    bases = [result.get("base") for result in done.values()]
+    bases = [result.base for result in done.values()]
 
     def average(name: str) -> float:
-        return float(np.mean([result[name] for result in done.values()]))
+        return float(np.mean([getattr(result, name) for result in done.values()]))
 
     return dataclasses.replace(
         row,
         **{
-            name: statistics.proportion([value(result) for result in done.values()], bases)
-            for name, value in (
-                ("test", lambda result: result["test_accuracy"]),
-                ("holdout", lambda result: result["holdout_accuracy"]),
-                ("before", before_accuracy),
+            name: statistics.proportion(
+                [getattr(result, f"{name}_accuracy") for result in done.values()], bases
             )
+            for name in ("test", "holdout", "before")
         },
         **{
             name: average(name)
@@ -121,15 +119,10 @@ def _row(grid: Grid, study: Study, setting: Setting, results: Results) -> Row:
         },
         difference=_difference(grid, study.name, setting, done, results),
         seconds={
-            name: float(np.mean([result["seconds"][name] for result in done.values()]))
-            for name in ("criterion", "allocation", "finetune")
+            part.name: float(np.mean([getattr(r.seconds, part.name) for r in done.values()]))
+            for part in dataclasses.fields(Seconds)
         },
     )
-
-
-def before_accuracy(result: Mapping[str, Any]) -> float:
-    """Accuracy before fine-tuning, on images that selected nothing where it was measured so."""
-    return result.get("before_accuracy", result["score"])
 
 
 def _difference(
@@ -138,9 +131,9 @@ def _difference(
     baseline = grid.baseline(study, setting)
     others = {seed: results.get(Cell(baseline, seed)) for seed in done}
     pairs = [
-        (done[seed]["test_accuracy"], other["test_accuracy"], done[seed].get("base"))
+        (done[seed].test_accuracy, other.test_accuracy, done[seed].base)
         for seed, other in others.items()
-        if other is not None and "error" not in other
+        if other is not None and not other.error
     ]
     if baseline == setting or not pairs:
         return None
@@ -153,7 +146,7 @@ class Pool:
 
     Attributes:
         scores: Scores before fine-tuning, on the images that select, float array [n].
-        before: Accuracies before it, on others (see `before_accuracy`), float array [n].
+        before: Accuracies before it, on others, float array [n].
         after: Accuracies on the test images after it, float array [n].
         counts: Numbers m of draws, int array.
         best_before: Expected accuracy before it of the best-scored of m draws, with the ends of its
@@ -178,12 +171,12 @@ class Pool:
 def pool(study: Study, results: Results) -> Pool | None:
     """The pool of a study; `None` if there are fewer than three draws."""
     found = [results.get(cell) for cell in study.pool]
-    done = [result for result in found if result is not None and "error" not in result]
+    done = [result for result in found if result is not None and not result.error]
     if len(done) < 3:
         return None
-    scores = np.array([result["score"] for result in done])
-    before = np.array([before_accuracy(result) for result in done])
-    after = np.array([result["test_accuracy"] for result in done])
+    scores = np.array([result.score for result in done])
+    before = np.array([result.before_accuracy for result in done])
+    after = np.array([result.test_accuracy for result in done])
     counts = np.arange(1, len(done) + 1)
 
     def best(values):

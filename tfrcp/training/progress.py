@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
+from tfrcp.status_line import StatusLine
 from tfrcp.units import duration
 
-_EVERY = 60.0  # seconds between lines within an epoch, where they cannot be overwritten
+_IN_PLACE = 1.0  # seconds between lines within an epoch on a terminal
+_EVERY = 60.0  # and where they cannot be overwritten
 
 
 class Progress:
@@ -17,31 +18,25 @@ class Progress:
 
     def __init__(self, epochs: int, steps: int, *, verbose: bool) -> None:
         self._epochs, self._steps, self._verbose = epochs, steps, verbose
-        self._terminal = sys.stdout.isatty()
 
     def begin_epoch(self, epoch: int) -> None:
         """Starts the clock of an epoch, counted from 0."""
         self._epoch, self._start = epoch, time.perf_counter()
-        self._last = self._start
+        self._line = StatusLine(verbose=self._verbose, in_place=_IN_PLACE, every=_EVERY)
 
     def step(self, step: int, means: Callable[[], dict[str, float]]) -> None:
         """Tells of a step, counted from 0: in place on a terminal, else now and then."""
-        now = time.perf_counter()
-        if not self._verbose or now - self._last < (1 if self._terminal else _EVERY):
+        if not self._line.is_due:
             return
-        self._last, done = now, step + 1
-        left = (now - self._start) / done * (self._steps - done)
-        line = (
+        done = step + 1
+        left = (time.perf_counter() - self._start) / done * (self._steps - done)
+        self._line.show(
             f"epoch {self._epoch + 1}/{self._epochs}: step {done}/{self._steps}, "
             f"loss {means()['loss']:.4f}, {duration(left)} left in this epoch"
         )
-        print(f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n")
-        sys.stdout.flush()
 
     def end_epoch(self, history: dict[str, list[float]]) -> None:
         """Tells of a finished epoch."""
-        if not self._verbose:
-            return
         last = {name: values[-1] for name, values in history.items()}
         done = len(history["loss"])
         line = f"epoch {done}/{self._epochs}: loss {last['loss']:.4f}"
@@ -55,4 +50,4 @@ class Progress:
         line += f", {duration(last['seconds'])}"
         left = (self._epochs - done) * statistics.median(history["seconds"])
         line += f", {duration(left)} left" if left else ""
-        print(f"\r\033[K{line}" if self._terminal else line, flush=True)
+        self._line.show(line, last=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from tfrcp.deployment.latency_model.segments import Segment, corner, cut, quiet,
 from tfrcp.deployment.latency_model.tables import Cache, Table, default_folder
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.inheritance import first_channels, slice_model
+from tfrcp.status_line import StatusLine
 
 _LEAST = 0.1  # share of the channels from which tables begin
 _DEFAULT = object()
@@ -123,7 +123,7 @@ class LatencyModel:
         vectors = np.atleast_2d(np.asarray(vectors, dtype="int64"))
         name = f"{self._name}-{hashlib.sha256(vectors.tobytes()).hexdigest()[:16]}"
         if self._verbose and name not in self._cache:
-            _show(f"timing {len(vectors)} networks near the budget", end="\n")
+            print(f"timing {len(vectors)} networks near the budget", flush=True)
         entry = self._cache.get(name, lambda: self._line_through(vectors))
         if entry["factor"] is None:
             return self
@@ -174,14 +174,13 @@ class LatencyModel:
     def _measure_segments(self, points: int, verbose: bool) -> dict[str, Table]:
         kinds = {segment.key: segment for segment in self._segments}
         new = [key for key in kinds if key not in self._cache]
-        tables = {}
+        tables, line = {}, StatusLine(verbose=verbose and bool(new))
         for key, segment in kinds.items():
-            if verbose and key in new:
-                _show(f"timing layers: {new.index(key) + 1} of {len(new)} kinds")
+            if key in new and line.is_due:
+                line.show(f"timing layers: {new.index(key) + 1} of {len(new)} kinds")
             entry = self._cache.get(key, lambda s=segment: self._time(s, points))
             tables[key] = Table(*(np.array(entry[name]) for name in ("inputs", "outputs", "times")))
-        if verbose and new:
-            _show(f"timed {len(new)} kinds of layers", end="\n")
+        line.show(f"timed {len(new)} kinds of layers", last=True)
         return tables
 
     def _time(self, segment: Segment, points: int) -> dict[str, Any]:
@@ -260,9 +259,3 @@ def _cells(segment: Segment, vectors: np.ndarray) -> Iterator[tuple[str, keras.M
         yield str(number), quiet(built)
     # Calling and the inputs' way into the runtime, which a network does but once.
     yield "nothing", keras.Model(built.input, [corner(tensor) for tensor in built.inputs])
-
-
-def _show(text: str, end: str = "\r") -> None:
-    """Progress, on terminals in place."""
-    if sys.stdout.isatty() or end == "\n":
-        print(f"\r{text}", end=end, flush=True)

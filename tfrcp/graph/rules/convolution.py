@@ -114,6 +114,12 @@ class ConvolutionRule(KernelRule):
             return ops.conv(x, kernel, **options)
         return _grouped(x, kernel, layer, options)
 
+    def is_pointwise(self, call: Call) -> bool:
+        """A window and a stride of 1, one group."""
+        layer = call.operation
+        sizes = {*layer.kernel_size, *layer.strides, layer.groups}
+        return sizes == {1} and layer.data_format == "channels_last"
+
     def split(self, call: Call, shape: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
         """One block for each group that is left."""
         layer, groups = call.operation, call.operation.groups

@@ -54,6 +54,10 @@ class DenseRule(KernelRule):
             return layer_like(call.operation)
         return layer_like(call.operation, units=arrays["kernel"].shape[-1])
 
+    def is_pointwise(self, call: Call) -> bool:
+        """Always."""
+        return True
+
     def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
         """Matrix product over the last axis."""
         return ops.matmul(x, arrays["kernel"])

@@ -40,6 +40,10 @@ class DepthwiseRule(ConvolutionRule):
         """The same layer: its filters follow the input."""
         return layer_like(call.operation)
 
+    def is_pointwise(self, call: Call) -> bool:
+        """Never: the kernel is laid out otherwise."""
+        return False
+
     def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
         """Depthwise convolution with the layer's own stride, padding and dilation."""
         return _depthwise(call.operation, x, arrays["kernel"])
@@ -82,6 +86,10 @@ class SeparableRule(ConvolutionRule):
         if self.kernel not in arrays:
             return layer_like(call.operation)
         return layer_like(call.operation, filters=arrays[self.kernel].shape[-1])
+
+    def is_pointwise(self, call: Call) -> bool:
+        """Never: the kernel is laid out otherwise."""
+        return False
 
     def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
         """A depthwise convolution as the layer has it, then a pointwise one."""

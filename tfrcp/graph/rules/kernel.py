@@ -66,6 +66,10 @@ class KernelRule(Rule):
         """The kernel that makes every output `scale` [out] times as large."""
         return kernel * scale
 
+    def is_pointwise(self, call: Call) -> bool:
+        """Whether outputs are `x @ kernel` at every position, with channels last."""
+        return False
+
     # The layer as linear equations: `linear` gives, at every output position and in every block of
     # channels, `unfold` @ `matrix`.
 

@@ -149,9 +149,11 @@ class SplitRule(Rule):
     def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, np.ndarray]:
         """Number of kept channels in every part."""
         axis = call.operation.axis % len(call.inputs[0].shape)
-        if labels[call.inputs[0]].shape[axis] == 1:
+        before = labels[call.inputs[0]]
+        if before.shape[axis] == 1:
             return {}
-        parts = [int(keep(labels[target]).sum()) for target in call.outputs]
+        places = np.cumsum([target.shape[axis] for target in call.outputs])[:-1]
+        parts = [part.sum() for part in np.split(keep(before).ravel(), places)]
         return {"parts": np.array(parts, dtype="int32")}
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:

@@ -39,6 +39,10 @@ class TransposedRule(ConvolutionRule):
             return layer_like(call.operation)
         return layer_like(call.operation, filters=arrays["kernel"].shape[-2])
 
+    def is_pointwise(self, call: Call) -> bool:
+        """Never: the kernel is laid out otherwise."""
+        return False
+
     def linear(self, call: Call, x: Any, arrays: Arrays) -> Any:
         """Transposed convolution with the layer's own stride, padding and dilation."""
         layer, kernel = call.operation, arrays["kernel"]
