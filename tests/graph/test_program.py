@@ -57,11 +57,26 @@ def test_folding_leaves_its_argument_alone():
 
 def test_compiled_once_for_all_widths_and_batch_sizes():
     model, graph, program, weights = program_of("residual_a")
-    run = program.compile(program.run, program.fold(slice_weights(graph, weights, {})))
+    traced = []
+
+    def counted(arrays, inputs):
+        traced.append(inputs)
+        return program.run(arrays, inputs)
+
+    run = program.compile(counted, program.fold(slice_weights(graph, weights, {})))
     for seed in range(6):
         arrays = program.fold(slice_weights(graph, weights, random_masks(graph, seed)))
         run(arrays, images_for(model, count=1 + seed))
-    assert run.experimental_get_tracing_count() == 1
+    assert len(traced) == 1
+
+
+def test_a_compiled_program_takes_structures_and_arrays_as_they_are():
+    model, graph, program, weights = program_of("dicts")
+    arrays, images = slice_weights(graph, weights, {}), images_for(model)
+    run = program.compile(program.run, arrays)
+    assert_close(flat(run(arrays, program.pack(images))), flat(model(images)))
+    with pytest.raises((ValueError, TypeError)):
+        run(dict(list(arrays.items())[:-1]), program.pack(images))
 
 
 def test_inputs_of_another_structure_are_refused():

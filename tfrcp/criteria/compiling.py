@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfrcp.graph.calls import Value
+from tfrcp.graph.compiled import Compiled
 
 
 def compiled(function: Callable[..., Any], arrays: Any, inputs: Any) -> Callable[..., Any]:
@@ -34,7 +35,4 @@ def compiled(function: Callable[..., Any], arrays: Any, inputs: Any) -> Callable
         keras.tree.map_structure(tf.TensorSpec.from_tensor, arrays),
         keras.tree.map_structure(spec, inputs),
     )
-    traced = tf.function(function, input_signature=signature, autograph=False)
-    # Traced now: many functions that trace when they are called make TensorFlow suspect a mistake.
-    traced.get_concrete_function()
-    return traced
+    return Compiled(function, signature)

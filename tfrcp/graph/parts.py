@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfrcp.graph.calls import Value
+from tfrcp.graph.compiled import Compiled
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import Weights, arrays_of
 
@@ -95,20 +96,18 @@ class Parts:
         self, start: int, stop: int, values: tuple[Value, ...], arrays: Any
     ) -> Callable[..., list[Any]] | None:
         """The compiled part; `None` where a layer does what cannot be compiled."""
-        import tensorflow as tf
 
         def run(arrays: Any, tensors: list[Any]) -> list[Any]:
             left = self._run(start, stop, arrays, dict(zip(values, tensors, strict=True)))
             return list(left.values())
 
         signature = self._program.specs(arrays), [self._spec(value) for value in values]
-        traced = tf.function(run, input_signature=signature, autograph=False)
+        compiled = Compiled(run, signature)
         try:
-            # Traced now: many that trace when they are called make TensorFlow suspect a mistake.
-            traced.get_concrete_function()
+            compiled.trace()
         except Exception:  # whatever a layer does
             return None
-        return traced
+        return compiled
 
     def _spec(self, value: Value) -> Any:
         """What is known of a tensor in every pruned network."""

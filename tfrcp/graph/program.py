@@ -18,6 +18,7 @@ import numpy as np
 from tfrcp.graph.batch_statistics import BatchStatistics
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph
+from tfrcp.graph.compiled import Compiled
 from tfrcp.graph.rules import BatchNormalizationRule, KernelRule, find_rule
 from tfrcp.graph.weights import Weights, arrays_of
 
@@ -126,7 +127,7 @@ class Program:
             lambda value: tf.TensorSpec((None, *value.shape[1:]), value.dtype),
             self.graph.calls.inputs,
         )
-        return tf.function(method, input_signature=(self.specs(arrays), inputs), autograph=False)
+        return Compiled(method, (self.specs(arrays), inputs))
 
     def specs(self, arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """What TensorFlow is to know of arrays: open along the axes that can be sliced.
