@@ -20,12 +20,14 @@ import tempfile
 import textwrap
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.architectures import difference
-from benchmarks.kerashub_networks import CONVOLUTIONAL, backbones, tasks
+from benchmarks.kerashub_networks import CONVOLUTIONAL, backbones
+from benchmarks.kerashub_tasks import handed_on, tasks, use
 from tests.golden import write
 from tests.references import flat, randomize, walked_outputs
 
@@ -42,12 +44,13 @@ def main() -> None:
     out = Path(arguments.out)
     file = out.with_suffix(".json")
     rows = json.loads(file.read_text()) if file.exists() else {}
-    networks = {**backbones(), **tasks()}
+    applied = tasks()
+    networks = {**backbones(), **applied}
     for name in arguments.only.split(",") if arguments.only else networks:
         if arguments.again or name not in rows:
             start = time.process_time()
             try:
-                rows[name] = examine(networks[name])
+                rows[name] = examine(networks[name], name in applied)
             except Exception as error:  # a network that cannot be pruned is a row, too
                 text = str(error).strip().splitlines() or [""]
                 rows[name] = {"error": f"{type(error).__name__}: {text[0]}"[:300]}
@@ -58,7 +61,7 @@ def main() -> None:
     out.write_text(page(rows))
 
 
-def examine(build) -> dict:
+def examine(build, is_task: bool = False) -> dict:
     """Builds, traces, prunes and checks one network."""
     import keras
 
@@ -90,22 +93,29 @@ def examine(build) -> dict:
         loaded = worst(flat(again(images, training=False)), outputs)
     except Exception as error:  # some of KerasHub's own layers cannot be loaded
         kept, loaded = False, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
-    made, prunable = hidden_channels(graph)
+    made, prunable, others = hidden_channels(graph)
     before, after = macs(model), macs(pruned)
+    further = {}
+    if is_task:
+        way = "itself"
+        if not pruned.compiled:
+            way, whole = "handed on", handed_on(model)
+            pruned = tfrcp.slice_model(whole, tfrcp.trace(whole), masks)
+        further = {"class": type(pruned).__name__, "way": way, "use": use(pruned, images)}
     return {
         "macs": before,
         "params": cost.full.params,
         "groups": len(graph.prunable),
         "hidden": made,
         "prunable_share": round(prunable / max(made, 1), 4),
-        "frozen": sorted({g.reason for g in graph.groups if not g.prunable}),
-        "not_opened": dict(graph.calls.closed),
+        "frozen": others,
         "counted_share": round(cost.full.flops / before, 4),
         "macs_exact": bool(cost.full.flops == before and cost(channels).flops[0] == after),
         "kept_macs": round(after / before, 4),
         "difference": worst(outputs, walked_outputs(model, graph, masks, images)),
         "loaded_difference": loaded,
         "class_kept": kept,
+        **further,
         "lost": [str(w.message) for w in caught if str(w.message).startswith("The pruned")],
         "seconds": round(seconds, 2),
     }
@@ -128,10 +138,11 @@ def pruned_to_half(graph, cost) -> tuple[dict, np.ndarray]:
     return masks, channels
 
 
-def hidden_channels(graph) -> tuple[int, int]:
-    """Channels that convolutions, dense layers and heads make, the model's outputs left out, and
-    how many of them can be pruned."""
+def hidden_channels(graph) -> tuple[int, int, dict[str, int]]:
+    """Channels that convolutions, dense layers and heads make, the model's outputs left out: all,
+    those that can be pruned, and the others by the reason."""
     made = prunable = 0
+    others = Counter()
     for group in graph.groups:
         if group.reason == "model output":
             continue
@@ -139,7 +150,26 @@ def hidden_channels(graph) -> tuple[int, int]:
             if piece.role == "output":
                 here = int((piece.channel_of >= 0).sum())
                 made, prunable = made + here, prunable + here * group.prunable
-    return made, prunable
+                if not group.prunable:
+                    others[group.reason] += here
+    whole = {call.path: call for call in graph.calls.calls if call.path in graph.unknown}
+    for path, call in whole.items():
+        here = made_inside(call.operation)
+        made += here
+        if here:
+            others[f"{path} ({call.kind}): {graph.calls.closed.get(path, 'it stays whole')}"] += (
+                here
+            )
+    return made, prunable, dict(others)
+
+
+def made_inside(layer) -> int:
+    """Channels that the convolutions and dense layers of a layer make."""
+    return sum(
+        x.kernel.shape[-1]
+        for x in getattr(layer, "_flatten_layers", tuple)()
+        if hasattr(x, "kernel") and not type(x).__name__.startswith("Depthwise")
+    )
 
 
 def macs(model) -> int:
@@ -180,6 +210,22 @@ INTRODUCTION = (
 )
 
 
+TASKS = (
+    "Pruned as above, then compiled as the task was, fitted for a step on random images and "
+    "labels, evaluated, asked to predict, saved and loaded: the loaded model predicts exactly the "
+    "same. *Its own* is the class of the task, also when it is loaded. *Plain* is a keras.Model "
+    "that is compiled and does all that without the preprocessor. Detectors, whose class computes "
+    "loss and boxes, are *handed on*, as [A class of its own](how-to/own_class.md) shows; a task "
+    "without a row was not run in this way."
+)
+
+
+NOTES = {
+    "BASNetImageSegmenter": "its side outputs, which only its loss reads, are counted; the graph "
+    "of its inference leaves them out."
+}
+
+
 def page(rows: dict) -> str:
     """The table."""
     lines = [
@@ -201,24 +247,43 @@ def page(rows: dict) -> str:
             f"{row['counted_share']:.2f} | {'yes' if row['macs_exact'] else 'NO'} | "
             f"{row['kept_macs']:.2f} | {row['difference']:.0e} | {loaded_cell(row)} |"
         )
-    rest = {
-        name: [reason for reason in row["frozen"] if reason != "model output"]
-        for name, row in rows.items()
-        if row.get("prunable_share", 1) < 0.95
-    }
+    for name, note in NOTES.items():
+        if name in rows:
+            lines += ["", *textwrap.wrap(f"{name}: {note}", 100, break_on_hyphens=False)]
+    rest = {name: row["frozen"] for name, row in rows.items() if row.get("frozen")}
     if rest:
-        lines += ["", "What freezes the others:", ""]
+        lines += [
+            "",
+            "Channels that stay out, those inside of layers that stay whole included, and why:",
+            "",
+        ]
     for name, reasons in rest.items():
-        text = f"- {name}: {'; '.join(reasons)}"
+        told = "; ".join(f"{n} by {x.split('. A KerasTensor')[0]}" for x, n in reasons.items())
+        text = f"- {name}, of {rows[name]['hidden']}: {told}"
         lines += textwrap.wrap(text, 100, subsequent_indent="  ", break_on_hyphens=False)
-    kept = [name for name, row in rows.items() if row.get("class_kept")]
-    if kept:
-        text = (
-            f"The pruned network is of the same class, also when it is loaded: {', '.join(kept)}. "
-            "The others are plain Keras models; [A class of its own](how-to/own_class.md) keeps "
-            "what a detector does in training and prediction."
+    used = {name: row for name, row in rows.items() if "use" in row}
+    if used:
+        lines += ["", "## Tasks", "", *textwrap.wrap(TASKS, 100, break_on_hyphens=False), ""]
+        steps = list(next(iter(used.values()))["use"])
+        lines += [f"| task | class | {' | '.join(steps)} |", "|---" * (2 + len(steps)) + "|"]
+    for name, row in used.items():
+        kind = (
+            "its own" if row["class_kept"] else "handed on" if row["way"] != "itself" else "plain"
         )
-        lines += ["", *textwrap.wrap(text, 100, break_on_hyphens=False)]
+        cells = [x if x == "yes" else "NO" for x in row["use"].values()]
+        lines.append(f"| {name} | {kind} | {' | '.join(cells)} |")
+        failed += [
+            f"- {name}, {step}: {x}" for step, x in row["use"].items() if x not in ("yes", "NO")
+        ]
+    lost = {
+        name: row["lost"] for name, row in used.items() if row["way"] == "itself" and row["lost"]
+    }
+    if lost:
+        lines += ["", "Why a class is lost:", ""]
+    for name, texts in lost.items():
+        reason = texts[0].split("pruned graph (")[-1].split("). It holds")[0]
+        text = f"- {name}: {reason}"
+        lines += textwrap.wrap(text, 100, subsequent_indent="  ", break_on_hyphens=False)
     failed += [
         f"- {name}: the pruned network cannot be loaded, as KerasHub cannot load the layer outside "
         f"of its own model: {row['loaded_difference']}"

@@ -9,7 +9,10 @@ from typing import Any
 CONVOLUTIONAL = frozenset(
     "CSPNet DenseNet EfficientNetV1 EfficientNetV2 HGNetV2 HGNetV2Light MobileNetV3 MobileNetV5 "
     "ResNetV1 ResNetV2 ResNetVd VGG Xception CSPNetCross DeepLabV3 RetinaNet ResNetImageClassifier "
-    "EfficientNetImageClassifier DeepLabV3ImageSegmenter RetinaNetObjectDetector".split()
+    "EfficientNetImageClassifier DeepLabV3ImageSegmenter RetinaNetObjectDetector "
+    "CSPNetImageClassifier DenseNetImageClassifier HGNetV2ImageClassifier MobileNetImageClassifier "
+    "MobileNetV5ImageClassifier VGGImageClassifier XceptionImageClassifier "
+    "BASNetImageSegmenter".split()
 )
 
 
@@ -269,32 +272,4 @@ def backbones(size: int = 64) -> dict[str, Callable[[], Any]]:
             window_size=4,
         ),
         "DFine": d_fine,
-    }
-
-
-def tasks() -> dict[str, Callable[[], Any]]:
-    """Functions that build classifiers, segmenters and a detector, by name."""
-    from keras_hub import models
-
-    made = backbones()
-    segformer, deeplab = made["SegFormer"], made["DeepLabV3"]
-    boxes = {"bounding_box_format": "xyxy"}
-    options = {"num_classes": 3, "preprocessor": None}
-    return {
-        "ResNetImageClassifier": lambda: models.ResNetImageClassifier(
-            made["ResNetV1"](), **options
-        ),
-        "EfficientNetImageClassifier": lambda: models.EfficientNetImageClassifier(
-            made["EfficientNetV2"](), **options
-        ),
-        "ViTImageClassifier": lambda: models.ViTImageClassifier(made["ViT"](), **options),
-        "SwinImageClassifier": lambda: models.SwinTransformerImageClassifier(
-            made["Swin"](), **options
-        ),
-        "DeepLabV3ImageSegmenter": lambda: models.DeepLabV3ImageSegmenter(deeplab(), **options),
-        "SegFormerImageSegmenter": lambda: models.SegFormerImageSegmenter(segformer(), **options),
-        "MiTImageClassifier": lambda: models.MiTImageClassifier(made["MiT"](), **options),
-        "RetinaNetObjectDetector": lambda: models.RetinaNetObjectDetector(
-            made["RetinaNet"](), pre_logits_num_conv_layers=1, **options, **boxes
-        ),
     }

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import tfrcp
-from tests.graph.test_patterns import macs
+from tests.graph.pattern_check import macs
 from tests.networks import conv, head, image, norm
 from tests.references import (
     assert_consistent,

@@ -29,6 +29,7 @@ class Task(keras.Model):
         x = backbone(backbone.input)
         if hidden:
             x = layers.Dense(hidden, activation="relu", name="hidden")(x)
+        x = layers.Identity(dtype=backbone.dtype_policy, name="there")(x)  # no configuration
         x = layers.GlobalAveragePooling2D(name="pool")(x)
         outputs = layers.Dense(classes, name="scores")(layers.Dropout(0.5)(x))
         super().__init__(backbone.input, outputs, **kwargs)
@@ -97,11 +98,37 @@ def test_a_class_made_of_a_pruned_backbone_is_kept(tmp_path):
     assert type(again) is Task and again.backbone.get_layer("conv0").filters == 2
 
 
+@pytest.mark.filterwarnings("ignore:`compile..` was not called as part of model loading")
+def test_a_hidden_layer_that_the_configuration_names(tmp_path):
+    model = perturbed(Task(backbone(4), 3, hidden=8))
+    pruned = half(model)
+    assert type(pruned) is Task and pruned.hidden == 4 == pruned.get_layer("hidden").units
+    pruned.save(tmp_path / "task.keras")
+    loaded = keras.models.load_model(tmp_path / "task.keras")
+    assert type(loaded) is Task
+    np.testing.assert_allclose(loaded(X), pruned(X), rtol=1e-6)
+    np.testing.assert_allclose(tfrcp.slice_model(model, tfrcp.trace(model), {})(X), model(X))
+
+
+class Twice(Task):
+    """Has two hidden layers of a size that its configuration names once."""
+
+    def __init__(self, backbone, classes, hidden=0, prepare=None, **kwargs):
+        x = layers.Dense(hidden, activation="relu", name="first")(backbone(backbone.input))
+        x = layers.Dense(hidden, activation="relu", name="hidden")(x)
+        x = layers.Dense(classes, name="scores")(layers.GlobalAveragePooling2D()(x))
+        super(Task, self).__init__(backbone.input, x, **kwargs)
+        self.backbone, self.classes, self.hidden, self.prepare = backbone, classes, hidden, prepare
+        self.compile()
+
+
 def test_a_head_that_the_configuration_cannot_describe(tmp_path):
-    model = perturbed(Task(backbone(), 3, hidden=8))
+    model = perturbed(Twice(backbone(), 3, hidden=8))
+    graph = tfrcp.trace(model)
+    masks = {"hidden": np.arange(8) < 4}
     with pytest.warns(UserWarning, match="cannot say how it was pruned: `hidden` is another"):
-        pruned = half(model)
-    assert type(pruned) is not Task and pruned.get_layer("hidden").units == 4
+        pruned = tfrcp.slice_model(model, graph, masks)
+    assert type(pruned) is not Twice and pruned.get_layer("hidden").units == 4
     pruned.fit(X, Y, verbose=0)
     pruned.save(tmp_path / "plain.keras")
     loaded = keras.models.load_model(tmp_path / "plain.keras")
@@ -136,14 +163,15 @@ def test_a_configuration_that_makes_another_graph_is_noticed(change):
     np.testing.assert_allclose(whole(X), model(X), rtol=1e-5)
 
 
-class Detector(Task):
+class Detector(Twice):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
         return 2 * super().compute_loss(x, y, y_pred, sample_weight, **kwargs)
 
 
 def test_a_lost_loss_leaves_the_model_without_any():
     with pytest.warns(UserWarning, match="without the predict_step, compute_loss.*not compiled"):
-        pruned = half(Detector(backbone(), 3, hidden=8))
+        model = Detector(backbone(), 3, hidden=8)
+        pruned = tfrcp.slice_model(model, tfrcp.trace(model), {"hidden": np.arange(8) < 4})
     assert not pruned.compiled
 
 
@@ -191,3 +219,25 @@ def test_a_layer_that_no_file_can_hold_is_named(tmp_path):
         again = half(perturbed(model))
     again.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(again(X), pruned(X))
+
+
+@keras.saving.register_keras_serializable("tests")
+class HalfSquared(keras.losses.Loss):
+    """A configuration that its `__init__` does not take."""
+
+    def __init__(self):
+        super().__init__()
+
+    def call(self, y, outputs):
+        return keras.ops.mean(keras.ops.square(y - outputs), axis=-1)
+
+
+def test_a_loss_that_no_file_can_hold_is_named(tmp_path):
+    inner = backbone()
+    model = keras.Model(inner.input, layers.Dense(2)(inner.outputs[0]))
+    model.compile("sgd", HalfSquared())
+    with pytest.warns(UserWarning, match="loss HalfSquared cannot be made.*`compile=False`"):
+        pruned = half(model)
+    pruned.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_allclose(loaded(X), pruned(X), rtol=1e-6)

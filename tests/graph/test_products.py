@@ -6,7 +6,8 @@ import pytest
 from keras import layers, ops
 
 import tfrcp
-from tests.graph.test_patterns import Own, macs
+from tests.graph.pattern_check import macs
+from tests.graph.test_patterns import Own
 from tests.references import assert_close, flat, random_masks, randomize, walked_outputs
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import read_weights, slice_weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -74,11 +74,14 @@ def model_like(model: keras.Model, inputs: Any, outputs: Any) -> Kept:
         reason = str(error).strip()[:200] or type(error).__name__
     plain = keras.Model(inputs, outputs, name=model.name)
     try:
-        made = remade(model, plain)
+        made, sizes = remade(model, plain)
         if made is not None:
             replaced = twins(made, plain)
-            _carry_attributes(model, made)
-            return Kept(made, replaced)
+            _carry_attributes(model, made, sizes)
+            config = made.get_config()
+            if all(config[name] == size for name, size in sizes.items()):
+                return Kept(made, replaced)
+            raise ValueError("its `get_config` does not tell of what it was made")
     except Exception as error:  # likewise
         text = str(error).strip() or type(error).__name__
         reason = text.split("Keras says: ")[-1][:200]
@@ -99,15 +102,16 @@ def model_like(model: keras.Model, inputs: Any, outputs: Any) -> Kept:
     return Kept(plain, scored=scored)
 
 
-def _carry_attributes(model: keras.Model, made: keras.Model) -> None:
-    """Gives a model the attributes that its class or the user has given another one.
+def _carry_attributes(model: keras.Model, made: keras.Model, own: Collection[str] = ()) -> None:
+    """Gives a model the attributes that its class or the user has given another one, but for its
+    own.
 
     An inner layer becomes its copy. A layer outside of the graph, such as a teacher, is shared, or
     gives its weights to the one that the class has made.
     """
     plain = keras.Model(made.inputs, made.outputs)
     plain.compile("sgd", "mse", metrics=["mse"])
-    known = {*vars(plain), "history"}  # what Keras itself holds
+    known = {*vars(plain), "history", *own}  # what Keras itself holds
     for name, value in differences(model, made, known):
         setattr(made, name, value)
     inside = {id(layer): layer.name for layer in model.layers}

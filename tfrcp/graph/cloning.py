@@ -71,6 +71,13 @@ def is_own_function(value: Any) -> bool:
     return not str(getattr(value, "__module__", "")).startswith(("keras.", "inspect"))
 
 
+def is_plain(operation: keras.Operation) -> bool:
+    """Whether something is a layer of no configuration but its name and type: Keras writes down
+    none where such a layer was given a policy object."""
+    plain = keras.layers.Layer.__init__, keras.layers.Identity.__init__
+    return type(operation).__init__ in plain
+
+
 def holds_array(value: Any) -> bool:
     """Whether an initializer, regularizer or constraint holds numbers that have some shape."""
     return any(_is_array(x) for x in getattr(value, "__dict__", {}).values())

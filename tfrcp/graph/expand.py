@@ -35,13 +35,14 @@ class Opened:
 def can_be_opened(operation: Any) -> bool:
     """Whether something is a layer that may be made of others, other than a model with a graph.
 
-    Keras's own layers that hold no layers are not: they call what Keras does not show.
+    Keras's own layers that hold no layers are not: they call what Keras does not show. A `Lambda`
+    calls what the user's function does.
     """
-    return (
-        isinstance(operation, keras.layers.Layer)
-        and functional(operation) is None
-        and (bool(operation._layers) or not type(operation).__module__.startswith("keras."))
-    )
+    if not isinstance(operation, keras.layers.Layer) or functional(operation) is not None:
+        return False
+    if type(operation) is keras.layers.Lambda:
+        return operation.mask is None
+    return bool(operation._layers) or not type(operation).__module__.startswith("keras.")
 
 
 def unfold(layer: keras.layers.Layer, args: Any, kwargs: Mapping[str, Any]) -> Opened:

@@ -269,7 +269,8 @@ class _Reader:
         if not self._opens(step.operation) or path in self.closed:
             return None
         leaf = isinstance(step.operation, keras.layers.Layer) and not step.operation._layers
-        if leaf and not inside and not own_variables(step.operation):
+        alike = [x.shape for x in step.input_tensors] == [x.shape for x in step.outputs]
+        if leaf and not inside and alike and not own_variables(step.operation):
             return None  # it runs on any number of channels, or on none
         tensors: dict[Value, keras.KerasTensor] = {}
 

@@ -9,15 +9,16 @@ from typing import Any
 import keras
 
 from tfrcp.graph.calls import Call, Nested, Value
-from tfrcp.graph.cloning import clone
+from tfrcp.graph.cloning import clone, is_plain
 from tfrcp.graph.reading import read_calls
 
 
-def remade(model: keras.Model, plain: keras.Model) -> keras.Model | None:
+def remade(model: keras.Model, plain: keras.Model) -> tuple[keras.Model | None, Mapping[str, int]]:
     """A model of the class and configuration of another, around the nested models of a third.
 
     So a classifier of a library that is configured by its backbone and its number of classes is
-    one again around the pruned backbone, and can be saved and loaded.
+    one again around the pruned backbone, and can be saved and loaded. Numbers of channels that the
+    configuration names, such as those of a hidden layer, are those of `plain`.
 
     Args:
         model: The model.
@@ -25,8 +26,9 @@ def remade(model: keras.Model, plain: keras.Model) -> keras.Model | None:
             same names in it.
 
     Returns:
-        The new model. Nested models that its configuration holds are those of `plain`; its other
-        layers are its own, without the weights of `plain`. `None` if it holds no nested model.
+        Tuple of the new model and the numbers of its configuration that are not those of `model`.
+        Nested models that its configuration holds are those of `plain`; its other layers are its
+        own, without the weights of `plain`. `None` and none if it holds no nested model.
 
     Raises:
         ValueError: If the class makes another graph than `plain`'s of them.
@@ -36,14 +38,35 @@ def remade(model: keras.Model, plain: keras.Model) -> keras.Model | None:
     held = {name: getattr(model, name, None) for name in names}
     changes = {name: plain.get_layer(inside[id(x)]) for name, x in held.items() if id(x) in inside}
     if not changes:
-        return None
-    made = clone(model, **changes)
-    if type(made) is not type(model) or not isinstance(made, keras.Model):
-        raise ValueError(f"its configuration makes a {type(made).__name__}")
-    difference = _difference(made, plain)
-    if difference:
-        raise ValueError(f"its configuration cannot say how it was pruned: {difference}")
-    return made
+        return None, {}
+    difference, sizes = "", _sizes(model, plain, names)
+    for numbers in (sizes, {}) if sizes else ({},):
+        made = clone(model, **changes, **numbers)
+        if type(made) is not type(model) or not isinstance(made, keras.Model):
+            raise ValueError(f"its configuration makes a {type(made).__name__}")
+        difference = _difference(made, plain)
+        if not difference:
+            return made, numbers
+    raise ValueError(f"its configuration cannot say how it was pruned: {difference}")
+
+
+def _sizes(model: keras.Model, plain: keras.Model, config: Mapping[str, Any]) -> dict[str, int]:
+    """Numbers of a model's configuration that stand in those of its own layers, as they are there
+    after pruning. They are tried: whether they were meant, the graph that is made of them tells."""
+    found: dict[int, set[int]] = {}
+    for new in plain.layers:
+        try:
+            pair = [_settings(_config(x)) for x in (model.get_layer(new.name), new)]
+        except Exception:  # a name of Keras's own, or a layer without configuration
+            continue
+        for name, old in pair[0].items() if not isinstance(new, keras.Model) else ():
+            size = pair[1].get(name)
+            if type(old) is type(size) is int:
+                found.setdefault(old, set()).add(size)
+    chosen = {name: found.get(n, {n}) for name, n in config.items() if type(n) is int}
+    return {
+        name: size for name, (size, *more) in chosen.items() if not more and size != config[name]
+    }
 
 
 def twins(made: keras.Model, plain: keras.Model) -> dict[int, keras.Operation]:
@@ -86,8 +109,14 @@ def _same_operation(first: keras.Operation, second: keras.Operation) -> bool:
     weights = [[tuple(v.shape) for v in getattr(x, "variables", ())] for x in (first, second)]
     if weights[0] != weights[1]:
         return False
-    configs = [keras.saving.serialize_keras_object(x)["config"] for x in (first, second)]
-    return _equal(*map(_settings, configs))
+    return _equal(*(_settings(_config(x)) for x in (first, second)))
+
+
+def _config(operation: keras.Operation) -> Any:
+    """The configuration of an operation."""
+    if is_plain(operation):
+        return {"dtype": operation.dtype_policy.name}
+    return keras.saving.serialize_keras_object(operation)["config"]
 
 
 def _settings(config: Any) -> Any:

@@ -127,13 +127,19 @@ def _of_operation(operation: Any) -> int | None:
     if kind == "Einsum":
         sizes: dict[str, int] = {}
         equation = operation.get_attr("equation").decode()
-        if "..." in equation:
-            return None
         for term, shape in zip(equation.split("->")[0].split(","), inputs, strict=True):
-            sizes.update(zip(term, shape, strict=True))
+            term = _written_out(term, len(shape))
+            sizes.update((x, n) for x, n in zip(term, shape, strict=True) if sizes.get(x, 1) == 1)
         return int(np.prod(list(sizes.values()), dtype="int64")) if "," in equation else 0
     flipped = operation.get_attr("transpose_a" if kind == "MatMul" else "adj_x")
     return math.prod(output) * inputs[0][-2 if flipped else -1]
+
+
+def _written_out(term: str, rank: int) -> list[str | int]:
+    """The axes of an operand of an einsum; numbers from the right stand for those of "..."."""
+    before, dots, after = term.partition("...")
+    count = rank - len(before) - len(after) if dots else 0
+    return [*before, *range(-count, 0), *after]
 
 
 def _shape(tensor: Any) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from tfrcp.graph.held import AcrossBatch, HeldWeight
 from tfrcp.graph.rules.attention import GroupQueryAttentionRule, MultiHeadAttentionRule
 from tfrcp.graph.rules.base import Axes, Product, Rule
 from tfrcp.graph.rules.convolution import ConvolutionRule
-from tfrcp.graph.rules.dense import DenseRule, EinsumDenseRule
+from tfrcp.graph.rules.dense import DenseRule, EinsumDenseRule, is_dense
 from tfrcp.graph.rules.depthwise import DepthwiseRule, SeparableRule
 from tfrcp.graph.rules.elementwise import (
     ELEMENTWISE_LAYERS,
@@ -33,18 +33,20 @@ from tfrcp.graph.rules.frozen import (
     recurrent,
     reverse_embedding,
 )
+from tfrcp.graph.rules.heads import EinsumHeadsRule
 from tfrcp.graph.rules.held import AcrossBatchRule, HeldWeightRule
 from tfrcp.graph.rules.kernel import KernelRule
-from tfrcp.graph.rules.merging import ConcatenateRule, MergeRule, StackRule, UnstackRule
+from tfrcp.graph.rules.merging import ConcatenateRule, GluRule, MergeRule, StackRule, UnstackRule
 from tfrcp.graph.rules.normalization import (
     BatchNormalizationRule,
     ChannelNormalizationRule,
     GroupNormalizationRule,
+    NormalizeRule,
 )
 from tfrcp.graph.rules.plain_attention import AttentionRule, DotProductAttentionRule
 from tfrcp.graph.rules.products import DotRule, EinsumRule, MatmulRule
 from tfrcp.graph.rules.proving import UnknownRule
-from tfrcp.graph.rules.reshaping import MovingRule, ReshapeRule
+from tfrcp.graph.rules.reshaping import MovingRule, RepeatRule, ReshapeRule
 from tfrcp.graph.rules.slicing import GetItemRule, PadRule, SplitRule, TakeRule
 from tfrcp.graph.rules.spatial import (
     DepthToSpaceRule,
@@ -73,7 +75,8 @@ def find_rule(operation: keras.Operation) -> Rule:
     """The rule for an operation, of exactly its class: a subclass may do anything."""
     kind = type(operation)
     if kind in _LAYERS:
-        return _LAYERS[kind]
+        rule = _LAYERS[kind]
+        return rule if rule is not _EINSUM_DENSE or is_dense(operation) else _EINSUM_HEADS
     if kind.__module__.startswith(
         ("keras.src.ops.", "keras.src.activations.", "keras.src.applications.")
     ):
@@ -137,6 +140,7 @@ _PREPROCESSING = [
     *(name for name in dir(layers) if name.startswith("Random")),
 ]
 _UNKNOWN = UnknownRule()
+_EINSUM_DENSE, _EINSUM_HEADS = EinsumDenseRule(), EinsumHeadsRule()
 _RECURRENT = FrozenRule("recurrent layers are not pruned", recurrent, counts=is_recurrent)
 _LAYERS: dict[type, Rule] = {
     AcrossBatch: AcrossBatchRule(),
@@ -148,7 +152,7 @@ _LAYERS: dict[type, Rule] = {
     layers.Concatenate: ConcatenateRule(),
     layers.Dense: DenseRule(),
     layers.Dot: DotRule(),
-    layers.EinsumDense: EinsumDenseRule(),
+    layers.EinsumDense: _EINSUM_DENSE,
     layers.Embedding: EmbeddingRule(),
     layers.GroupNormalization: GroupNormalizationRule(),
     layers.GroupQueryAttention: GroupQueryAttentionRule(),
@@ -197,11 +201,14 @@ _BY_NAME: dict[str, Rule] = {
     "DotProductAttention": DotProductAttentionRule(),
     "Einsum": EinsumRule(),
     "GetItem": GetItemRule(),
+    "Glu": GluRule(),
     "LayerScale": ChannelScaleRule(),
     "LogSoftmax": SoftmaxRule(),
     "Matmul": MatmulRule(),
+    "Normalize": NormalizeRule(),
     "OnesLike": FilledRule(),
     "Pad": PadRule(),
+    "Repeat": RepeatRule(),
     "Reshape": ReshapeRule(),
     "Roll": RollRule(),
     "Softmax": SoftmaxRule(),
@@ -219,11 +226,11 @@ _BY_NAME: dict[str, Rule] = {
         MergeRule(),
     ),
     **dict.fromkeys(
-        "ExpandDims Flip Fliplr Moveaxis Repeat Rot90 Squeeze Swapaxes Tile Transpose".split(),
+        "ExpandDims Flip Fliplr Moveaxis Rot90 Squeeze Swapaxes Tile Transpose".split(),
         MovingRule(),
     ),
     **dict.fromkeys(
-        "All Amax Amin Any Logsumexp Max Mean Min Prod Std Sum Var".split(), ReductionRule()
+        "All Amax Amin Any Logsumexp Max Mean Min Norm Prod Std Sum Var".split(), ReductionRule()
     ),
     **dict.fromkeys("AveragePool CropImages MaxPool PadImages Resize".split(), SpatialRule()),
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfrcp.graph.atoms import Atoms, axis_labels
 from tfrcp.graph.calls import Call, Value
-from tfrcp.graph.cloning import clone
+from tfrcp.graph.cloning import clone, is_plain
 
 Labels = Mapping[Value, np.ndarray]
 Axes = Mapping[tuple[str, int], np.ndarray]
@@ -85,11 +85,7 @@ class Rule:
         try:
             return clone(operation)
         except NotImplementedError as error:
-            if type(operation).__init__ in (
-                keras.layers.Layer.__init__,
-                keras.layers.Identity.__init__,
-            ):
-                # Keras writes no configuration where a layer got a policy object.
+            if is_plain(operation):
                 return type(operation)(name=operation.name, dtype=operation.dtype_policy.name)
             if getattr(operation, "variables", ()) or getattr(operation, "_layers", ()):
                 raise ValueError(

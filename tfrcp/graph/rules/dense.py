@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from keras import ops
 
 from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
-from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like, positions
+from tfrcp.graph.rules.base import Arrays, Axes, Labels, Product, layer_like
 from tfrcp.graph.rules.elementwise import is_elementwise
 from tfrcp.graph.rules.kernel import KernelRule, Placement
 
@@ -65,23 +64,11 @@ class DenseRule(KernelRule):
 
 
 class EinsumDenseRule(DenseRule):
-    """`EinsumDense` that mixes the last axis into a new last axis, such as "abc,cd->abd".
-
-    With other equations, what the layer touches is frozen.
-    """
+    """`EinsumDense` that mixes the last axis into a new last axis, such as "abc,cd->abd"."""
 
     def has_bias(self, layer: Any) -> bool:
         """Whether the layer adds a bias."""
         return layer.bias_axes is not None
-
-    def refusal(self, call: Call) -> str | None:
-        """Refuses equations of another form."""
-        layer = call.operation
-        inputs, kernel, outputs = _letters(layer)
-        same = inputs[:-1] == outputs[:-1] and kernel == inputs[-1:] + outputs[-1:]
-        if not same or layer.bias_axes not in (None, outputs[-1:]):
-            return f"the equation {layer.equation} is not supported"
-        return super().refusal(call)
 
     def place(
         self, inputs: np.ndarray, atoms: Atoms, layer: Any
@@ -89,16 +76,6 @@ class EinsumDenseRule(DenseRule):
         """Input channels on the first axis, new ones on the second."""
         outputs = atoms.new(layer.kernel.shape[-1])
         return {"kernel": {0: ("input", inputs), 1: ("output", outputs)}}, outputs
-
-    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
-        """Output elements x the sizes that are summed over."""
-        if not self.refusal(call):
-            return super().products(call, labels, axes)
-        layer = call.operation
-        _, kernel, outputs = _letters(layer)
-        summed = [n for x, n in zip(kernel, layer.kernel.shape, strict=True) if x not in outputs]
-        elements = positions(call, -1) * call.outputs[0].shape[-1]
-        return (Product(elements * math.prod(summed), ()),)
 
     def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
         """The same layer with a smaller last axis."""
@@ -110,7 +87,9 @@ class EinsumDenseRule(DenseRule):
         return layer_like(layer, output_shape=tuple(shape))
 
 
-def _letters(layer: Any) -> tuple[str, str, str]:
-    """The axes of input, kernel and output in the layer's equation."""
+def is_dense(layer: keras.layers.EinsumDense) -> bool:
+    """Whether a layer mixes the last axis into a new last axis, as `Dense` does."""
     inputs, rest = layer.equation.replace(" ", "").replace("...", "").split(",")
-    return inputs, *rest.split("->")
+    kernel, outputs = rest.split("->")
+    same = inputs[:-1] == outputs[:-1] and kernel == inputs[-1:] + outputs[-1:]
+    return same and layer.bias_axes in (None, outputs[-1:])

@@ -32,6 +32,9 @@ class MergeRule(Rule):
         ):
             atoms.give_up(call, "joins tensors of different rank")
             return
+        if call.kind == "Add" and _taken_for_bias(call, atoms):
+            atoms.give_up(call, "Keras may take what is added for a bias along another axis")
+            return
         operands = self._operands(call, atoms)
         along = _labelled(operands)
         if any(self._spoils(x, call, along, atoms) for x in constants(call)):
@@ -88,6 +91,27 @@ class MergeRule(Rule):
             or any(atoms[v].size == 1 and atoms[v].item() >= 0 for v in call.inputs)
             or any(n > 1 and all(f[k] != sizes[k] for f in full) for k, n in enumerate(shape))
         )
+
+
+def _taken_for_bias(call: Call, atoms: Atoms) -> bool:
+    """Whether `keras.ops.add` may add a vector along the last axis instead of its own.
+
+    It does where that axis has as many channels as the vector has numbers, before or after pruning.
+    """
+    if len(call.args) < 2 or not isinstance(call.args[0], Value):
+        return False
+    x, y = call.args[:2]
+    if atoms.grid(x).max() < 0 or (isinstance(y, Value) and y.batch is not None):
+        return False
+    shape = _raised(y.shape if isinstance(y, Value) else np.shape(y), len(x.shape))
+    long = [k for k, n in enumerate(shape) if n != 1]
+    size = x.shape[-1]
+    return (
+        len(long) == 1
+        and long[0] != len(shape) - 1
+        and None not in (size, shape[long[0]])
+        and shape[long[0]] <= size
+    )
 
 
 def _labelled(operands: list[tuple[Shape, np.ndarray]]) -> list[int]:
@@ -178,3 +202,29 @@ class UnstackRule(Rule):
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Takes apart."""
         return ops.unstack(args[0], len(call.outputs), call.operation.axis)
+
+
+class GluRule(Rule):
+    """`keras.ops.glu`: one half of an axis times the sigmoid of the other."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Unites the halves where channels lie along the axis."""
+        axis = call.operation.axis
+        labels = atoms.away(atoms.grid(call.inputs[0]), [axis])
+        if labels.shape[axis] > 1:
+            labels = atoms.unite(*np.split(atoms.straight(labels, axis), 2, axis=axis))
+        atoms[call.outputs[0]] = labels
+
+    def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, np.ndarray]:
+        """The number of channels in a half."""
+        kept = keep(labels[call.outputs[0]])
+        if kept.shape[call.operation.axis] == 1:
+            return {}
+        return {"half": np.array(kept.sum(), dtype="int32")}
+
+    def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Splits at a place that is known at run time only."""
+        before = [slice(None)] * (call.operation.axis % len(args[0].shape))
+        half = arrays["half"]
+        gate = ops.sigmoid(args[0][(*before, slice(half, None))])
+        return args[0][(*before, slice(None, half))] * gate

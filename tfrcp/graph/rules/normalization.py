@@ -87,6 +87,23 @@ class ChannelNormalizationRule(Rule):
         return ops.cast(_affine(y, arrays, axis), layer.compute_dtype)
 
 
+class NormalizeRule(Rule):
+    """`keras.ops.normalize`: over the channels, those that are left."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """The output's labels are the input's."""
+        value, axis = call.inputs[0], call.operation.axis
+        axes = range(len(value.shape)) if axis is None else np.atleast_1d(axis) % len(value.shape)
+        if value.batch in axes:
+            atoms.give_up(call, "normalizes over the batch")
+            return
+        labels = atoms.away(atoms.grid(value), axes)
+        if any(labels.shape[k] > 1 for k in axes):
+            labels = atoms.straight(labels)
+            atoms.normalize(call, labels.ravel())
+        atoms[call.outputs[0]] = labels
+
+
 class GroupNormalizationRule(Rule):
     """`GroupNormalization`: the same number of channels is kept in every group.
 

@@ -37,14 +37,17 @@ class ProductRule(Rule):
             atoms.give_up(call, "is a product of another form than of two tensors")
             atoms.unknown[call.path] = call.kind
             return
-        refusal = _refusal(terms, operands, call.outputs[0], atoms)
+        refusal = _refusal(terms, operands, call.outputs[0])
         if refusal:
             atoms.give_up(call, refusal)
             return
         if self._is_kernel(call, terms, operands, atoms):
             return
-        labels = _by_letter(terms, operands, atoms)
         reason = f"{call.path} ({call.kind})"
+        for x in operands:
+            if atoms.grid(x).size == 1:
+                atoms.freeze(atoms.grid(x), f"{reason}: multiplies one channel with all others")
+        labels = _by_letter(terms, operands, atoms)
         for mine, other, x, term in (
             (labels[0], labels[1], operands[1], terms[1]),
             (labels[1], labels[0], operands[0], terms[0]),
@@ -183,9 +186,7 @@ def product(call: Call, terms: Sequence[str], tensors: Sequence[Any], labels: La
     return Product(math.prod(coefficients), tuple(factors.values()))
 
 
-def _refusal(
-    terms: Sequence[str], operands: Sequence[Any], target: Value, atoms: Atoms
-) -> str | None:
+def _refusal(terms: Sequence[str], operands: Sequence[Any], target: Value) -> str | None:
     """Why channels cannot be followed through a product, if so."""
     if not all(isinstance(x, Value) for x in operands):
         return "multiplies channels with an array"
@@ -194,9 +195,6 @@ def _refusal(
     for term, x in zip(terms, operands, strict=False):
         if x.batch is not None and term[x.batch] not in terms[2]:
             return "sums over the batch"
-        labels = atoms.grid(x)
-        if labels.size == 1 and labels.item() >= 0:
-            return "multiplies a single channel with a tensor"
     if len(terms[2]) != len(target.shape):
         return "is a product of another form"
     return None

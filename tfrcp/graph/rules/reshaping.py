@@ -93,6 +93,17 @@ class MovingRule(Rule):
             atoms[target] = moved
 
 
+class RepeatRule(MovingRule):
+    """`keras.ops.repeat`: every channel as often as every other."""
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Moves the labels."""
+        if np.size(call.operation.repeats) > 1 and atoms.grid(call.inputs[0]).max() >= 0:
+            atoms.give_up(call, "has numbers of its own for each position")
+        else:
+            super().trace(call, atoms)
+
+
 class ReshapeRule(MovingRule):
     """`Reshape` and `keras.ops.reshape`: the channels' number is part of the target shape."""
 
