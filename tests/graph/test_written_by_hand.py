@@ -128,6 +128,13 @@ def test_a_vector_that_keras_may_add_along_the_channels(size, bias):
         assert_close(flat(pruned(images)), masked_outputs(model, graph, masks, images))
 
 
+def test_outputs_of_heads_are_activations():
+    model = tokens(attention)
+    cost = tfrcp.CostModel(tfrcp.trace(model))
+    assert cost.full.activations == 6 * (8 + 3 * 12 + 8) + 3
+    assert cost(np.array([8, 1])).activations[0] == 6 * (8 + 3 * 4 + 8) + 3
+
+
 def test_criteria_score_heads():
     model = tokens(attention)
     randomize(model)

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfrcp.graph.calls import Call, named_variables
-from tfrcp.graph.rules import Axes, KernelRule, Product, Rule
-from tfrcp.graph.rules.base import Labels
+from tfrcp.graph.rules import Axes, EinsumHeadsRule, KernelRule, Product, Rule
+from tfrcp.graph.rules.base import Labels, known_line, positions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,12 +104,17 @@ class Activations(Cost):
     def products(self, use: LayerUse) -> Iterable[Product]:
         """Channels of the output at every position."""
         if isinstance(use.rule, KernelRule):
-            positions = use.rule.output_positions(use.call)
+            count = use.rule.output_positions(use.call)
             _, outputs = use.rule.ends(use.call, use.labels)
             found = use.labels[use.call.outputs[0]]
             if found.size > 1 and (outputs < 0).all():  # channels pass along another axis
-                positions, outputs = positions * len(outputs) // found.size, found.ravel()
-            yield Product(positions, (outputs,))
+                count, outputs = count * len(outputs) // found.size, found.ravel()
+            yield Product(count, (outputs,))
+        elif isinstance(use.rule, EinsumHeadsRule):
+            found = use.labels[use.call.outputs[0]]
+            axis = int(np.argmax(found.shape)) if found.size > 1 else -1
+            heads = known_line(use.labels, use.call.outputs[0], axis)
+            yield Product(positions(use.call, axis), (heads,))
 
 
 COSTS: dict[str, Cost] = {cost.name: cost for cost in (Flops(), Params(), Activations())}

@@ -60,6 +60,7 @@ from tfrcp.graph.rules.wrapping import TimeDistributedRule
 __all__ = [
     "Axes",
     "BatchNormalizationRule",
+    "EinsumHeadsRule",
     "ElementwiseRule",
     "KernelRule",
     "Product",
