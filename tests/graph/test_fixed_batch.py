@@ -36,6 +36,24 @@ def joined(x):
     return ops.reshape(layers.Dense(6, name="inside")(ops.reshape(x, (64, 8))), (4, 4, 4, 6))
 
 
+def halves(x):
+    first, second = ops.split(x, 2, axis=0)
+    return ops.concatenate([layers.Dense(6, name="inside")(first), second[..., :6]], axis=0)
+
+
+def larger(x):
+    return ops.reshape(layers.Dense(6, name="inside")(ops.reshape(x, (2, 8, 4, 8))), (4, 4, 4, 6))
+
+
+@pytest.mark.parametrize("change", [halves, larger])
+def test_parts_of_a_batch_have_no_cost_of_one_image(change):
+    images = keras.Input(batch_shape=(4, 4, 4, 2))
+    x = change(layers.Conv2D(8, 3, padding="same", name="first")(images))
+    model = keras.Model(images, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    with pytest.raises(ValueError, match="cost of `inside` for one image.* of 4 its first axis"):
+        tfrcp.CostModel(tfrcp.trace(model))
+
+
 @pytest.mark.parametrize(
     ("change", "prunable"),
     [(plain, ("first", "inside")), (split, ("first",)), (flattened, ("first",)), (joined, ())],

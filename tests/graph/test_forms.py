@@ -94,7 +94,7 @@ class Standardized(layers.Layer):
 
 
 def double(pair):
-    return pair[0] * ops.flip(pair[1], axis=-1)
+    return pair[0] * ops.cumsum(pair[1], axis=-1)
 
 
 FROZEN = {
@@ -102,6 +102,15 @@ FROZEN = {
     "lambda": (lambda x, y: layers.Lambda(double)([x, y]), "first"),
     "patches": (lambda x, y: ops.image.extract_patches(x, (2, 2)), "first"),
 }
+
+
+def test_a_lambda_of_two_inputs_ties_their_channels():
+    inputs = keras.Input((8, 8, 2))
+    x, y = (layers.Conv2D(6, 3, padding="same", name=name)(inputs) for name in ("first", "other"))
+    turned = layers.Lambda(lambda pair: pair[0] * ops.flip(pair[1], axis=-1))([x, y])
+    first = check(head(inputs, turned), IMAGES).prunable[0]
+    ends = {s.layer: s.channel_of.tolist() for s in first.slices if s.role == "output"}
+    assert ends == {"first": [0, 1, 2, 3, 4, 5], "other": [5, 4, 3, 2, 1, 0]}
 
 
 @pytest.mark.parametrize("kind", sorted(FROZEN))

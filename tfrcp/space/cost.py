@@ -6,8 +6,10 @@ from collections import defaultdict, namedtuple
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
+from tfrcp.graph.calls import Call
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.rules import Product, find_rule
 from tfrcp.space.costs import COSTS, LayerUse
@@ -53,7 +55,8 @@ class CostModel:
             `flops`.
 
     Raises:
-        ValueError: If the model leaves its image size open.
+        ValueError: If the model leaves its image size open, or has a batch of a fixed size of which
+            it treats parts otherwise than others.
     """
 
     def __init__(self, graph: ChannelGraph) -> None:
@@ -94,9 +97,22 @@ class CostModel:
                 channels = None if (macs or 0) % channels.size else channels
             elif macs is not None:
                 self.constant[call.path] = self.constant.get(call.path, 0) + macs
+            if macs or call.variables:
+                self._check_batch(call)
             first = call.path not in seen
             seen.add(call.path)
             yield LayerUse(call, rule, graph.labels, axes[call.path], first, macs, channels)
+
+    def _check_batch(self, call: Call) -> None:
+        """Refuses a layer that is given some of the examples, whose cost no single one has."""
+        for batch in {v.shape[0] for v in keras.tree.flatten(self.graph.calls.inputs) if v.shape}:
+            for value in (*call.inputs, *call.outputs):
+                if value.batch == 0 and batch and value.shape[0] and value.shape[0] % batch:
+                    raise ValueError(
+                        f"The cost of `{call.path}` for one image cannot be told: of a fixed batch "
+                        f"of {batch} its first axis holds {value.shape[0]}. Leave the batch size "
+                        "of the model open (None), or treat all of a batch alike."
+                    )
 
     def __call__(self, channels: np.ndarray) -> Costs:
         """Costs of channel vectors.
