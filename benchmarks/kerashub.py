@@ -7,8 +7,8 @@ that was saved and loaded gives the same outputs.
 
 python -m benchmarks.kerashub [--only=ViT,MiT] [--out=docs/kerashub.md]
 
-It needs `pip install keras-hub`. Every network is written as soon as it is done; a run that was
-interrupted goes on after those that the JSON file holds. `--again` starts anew.
+It needs `pip install keras-hub`. Every network is written as soon as it is done; an interrupted run
+goes on after those that the JSON file holds. `--again` starts anew.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ def main() -> None:
     out = Path(arguments.out)
     file = out.with_suffix(".json")
     rows = json.loads(file.read_text()) if file.exists() else {}
-    applied = tasks()
-    networks = {**backbones(), **applied}
+    networks = {**backbones(), **(applied := tasks())}
     for name in arguments.only.split(",") if arguments.only else networks:
         if arguments.again or name not in rows:
             start = time.process_time()
