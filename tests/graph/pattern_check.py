@@ -33,6 +33,20 @@ def check_pattern(model, groups, folder):
     before = model.get_weights()
     whole = tfrcp.slice_model(model, graph, full_masks(graph))
     assert_close(flat(whole(images)), flat(model(images)), 1e-6)
+    loaded, masks, expected = check_slices(model, graph, images, folder)
+    again = tfrcp.trace(loaded)
+    assert sum(g.size for g in again.prunable) <= sum(int(m.sum()) for m in masks.values())
+    assert_close(flat(tfrcp.slice_model(loaded, again, {})(images)), expected, 1e-6)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def check_slices(model, graph, images, folder):
+    """Slices a model at random, and holds outputs, costs and the last one's file against it.
+
+    Returns:
+        Tuple of the loaded model, its masks, and the outputs that it should have.
+    """
     cost, program, weights = tfrcp.CostModel(graph), Program(graph), read_weights(graph, model)
     assert cost.full.flops == macs(model) and not cost.uncounted
     run = program.compile(program.run, slice_weights(graph, weights, {}))
@@ -48,11 +62,7 @@ def check_pattern(model, groups, folder):
     pruned.save(folder / "pruned.keras")
     loaded = keras.models.load_model(folder / "pruned.keras")
     assert_close(flat(loaded(images)), expected, 1e-6)
-    again = tfrcp.trace(loaded)
-    assert sum(g.size for g in again.prunable) <= sum(int(m.sum()) for m in masks.values())
-    assert_close(flat(tfrcp.slice_model(loaded, again, {})(images)), expected, 1e-6)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    return loaded, masks, expected
 
 
 def macs(model):

@@ -6,11 +6,9 @@ import pytest
 from keras import layers, ops
 
 import tfrcp
-from tests.graph.pattern_check import macs
+from tests.graph.pattern_check import check_slices
 from tests.graph.test_patterns import Own
-from tests.references import assert_close, flat, random_masks, randomize, walked_outputs
-from tfrcp.graph.program import Program
-from tfrcp.graph.weights import read_weights, slice_weights
+from tests.references import randomize
 
 
 class Attention(Own):
@@ -113,20 +111,7 @@ def test_attention(kind, fused, tmp_path):
     sizes = {g.name: g.size for g in graph.prunable}
     assert sizes.pop("before") == 6
     assert sorted(sizes.values()) == CASES[kind], graph.explain()
-    cost, weights, program = tfrcp.CostModel(graph), read_weights(graph, model), Program(graph)
-    assert cost.full.flops == macs(model)
-    run = program.compile(program.run, slice_weights(graph, weights, {}))
-    for seed in (1, 2):
-        masks = random_masks(graph, seed)
-        pruned = tfrcp.slice_model(model, graph, masks)
-        expected = walked_outputs(model, graph, masks, images)
-        assert_close(flat(pruned(images)), expected)
-        assert_close(flat(run(slice_weights(graph, weights, masks), images)), expected)
-        counts = np.array([masks[group.name].sum() for group in graph.prunable])
-        assert cost(counts).flops[0] == macs(pruned)
-    pruned.save(tmp_path / "pruned.keras")
-    loaded = keras.models.load_model(tmp_path / "pruned.keras")
-    assert_close(flat(loaded(images)), expected, 1e-6)
+    check_slices(model, graph, images, tmp_path)
 
 
 class Codes(Own):

@@ -79,6 +79,14 @@ def test_a_compiled_program_takes_structures_and_arrays_as_they_are():
         run(dict(list(arrays.items())[:-1]), program.pack(images))
 
 
+def test_a_compiled_program_with_a_gpu(monkeypatch):
+    model, graph, program, weights = program_of("dicts")
+    arrays, images = slice_weights(graph, weights, {}), images_for(model)
+    monkeypatch.setattr("tensorflow.config.list_logical_devices", lambda kind: [kind])
+    run = program.compile(program.run, arrays)
+    assert_close(flat(run(arrays, program.pack(images))), flat(model(images)))
+
+
 def test_inputs_of_another_structure_are_refused():
     _, graph, program, weights = program_of("dicts")
     arrays = slice_weights(graph, weights, {})

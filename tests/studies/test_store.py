@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tfrcp.studies import settings
 from tfrcp.studies import store as module
 from tfrcp.studies.store import Store
 
@@ -111,7 +112,17 @@ def test_a_result_of_one_who_was_taken_for_dead_does_not_count(tmp_path):
     assert Store(tmp_path).run({"a": work}) == {"a": {"by": "other"}}
 
 
-def test_a_file_that_is_no_result_is_named(tmp_path):
-    (tmp_path / "a.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "", "[1]", "3"])
+def test_a_file_that_is_no_result_is_named(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match="a.json is no valid JSON"):
         Store(tmp_path).get("a")
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", "{}", "3"])
+def test_damaged_settings_of_a_study_are_named(tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(ValueError, match="settings.json is damaged.*another --workdir"):
+        settings.read(tmp_path / "settings.json")
+    with pytest.raises(ValueError, match="it has no settings.json"):
+        settings.read(tmp_path / "none" / "settings.json")

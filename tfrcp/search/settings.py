@@ -30,8 +30,8 @@ def check(file: Path, settings: Mapping[str, Any], *, later: Collection[str] = (
         ValueError: If an entry differs, with both values.
     """
     try:
-        before = json.loads(file.read_text())
-    except (OSError, ValueError):
+        before = dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
         return
     before = {name: value for name, value in before.items() if name not in later}
     now = json.loads(json.dumps(settings, default=_plain))

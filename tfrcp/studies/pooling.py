@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfrcp.studies import reporting
+from tfrcp.studies import reporting, settings
 from tfrcp.studies.grid import Cell, Grid
 from tfrcp.studies.runner import Benchmark
 
@@ -123,8 +123,5 @@ def pooled(options: Mapping[str, Any], bases: int | None = None) -> tuple[Grid, 
 
 
 def _own(folder: Path) -> dict[str, Any]:
-    file = folder / "settings.json"
-    if not file.exists():
-        raise ValueError(f"{folder} is no folder of a study: it has no settings.json")
-    settings = json.loads(file.read_text())
-    return {name: settings[name] for name in ("seed", "model")}
+    found = settings.read(folder / "settings.json")
+    return {name: found[name] for name in ("seed", "model")}

@@ -16,6 +16,26 @@ _SEARCH = ("params", "tolerance", "min_ratio", "max_ratio", "divisor", "fixed", 
 _SEARCH += ("reconstruction", "calibration_images", "batch_norm_images")
 
 
+def read(file: Path) -> dict[str, Any]:
+    """The settings of a folder.
+
+    Raises:
+        ValueError: If the file is missing or damaged, with its name.
+    """
+    if not file.exists():
+        raise ValueError(f"{file.parent} is no folder of a study: it has no {file.name}")
+    try:
+        settings = json.loads(file.read_text())
+        if {"seed", "model", "benchmark"} <= settings.keys():
+            return settings
+    except (ValueError, AttributeError):
+        pass
+    raise ValueError(
+        f"{file} is damaged: it does not hold what the results beside it depend on. Restore it, or "
+        "choose another --workdir."
+    )
+
+
 def check(file: Path, config: Mapping[str, Any]) -> None:
     """Writes the settings, or compares them with those that are there.
 
@@ -24,7 +44,7 @@ def check(file: Path, config: Mapping[str, Any]) -> None:
         config: Nested dict of plain values.
 
     Raises:
-        ValueError: If an entry differs, with both values.
+        ValueError: If an entry differs, with both values, or as of `read`.
     """
     config = json.loads(json.dumps(config))
     settings = {key: config[key] for key in ("seed", "data", "model", "train", "finetune")}
@@ -34,7 +54,7 @@ def check(file: Path, config: Mapping[str, Any]) -> None:
     settings["benchmark"] = {k: v for k, v in config["benchmark"].items() if k not in _FREE}
     if not file.exists():
         files.write_text(file, json.dumps(settings, indent=1))
-    before = json.loads(file.read_text())
+    before = read(file)
     if "margins" not in before["benchmark"]:  # a folder of before there were any
         before["benchmark"]["margins"] = settings["benchmark"]["margins"]
         files.write_text(file, json.dumps(before, indent=1))

@@ -50,12 +50,12 @@ class Store:
     def get(self, name: str) -> dict[str, Any] | None:
         """The result of a unit of work, `None` if there is none yet."""
         try:
-            return json.loads((self.path / f"{name}.json").read_text())
+            return dict(json.loads((self.path / f"{name}.json").read_text()))
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(
-                f"{self.path / name}.json is no valid JSON ({error}). Remove it."
+                f"{self.path / name}.json is no valid JSON object ({error}). Remove it."
             ) from None
 
     def run(
