@@ -18,6 +18,7 @@ import numpy as np
 
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.cloning import holds_array
+from tfrcp.graph.unions import Unions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,10 +67,8 @@ class Atoms:
 
     def __init__(self, reads: Mapping[Value, int] | None = None) -> None:
         self.reads = reads or {}
-        self._parent: list[int] = []
-        self._constant: list[bool] = []
+        self._unions = Unions()
         self._reasons: list[str] = []
-        self._frozen: dict[int, str] = {}
         self._labels: dict[Value, np.ndarray] = {}
         self._places: dict[tuple[str, str, int], WeightAxis] = {}
         self._given_up: dict[str, str] = {}
@@ -95,9 +94,7 @@ class Atoms:
         labels = self._labels[value]
         several = [axis for axis, n in enumerate(labels.shape) if n > 1]
         if len(several) > 1:
-            distinct, places = np.unique(labels, return_inverse=True)
-            roots = np.array([self.find(a) if a >= 0 else a for a in distinct.tolist()])
-            roots = roots[places].reshape(labels.shape)
+            roots = np.where(labels < 0, labels, self._unions.roots(labels.clip(min=0)))
             varying = [k for k in several if (roots != roots.take([0], axis=k)).any()]
             kept = varying or [max(several, key=lambda k: labels.shape[k])]
             for axis in set(several) - set(kept):
@@ -145,27 +142,20 @@ class Atoms:
 
     def new(self, count: int, *, constant: bool = False) -> np.ndarray:
         """New atoms, int array [count]; `constant` ones hold a fixed value, as padded zeros do."""
-        start = len(self._parent)
-        self._parent.extend(range(start, start + count))
-        self._constant.extend([constant] * count)
-        return np.arange(start, start + count)
+        return self._unions.new(count, constant=constant)
 
     def outside(self, rank: int, reason: str) -> np.ndarray:
         """Labels of a tensor of which no channel is ours, for the stated reason."""
+        return np.full((1,) * rank, self._label(reason))
+
+    def _label(self, reason: str) -> int:
+        """A negative label that stands for a reason."""
         self._reasons.append(reason)
-        return np.full((1,) * rank, -len(self._reasons))
+        return -len(self._reasons)
 
     def reason(self, label: int) -> str:
         """The reason that a negative label stands for."""
         return self._reasons[-label - 1]
-
-    def find(self, atom: int) -> int:
-        """Representative of all atoms that are the same channel."""
-        parent = self._parent
-        while parent[atom] != atom:
-            parent[atom] = parent[parent[atom]]
-            atom = parent[atom]
-        return atom
 
     def unite(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """States that channels at the same position are the same channel.
@@ -178,12 +168,10 @@ class Atoms:
             The labels of the result, broadcast.
         """
         first, second = np.broadcast_arrays(first, second)
-        for a, b in np.unique(np.stack([first.ravel(), second.ravel()], axis=1), axis=0).tolist():
-            if a >= 0 and b >= 0:
-                a, b = self.find(a), self.find(b)
-                self._parent[max(a, b)] = min(a, b)
-            elif a >= 0 or b >= 0:
-                self._frozen.setdefault(max(a, b), self.reason(min(a, b)))
+        low, high = np.minimum(first, second).ravel(), np.maximum(first, second).ravel()
+        ours, mixed = low >= 0, (low < 0) & (high >= 0)
+        self._unions.unite(low[ours], high[ours])
+        self._unions.freeze(high[mixed], -low[mixed])
         return np.where(second < 0, second, first)
 
     def unite_rows(self, rows: np.ndarray) -> None:
@@ -193,9 +181,7 @@ class Atoms:
 
     def freeze(self, labels: np.ndarray, reason: str) -> None:
         """States that these channels must not be pruned."""
-        for atom in np.unique(labels).tolist():
-            if atom >= 0:
-                self._frozen.setdefault(atom, reason)
+        self._unions.freeze(labels[labels >= 0], -self._label(reason))
 
     def give_up(self, call: Call, reason: str, *, reads: Sequence[Value] | None = None) -> None:
         """Freezes what a call reads and marks its outputs as no channels of ours.
@@ -281,18 +267,16 @@ class Atoms:
         """Labels of all tensors."""
         return self._labels
 
-    def classes(self) -> tuple[np.ndarray, dict[int, str]]:
+    def classes(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """The channels after everything was united.
 
         Returns:
-            Tuple of an int array [atoms] with the representative of each atom, and the reasons why
-            representatives are frozen.
+            Tuple of two int arrays [atoms], the representative of each atom and the number of the
+            reason why its channel is frozen, and the reasons; the first one is empty: prunable.
         """
-        roots = np.array([self.find(a) for a in range(len(self._parent))], dtype=int)
-        frozen: dict[int, str] = {}
-        for atom, reason in self._frozen.items():
-            frozen.setdefault(int(roots[atom]), reason)
-        made = {int(roots[a]) for a, constant in enumerate(self._constant) if not constant}
-        for root in set(roots.tolist()) - made:
-            frozen.setdefault(root, "constant channels, made by no layer")
-        return roots, frozen
+        roots, numbers, constant = self._unions.sets()
+        texts = ["", *self._reasons, "constant channels, made by no layer"]
+        numbers[constant & (numbers == 0)] = len(texts) - 1
+        reasons = list(dict.fromkeys(texts))
+        known = {text: number for number, text in enumerate(reasons)}
+        return roots, np.array([known[text] for text in texts])[numbers], reasons

@@ -51,43 +51,40 @@ def trace(model: keras.Model, expand: bool = True, *, input_shape: Any = None) -
     for value in atoms.labels:
         atoms[value]  # along a single axis from now on
 
-    roots, frozen = atoms.classes()
-    lives = _lives(atoms.places, roots)
-    groups: dict[tuple, list[int]] = defaultdict(list)
-    parts = _membership(atoms.parts, roots)
-    for root in np.unique(roots).tolist():
-        groups[lives.get(root, ()), frozen.get(root, ""), parts[root]].append(root)
-    ordered = sorted(groups, key=lambda key: _order(key[0], atoms.places, groups[key]))
+    roots, frozen, reasons = atoms.classes()
+    places = atoms.places
+    kinds, lives = _kinds(roots, frozen, atoms.parts, places)
+    groups = sorted(_members(roots, kinds), key=lambda x: _order(lives[kinds[x[0]]], places, x))
 
     group_of = np.full(len(roots), -1)
     channel_of = np.full(len(roots), -1)
-    for index, key in enumerate(ordered):
-        members = _in_place_order(groups[key], key[0], atoms.places, roots)
+    for index, members in enumerate(groups):
+        members = _in_place_order(members, lives[kinds[members[0]]], places, roots)
         group_of[members], channel_of[members] = index, np.arange(len(members))
     group_of, channel_of = group_of[roots], channel_of[roots]
     names: set[str] = set()
+    norms = defaultdict(list)
+    for path, labels in atoms.normalized:
+        for index in np.unique(group_of[labels[labels >= 0]]).tolist():
+            norms[index].append(path)
     result = []
-    for index, (places, reason, part) in enumerate(ordered):
+    for index, members in enumerate(groups):
         slices = []
-        for spot in (atoms.places[i] for i, _ in sorted(places)):
+        for spot in (places[i] for i, _ in lives[kinds[members[0]]]):
             here = (spot.labels >= 0) & (group_of[spot.labels] == index)
             of = np.where(here, channel_of[spot.labels], -1)
             slices.append(WeightSlice(spot.path, spot.weight, spot.axis, of, spot.role))
         name = _name(slices, names)
         names.add(name)
-        size = len(groups[places, reason, part])
-        norms = tuple(
-            path
-            for path, labels in atoms.normalized
-            if (group_of[labels[labels >= 0]] == index).any()
-        )
-        result.append(ChannelGroup(name, size, not reason, reason, tuple(slices), norms))
+        reason = reasons[frozen[members[0]]]
+        norm = tuple(norms[index])
+        result.append(ChannelGroup(name, len(members), not reason, reason, tuple(slices), norm))
     return ChannelGraph(
         name=model.name,
         groups=tuple(result),
         calls=calls,
         labels=atoms.labels,
-        places=atoms.places,
+        places=places,
         unknown=atoms.unknown,
         proven=atoms.proven,
         given_up=atoms.given_up,
@@ -96,55 +93,54 @@ def trace(model: keras.Model, expand: bool = True, *, input_shape: Any = None) -
     )
 
 
-def _membership(parts: list[np.ndarray], roots: np.ndarray) -> dict[int, tuple[int, ...]]:
-    """The numbers of the parts to which each channel belongs, by representative."""
-    membership: dict[int, tuple[int, ...]] = defaultdict(tuple)
-    for number, labels in enumerate(parts):
-        for root in np.unique(roots[labels[labels >= 0]]).tolist():
-            membership[root] += (number,)
-    return membership
+def _kinds(
+    roots: np.ndarray,
+    frozen: np.ndarray,
+    parts: list[np.ndarray],
+    places: tuple[WeightAxis, ...],
+) -> tuple[np.ndarray, list[Lives]]:
+    """Sorts channels: of one kind are those that must stay for the same reason, if for any, belong
+    to the same parts, and live in the same places. Every part and place splits the kinds so far.
+
+    Returns:
+        Tuple of an int array [atoms], the kind of each representative, and where each kind lives.
+    """
+    kinds, lives = frozen.copy(), [()] * (frozen.max(initial=0) + 1)
+    parted = ((labels, None) for labels in parts)
+    for labels, place in (*parted, *((x.labels, i) for i, x in enumerate(places))):
+        here, positions = np.unique(roots[labels[labels >= 0]], return_counts=True)
+        base = labels.size + 1
+        often = positions if place is not None else 1
+        keys, split = np.unique(kinds[here] * base + often, return_inverse=True)
+        kinds[here] = len(lives) + split
+        for kind, count in (divmod(key, base) for key in keys.tolist()):
+            lives.append(lives[kind] if place is None else (*lives[kind], (place, count)))
+    return kinds, lives
 
 
-def _lives(places: tuple[WeightAxis, ...], roots: np.ndarray) -> dict[int, Lives]:
-    """Where each channel lives: (index of the place, number of positions) by representative."""
-    found = [np.unique(roots[x.labels[x.labels >= 0]], return_counts=True) for x in places]
-    if not found:
-        return {}
-    channels = np.concatenate([here for here, _ in found])
-    where = np.repeat(np.arange(len(found)), [len(here) for here, _ in found])
-    pairs = np.stack([where, np.concatenate([counts for _, counts in found])], axis=1)
-    order = np.argsort(channels, kind="stable")
-    pairs = pairs[order]
-    here, starts = np.unique(channels[order], return_index=True)
-    bounds = [*starts.tolist(), len(pairs)]
-    known: dict[bytes, Lives] = {}  # many channels live in the same places
-    lives = {}
-    for root, start, end in zip(here.tolist(), bounds, bounds[1:], strict=False):
-        rows = pairs[start:end]
-        key = rows.tobytes()
-        if key not in known:
-            known[key] = tuple(map(tuple, rows.tolist()))
-        lives[root] = known[key]
-    return lives
+def _members(roots: np.ndarray, kinds: np.ndarray) -> list[np.ndarray]:
+    """The representatives of each kind, ascending."""
+    distinct = np.flatnonzero(roots == np.arange(len(roots)))
+    ordered = distinct[np.argsort(kinds[distinct], kind="stable")]
+    return np.split(ordered, np.flatnonzero(np.diff(kinds[ordered])) + 1) if len(ordered) else []
 
 
-def _order(lives: tuple, places: tuple[WeightAxis, ...], roots: list[int]) -> tuple[int, int]:
+def _order(lives: Lives, places: tuple[WeightAxis, ...], members: np.ndarray) -> tuple[int, int]:
     """Sorts groups by the first weight that makes their channels."""
     makers = [index for index, _ in lives if places[index].role == "output"]
-    return min(makers or [index for index, _ in lives] or [len(places)]), min(roots)
+    return min(makers or [index for index, _ in lives] or [len(places)]), int(members[0])
 
 
 def _in_place_order(
-    members: list[int], lives: tuple, places: tuple[WeightAxis, ...], roots: np.ndarray
-) -> list[int]:
+    members: np.ndarray, lives: Lives, places: tuple[WeightAxis, ...], roots: np.ndarray
+) -> np.ndarray:
     """Sorts the channels of a group by their position in its first weight."""
     first = _order(lives, places, members)[0]
     if first == len(places):
         return members
     labels = places[first].labels
-    here, first_position = np.unique(np.where(labels < 0, -1, roots[labels]), return_index=True)
-    position = dict(zip(here.tolist(), first_position.tolist(), strict=True))
-    return sorted(members, key=position.__getitem__)
+    here, positions = np.unique(np.where(labels < 0, -1, roots[labels]), return_index=True)
+    return members[np.argsort(positions[np.searchsorted(here, members)])]
 
 
 def _name(slices: list[WeightSlice], taken: set[str]) -> str:

@@ -151,19 +151,25 @@ class _Polynomial:
 
     def __init__(self, graph: ChannelGraph) -> None:
         self._graph = graph
-        width = len(graph.prunable) + 1
-        self.form = np.zeros((width, width))
+        self._one = np.append(np.zeros(len(graph.prunable)), 1)
+        self._products: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, product: Product) -> None:
         """Adds a product of the numbers of kept channels in each factor."""
-        one = np.zeros(len(self.form))
-        one[-1] = 1
-        rows = [one, one]
+        rows = [self._one, self._one]
         for i, labels in enumerate(product.factors):
             positions, always = self._graph.counts(labels)
             rows[i] = np.append(positions, always).astype(float)
-        table = np.outer(rows[0], rows[1] * product.coefficient)
-        self.form += np.triu(table) + np.tril(table, -1).T
+        self._products.append((rows[0], rows[1] * product.coefficient))
+
+    @property
+    def form(self) -> np.ndarray:
+        """The upper triangular matrix of the sum, of whole numbers: in any order it is exact."""
+        if not self._products:
+            return np.zeros((len(self._one),) * 2)
+        first, second = (np.stack(rows) for rows in zip(*self._products, strict=True))
+        table = first.T @ second
+        return np.triu(table) + np.tril(table, -1).T
 
 
 def _record(names: tuple[str, ...]) -> type[Costs]:

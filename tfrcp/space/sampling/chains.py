@@ -2,11 +2,64 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from tfrcp.space.space import Block, SearchSpace
 
 _WARM_UP = 40
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Block:
+    """A block of a space, and what its draws depend on.
+
+    Attributes:
+        columns: int array [groups of the block].
+        options: int64 array [options, groups of the block].
+        partners: int array [n], the other columns that any cost couples with the block's.
+        own: Indices of the block's own entries of a form.
+        coupled: Indices of the entries that couple it with its partners.
+        even: Whether it is a single group with evenly spaced counts.
+    """
+
+    columns: np.ndarray
+    options: np.ndarray
+    partners: np.ndarray
+    own: tuple[np.ndarray, ...]
+    coupled: tuple[np.ndarray, ...]
+    even: bool
+
+    @classmethod
+    def of(cls, block: Block, forms: list[np.ndarray]) -> _Block:
+        """Looks up what is coupled with a block."""
+        columns, options = block.columns, block.options
+        couples = sum(
+            (form[columns] != 0).any(axis=0) | (form[:, columns] != 0).any(axis=1) for form in forms
+        )
+        partners = np.setdiff1d(np.flatnonzero(couples), columns)
+        own = np.ix_(columns, columns)
+        even = len(columns) == 1 and len(np.unique(np.diff(options[:, 0]))) == 1
+        return cls(columns, options, partners, own, np.ix_(columns, partners), even)
+
+    def draw(self, slope: np.ndarray, form: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """Options of the block, [groups of the block, chains], drawn from exp(-energy).
+
+        Args:
+            slope: Float array [groups of the block, chains]: energy per channel.
+            form: Float array [groups of the block, groups of the block]: energy per product of two.
+            uniform: Float array [chains], draws in [0, 1).
+        """
+        options = self.options
+        if self.even and not form.any():
+            step = options[1, 0] - options[0, 0]
+            picks = _geometric(slope[0] * step, len(options), uniform)
+        else:
+            energy = slope.T @ options.T + np.einsum("ki,ij,kj->k", options, form, options)
+            edges = np.exp(energy.min(axis=1, keepdims=True) - energy).cumsum(axis=1)
+            picks = (edges < uniform[:, None] * edges[:, -1:]).sum(axis=1)
+        return options[picks].T
 
 
 class Chains:
@@ -35,12 +88,12 @@ class Chains:
         random: np.random.Generator,
     ) -> None:
         self._random = random
-        self._blocks = [block for block in space.blocks if len(block.options) > 1]
-        self._vectors = np.ones((count, len(space.choices) + 1))
-        self._vectors[:, :-1] = space.largest
-        units = [float(v @ form @ v) for form in forms for v in self._vectors[:1]]
+        self._blocks = [_Block.of(block, forms) for block in space.blocks if len(block.options) > 1]
+        self._vectors = np.ones((len(space.choices) + 1, count))
+        self._vectors[:-1] = space.largest[:, None]
+        units = [float(v @ form @ v) for form in forms for v in self._vectors.T[:1]]
         for block in self._blocks:
-            self._vectors[:, block.columns] = random.choice(block.options, count)
+            self._vectors[block.columns] = random.choice(block.options, count).T
         self._forms = [form / unit for form, unit in zip(forms, units, strict=True)]
         self._ranges = [(a / unit, b / unit) for (a, b), unit in zip(ranges, units, strict=True)]
         self._tilts = np.zeros(len(forms))
@@ -49,40 +102,20 @@ class Chains:
     @property
     def state(self) -> np.ndarray:
         """The chains' vectors, int64 array [chains, groups]."""
-        return self._vectors[:, :-1].astype("int64")
+        return self._vectors[:-1].T.astype("int64")
 
     def sweep(self) -> None:
         """Draws every width anew, given the others."""
         form = np.tensordot(self._tilts, self._forms, 1)
         slopes = form + form.T
-        for block in self._blocks:
-            columns = block.columns
-            own = self._vectors[:, columns]
-            slope = self._vectors @ slopes[:, columns] - own @ slopes[np.ix_(columns, columns)]
-            self._vectors[:, columns] = self._draw(block, slope, form[np.ix_(columns, columns)])
-
-    def _draw(self, block: Block, slope: np.ndarray, form: np.ndarray) -> np.ndarray:
-        """Options of a block, [chains, groups of the block], drawn from exp(-energy).
-
-        Args:
-            block: The block.
-            slope: Float array [chains, groups of the block]: energy per channel.
-            form: Float array [groups of the block, groups of the block]: energy per product of two.
-        """
-        options = block.options
-        uniform = self._random.random(len(slope))
-        steps = np.diff(options[:, 0])
-        if options.shape[1] == 1 and not form.any() and (steps == steps[0]).all():
-            picks = _geometric(slope[:, 0] * steps[0], len(options), uniform)
-        else:
-            energy = slope @ options.T + np.einsum("ki,ij,kj->k", options, form, options)
-            edges = np.exp(energy.min(axis=1, keepdims=True) - energy).cumsum(axis=1)
-            picks = (edges < uniform[:, None] * edges[:, -1:]).sum(axis=1)
-        return options[picks]
+        uniform = self._random.random((len(self._blocks), self._vectors.shape[1]))
+        for block, draws in zip(self._blocks, uniform, strict=True):
+            slope = slopes[block.coupled] @ self._vectors[block.partners]
+            self._vectors[block.columns] = block.draw(slope, form[block.own], draws)
 
     def weights(self) -> np.ndarray:
         """Probability with which each vector is kept, so that those in the ranges are uniform."""
-        energy = np.zeros(len(self._vectors))
+        energy = np.zeros(self._vectors.shape[1])
         for tilt, costs, (low, high) in zip(self._tilts, self._costs(), self._ranges, strict=True):
             energy += np.minimum(tilt * (costs - (high if tilt > 0 else low)), 0)
         return np.exp(energy)
@@ -108,7 +141,7 @@ class Chains:
             self.sweep()
 
     def _costs(self) -> list[np.ndarray]:
-        return [((self._vectors @ form) * self._vectors).sum(axis=1) for form in self._forms]
+        return [((form.T @ self._vectors) * self._vectors).sum(axis=0) for form in self._forms]
 
 
 def _geometric(rates: np.ndarray, count: int, uniform: np.ndarray) -> np.ndarray:
