@@ -214,8 +214,7 @@ TASKS = (
     "labels, evaluated, asked to predict, saved and loaded: the loaded model predicts exactly the "
     "same. *Its own* is the class of the task, also when it is loaded. *Plain* is a keras.Model "
     "that is compiled and does all that without the preprocessor. Detectors, whose class computes "
-    "loss and boxes, are *handed on*, as [A class of its own](how-to/own_class.md) shows; a task "
-    "without a row was not run in this way."
+    "loss and boxes, are *handed on*, as [A class of its own](how-to/own_class.md) shows."
 )
 
 

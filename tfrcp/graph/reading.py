@@ -1,7 +1,6 @@
 """Reads a Keras model as a list of calls.
 
-This file, `expand.py`, `symbolic.py` and `inside.py` are the only ones that look inside Keras's own
-graph.
+This file, `expand.py`, `symbolic.py` and `inside.py` alone look inside Keras's own graph.
 """
 
 from __future__ import annotations
@@ -35,15 +34,17 @@ def read_calls(
     opens: Callable[[keras.Operation], bool] = lambda operation: False,
     knows: Callable[[keras.Operation], bool] = lambda operation: True,
     input_shape: Any = None,
+    alone: Callable[[Call], bool] = lambda call: True,
 ) -> Calls:
     """Reads a built Functional or Sequential model.
 
     Args:
         model: `keras.Model`. Nested Functional and Sequential models are read, too.
         opens: Whether a layer is to be opened: replaced by what it calls.
-        knows: Whether there is a rule for an operation. A layer without layers inside is opened
+        knows: Whether there is a rule for an operation; a layer without layers inside is opened
             only if there is one for all that it calls.
         input_shape: Sizes of the inputs that the model leaves open, as `trace` takes them.
+        alone: Whether a layer without weights acts on each position of the last axis alone.
 
     Raises:
         ValueError: If `model` is no Keras model, is subclassed or is not built.
@@ -71,7 +72,7 @@ def read_calls(
     }
     as_value = lambda x: values[id(x)]  # noqa: E731
     inputs = keras.tree.map_structure(as_value, graph._inputs_struct)
-    reader = _Reader(opens, knows, all(x.shape and x.shape[0] is None for x in graph.inputs))
+    reader = _Reader(opens, knows, alone, all(x.shape and x.shape[0] is None for x in graph.inputs))
     first = next(iter(values.values()))
     steps = tuple(reader.read(_steps(graph), values, _Scope(first), graph.outputs))
     outputs = keras.tree.map_structure(as_value, graph._outputs_struct)
@@ -155,8 +156,7 @@ class _Reader:
     """Reads one model.
 
     Args:
-        opens: Whether a layer is to be opened.
-        knows: Whether there is a rule for an operation.
+        opens, knows, alone: As for `read_calls`.
         open_batch: Whether the batch size of the model is open.
 
     Attributes:
@@ -167,9 +167,11 @@ class _Reader:
         self,
         opens: Callable[[keras.Operation], bool],
         knows: Callable[[keras.Operation], bool],
+        alone: Callable[[Call], bool],
         open_batch: bool,
     ) -> None:
-        self._opens, self._knows, self._open_batch = opens, knows, open_batch
+        self._opens, self._knows, self._alone = opens, knows, alone
+        self._open_batch = open_batch
         self._places: dict[int, tuple[str, str]] = {}
         self._kept: list[Opened] = []  # so that ids stay theirs
         self.closed: dict[str, str] = {}
@@ -271,7 +273,9 @@ class _Reader:
         leaf = isinstance(step.operation, keras.layers.Layer) and not step.operation._layers
         alike = [x.shape for x in step.input_tensors] == [x.shape for x in step.outputs]
         if leaf and not inside and alike and not own_variables(step.operation):
-            return None  # it runs on any number of channels, or on none
+            given = tuple(x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, Value))
+            if self._alone(Call(path, path, step.operation, args, kwargs, given, given)):
+                return None
         tensors: dict[Value, keras.KerasTensor] = {}
 
         def tensor(x: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -92,6 +92,19 @@ def weights_of(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[Tensor, He
         elif not v.trainable:
             tensors[id(v)] = keras.ops.convert_to_numpy(v)
 
+    with instead(layers, tensors):
+        yield found
+
+
+@contextlib.contextmanager
+def instead(layers: Sequence[keras.layers.Layer], tensors: Mapping[int, Any]) -> Iterator[None]:
+    """Puts tensors in place of variables in the attributes of layers.
+
+    Args:
+        layers: The layers.
+        tensors: Maps id(variable) to the tensor.
+    """
+
     def stand_in(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [stand_in(x) for x in value]
@@ -108,7 +121,7 @@ def weights_of(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[Tensor, He
     try:
         for place, name, value in before:
             place[name] = stand_in(value)
-        yield found
+        yield
     finally:
         for place, name, value in before:
             place[name] = value

@@ -11,7 +11,7 @@ import numpy as np
 from tfrcp.graph.atoms import Atoms, WeightAxis
 from tfrcp.graph.channels import ChannelGraph, ChannelGroup, WeightSlice
 from tfrcp.graph.reading import read_calls
-from tfrcp.graph.rules import find_rule, knows, opens
+from tfrcp.graph.rules import acts_on_each_alone, find_rule, knows, opens
 
 #: The places of a channel: pairs of an index and a number of positions, in order.
 Lives = tuple[tuple[int, int], ...]
@@ -37,7 +37,8 @@ def trace(model: keras.Model, expand: bool = True, *, input_shape: Any = None) -
     Raises:
         ValueError: If `model` is subclassed or not built, or `input_shape` does not fit it.
     """
-    calls = read_calls(model, opens if expand else lambda operation: False, knows, input_shape)
+    opened = opens if expand else lambda operation: False
+    calls = read_calls(model, opened, knows, input_shape, acts_on_each_alone)
     atoms = Atoms(Counter(value for call in calls.calls for value in set(call.inputs)))
     for value in keras.tree.flatten(calls.inputs):
         atoms[value] = atoms.outside(len(value.shape), "joined with a model input")

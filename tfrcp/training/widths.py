@@ -50,6 +50,12 @@ class Widths:
                     f"`{call.path}` ({call.kind}) wraps a batch norm, whose statistics cannot be "
                     "kept apart at several widths. Use the batch norm without the wrapper."
                 )
+            if isinstance(call.operation, keras.layers.SpectralNormalization):
+                raise ValueError(
+                    f"`{call.path}` ({call.kind}) divides its kernel by the largest singular value "
+                    "of the whole in training, which is none of its parts'. Use the layer without "
+                    "the wrapper."
+                )
 
     def sizes(self, channels: np.ndarray) -> Sizes:
         """Numbers in the configuration of operations, such as paddings, at each width.
@@ -99,6 +105,8 @@ class Widths:
                 return call.operation(*args, **kwargs)
             if "moving_mean" in entry and in_training and call.operation.trainable:
                 entry = {**entry, **_statistics(call, args[0])}
+            if call.path in self._graph.proven and trains(call.operation):
+                kwargs = {**kwargs, "training": in_training}
             return find_rule(call.operation).run(call, entry, args, kwargs)
 
         arrays = self._slice(channels)

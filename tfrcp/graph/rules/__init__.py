@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from tfrcp.graph.calls import Call
 from tfrcp.graph.expand import can_be_opened
 from tfrcp.graph.held import AcrossBatch, HeldWeight
 from tfrcp.graph.rules.attention import GroupQueryAttentionRule, MultiHeadAttentionRule
@@ -35,6 +36,7 @@ from tfrcp.graph.rules.frozen import (
 )
 from tfrcp.graph.rules.heads import EinsumHeadsRule
 from tfrcp.graph.rules.held import AcrossBatchRule, HeldWeightRule
+from tfrcp.graph.rules.held_convolution import HeldConvolutionRule
 from tfrcp.graph.rules.kernel import KernelRule
 from tfrcp.graph.rules.merging import ConcatenateRule, GluRule, MergeRule, StackRule, UnstackRule
 from tfrcp.graph.rules.normalization import (
@@ -45,7 +47,7 @@ from tfrcp.graph.rules.normalization import (
 )
 from tfrcp.graph.rules.plain_attention import AttentionRule, DotProductAttentionRule
 from tfrcp.graph.rules.products import DotRule, EinsumRule, MatmulRule
-from tfrcp.graph.rules.proving import UnknownRule
+from tfrcp.graph.rules.proving import UnknownRule, shown_alone
 from tfrcp.graph.rules.reshaping import MovingRule, RepeatRule, ReshapeRule
 from tfrcp.graph.rules.slicing import GetItemRule, PadRule, SplitRule, TakeRule
 from tfrcp.graph.rules.spatial import (
@@ -55,7 +57,7 @@ from tfrcp.graph.rules.spatial import (
     SpatialRule,
 )
 from tfrcp.graph.rules.transposed import TransposedRule
-from tfrcp.graph.rules.wrapping import TimeDistributedRule
+from tfrcp.graph.rules.wrapping import SpectralNormalizationRule, TimeDistributedRule
 
 __all__ = [
     "Axes",
@@ -96,6 +98,11 @@ def opens(operation: keras.Operation) -> bool:
 def knows(operation: keras.Operation) -> bool:
     """Whether an operation has a rule, or may be made of others that have."""
     return find_rule(operation) is not _UNKNOWN or opens(operation)
+
+
+def acts_on_each_alone(call: Call) -> bool:
+    """Whether a layer of the user's is shown to act on each position of the last axis alone."""
+    return bool(call.inputs) and shown_alone(call, len(call.inputs[0].shape) - 1) is not None
 
 
 def register_rule(layer_class: type[keras.Operation], rule: Rule) -> None:
@@ -165,6 +172,7 @@ _LAYERS: dict[type, Rule] = {
     layers.Rescaling: ConstantsRule(),
     layers.Reshape: ReshapeRule(),
     layers.Softmax: SoftmaxRule(),
+    layers.SpectralNormalization: SpectralNormalizationRule(find_rule),
     layers.TimeDistributed: TimeDistributedRule(find_rule),
     layers.UnitNormalization: ChannelNormalizationRule(),
     **dict.fromkeys((layers.Bidirectional, *RECURRENT), _RECURRENT),
@@ -198,6 +206,7 @@ _LAYERS: dict[type, Rule] = {
 # told by their names.
 _BY_NAME: dict[str, Rule] = {
     "Concatenate": ConcatenateRule(),
+    "Conv": HeldConvolutionRule(),
     "DepthToSpace": DepthToSpaceRule(),
     "DotProductAttention": DotProductAttentionRule(),
     "Einsum": EinsumRule(),
@@ -231,7 +240,8 @@ _BY_NAME: dict[str, Rule] = {
         MovingRule(),
     ),
     **dict.fromkeys(
-        "All Amax Amin Any Logsumexp Max Mean Min Norm Prod Std Sum Var".split(), ReductionRule()
+        "All Amax Amin Any Logsumexp Max Mean Min Moments Norm Prod Std Sum Var".split(),
+        ReductionRule(),
     ),
     **dict.fromkeys("AveragePool CropImages MaxPool PadImages Resize".split(), SpatialRule()),
 }

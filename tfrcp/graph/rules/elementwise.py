@@ -12,7 +12,7 @@ from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call
 from tfrcp.graph.cloning import is_own_function
 from tfrcp.graph.rules.base import Arrays, Rule, layer_like
-from tfrcp.graph.rules.proving import acts_alone, channel_axis
+from tfrcp.graph.rules.proving import acts_alone, channel_axis, stateless
 
 ELEMENTWISE_LAYERS = (
     layers.ActivityRegularization,
@@ -91,7 +91,7 @@ class ActivationRule(ElementwiseRule):
         axis = channel_axis(atoms[value], value)
         if axis is None or not is_own_function(function):
             return False
-        proof = acts_alone(function, value, axis)
+        proof = acts_alone(stateless(function), value, axis)
         if proof:
             atoms.proven[call.path] = proof
         return bool(proof)

@@ -13,6 +13,7 @@ from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.rules.base import Arrays, Keep, Labels, Rule
 
 Shape = tuple[Any, ...]
+_SCALES = ("Multiply", "Divide", "TrueDivide")
 
 
 class MergeRule(Rule):
@@ -56,6 +57,10 @@ class MergeRule(Rule):
         if partly and sum(n > 1 for n in result.shape) > 1:
             atoms.freeze(result, f"{call.path} ({call.kind}): joins channels along several axes")
         atoms[target] = result
+        held = atoms.held.get(call.inputs[0]) if call.kind in _SCALES else None
+        numbers = len(call.inputs) == 1 and all(np.size(x) == 1 for x in constants(call))
+        if held and numbers and atoms.reads.get(target, 1) == 1:
+            atoms.held[target] = held  # a kernel times a number is one as well
 
     def _operands(self, call: Call, atoms: Atoms) -> list[tuple[Shape, np.ndarray]]:
         """Shapes and labels of the operands, with as many axes as the result.

@@ -63,25 +63,11 @@ class MovingRule(Rule):
             # Nothing to follow; a negative label tells its reason wherever it is moved.
             atoms[call.outputs[0]] = labels.reshape((1,) * rank)
             return
-        entries = target.fold
-        try:
-            try:
-                moved = self.moved(call, atoms)
-            except Exception:  # a batch of a fixed size may be part of what it is told
-                entries = _fixed_batch(call)
-                if entries is None:
-                    raise
-                moved = self.moved(call, atoms, entries)
-        except Exception:  # it takes its sizes from where labels have none: from the batch
-            atoms.give_up(call, "cannot be followed: its sizes hold those of the batch")
+        found = self._found(call, atoms)
+        if isinstance(found, str):
+            atoms.give_up(call, found)
             return
-        if moved.size == 0:
-            atoms.give_up(call, "may take nothing, depending on the image size")
-            return
-        batch = target.batch
-        if moved.ndim != rank or (batch is not None and moved.shape[batch] != entries):
-            atoms.give_up(call, "treats the batch like any other axis")
-            return
+        moved, batch = found, target.batch
         all_there, moved = np.isin(labels, moved).all(), compress(moved)
         if batch is not None:
             moved = atoms.away(moved, [batch])
@@ -91,6 +77,25 @@ class MovingRule(Rule):
             atoms.give_up(call, "takes some of the channels")
         else:
             atoms[target] = moved
+
+    def _found(self, call: Call, atoms: Atoms) -> np.ndarray | str:
+        """Labels of the output, one for every position; a string if there are none: why not."""
+        target, reason = call.outputs[0], "cannot be followed: its sizes hold those of the batch"
+        # On one example; a batch of a fixed size may be part of what the operation is told.
+        for count in dict.fromkeys((None, _fixed_batch(call))):
+            try:
+                moved = self.moved(call, atoms, count)
+            except Exception:  # it takes its sizes from where labels have none: from the batch
+                continue
+            if moved.size == 0:
+                return "may take nothing, depending on the image size"
+            entries = target.fold if count is None else count
+            if moved.ndim == len(target.shape) and (
+                target.batch is None or moved.shape[target.batch] == entries
+            ):
+                return moved
+            reason = "treats the batch like any other axis"
+        return reason
 
 
 class RepeatRule(MovingRule):

@@ -62,14 +62,15 @@ def _along_last(call: Call, atoms: Atoms) -> np.ndarray | None:
 
 
 class ReductionRule(Rule):
-    """`keras.ops.mean`, `max`, `sum`, ... over any axes but the batch's.
+    """`keras.ops.mean`, `max`, `sum`, `moments`, ... over any axes but the batch's.
 
     Over the channels the result is one number, of no channel, that depends on all that are kept.
     """
 
     def trace(self, call: Call, atoms: Atoms) -> None:
         """Drops the reduced axes."""
-        target, axis, value = call.outputs[0], call.operation.axis, call.inputs[0]
+        target, value, operation = call.outputs[0], call.inputs[0], call.operation
+        axis = operation.axes if hasattr(operation, "axes") else operation.axis
         labels = atoms.grid(value)
         axes = range(labels.ndim) if axis is None else np.atleast_1d(axis) % labels.ndim
         labels = atoms.away(labels, axes)
@@ -78,10 +79,13 @@ class ReductionRule(Rule):
         if value.batch in axes:
             atoms.give_up(call, "reduces over the batch")
         elif not over:
-            atoms[target] = labels if keep else labels.squeeze(tuple(int(k) for k in axes))
+            labels = labels if keep else labels.squeeze(tuple(int(k) for k in axes))
+            for output in call.outputs:
+                atoms[output] = labels
         elif labels.size > labels.shape[over[0]]:
             atoms.give_up(call, "reduces over channels that lie along several axes")
         else:
             atoms.normalize(call, labels.ravel())
             reason = f"{call.path} ({call.kind}): is taken over all channels"
-            atoms[target] = atoms.outside(len(target.shape), reason)
+            for output in call.outputs:
+                atoms[output] = atoms.outside(len(target.shape), reason)

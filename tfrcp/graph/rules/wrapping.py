@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ from keras import ops
 from tfrcp.graph.atoms import Atoms
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.rules.base import Arrays, Axes, Keep, Labels, Product, Rule, layer_like
+from tfrcp.graph.rules.kernel import KernelRule
 
 
-class TimeDistributedRule(Rule):
-    """`TimeDistributed`: the inner layer's own rule, on every step of axis 1.
+class _WrapperRule(Rule):
+    """What wrappers share: the wrapped layer has a rule of its own.
 
     Args:
         find: Finds the rule of an operation.
@@ -22,6 +24,20 @@ class TimeDistributedRule(Rule):
 
     def __init__(self, find: Any) -> None:
         self._find = find
+
+    def _inner(self, call: Call) -> Call:
+        """The wrapped layer's call."""
+        raise NotImplementedError
+
+    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
+        """The same wrapper around the rebuilt layer."""
+        inner = self._inner(call)
+        layer = self._find(inner.operation).rebuild(inner, arrays)
+        return layer_like(call.operation, layer=layer)
+
+
+class TimeDistributedRule(_WrapperRule):
+    """`TimeDistributed`: the inner layer's own rule, on every step of axis 1."""
 
     def _inner(self, call: Call) -> Call:
         """The inner layer's call, on a single step."""
@@ -72,12 +88,6 @@ class TimeDistributedRule(Rule):
         ends = self._ends(call, inner, labels)
         return self._find(inner.operation).sizes(inner, ends, keep)
 
-    def rebuild(self, call: Call, arrays: Arrays) -> keras.Operation:
-        """The same wrapper around the rebuilt layer."""
-        inner = self._inner(call)
-        layer = self._find(inner.operation).rebuild(inner, arrays)
-        return layer_like(call.operation, layer=layer)
-
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the inner layer with the steps laid into the batch."""
         inner, x = self._inner(call), ops.convert_to_tensor(args[0])
@@ -85,3 +95,47 @@ class TimeDistributedRule(Rule):
         flat = ops.reshape(x, [shape[0] * shape[1], *shape[2:]])
         y = self._find(inner.operation).run(inner, arrays, (flat,), {})
         return ops.reshape(y, [*shape[:2], *list(ops.shape(y))[1:]])
+
+
+class SpectralNormalizationRule(_WrapperRule):
+    """`SpectralNormalization`: in inference the wrapped layer, whose kernel it has divided.
+
+    In training it divides the sliced kernel by the largest singular value of that. The vector from
+    which it estimates this one, [1, last axis of the kernel], is sliced with the kernel.
+    """
+
+    def _inner(self, call: Call) -> Call:
+        return dataclasses.replace(
+            call, operation=call.operation.layer, args=call.inputs[:1], kwargs={}
+        )
+
+    def trace(self, call: Call, atoms: Atoms) -> None:
+        """Follows the wrapped layer."""
+        inner = self._inner(call)
+        rule = self._find(inner.operation)
+        if not isinstance(rule, KernelRule) or call.kwargs.get("training"):
+            atoms.give_up(call, "is around no convolution or dense layer, or trains in inference")
+            atoms.unknown[call.path] = call.kind
+            return
+        rule.trace(inner, atoms)
+        last = len(call.operation.kernel.shape) - 1
+        for place in atoms.places:
+            if (place.path, place.weight, place.axis) == (call.path, rule.kernel, last):
+                atoms.weight(call, "vector_u", {1: ("channelwise", place.labels)})
+
+    def products(self, call: Call, labels: Labels, axes: Axes) -> Sequence[Product]:
+        """The wrapped layer's."""
+        inner = self._inner(call)
+        return self._find(inner.operation).products(inner, labels, axes)
+
+    def sizes(self, call: Call, labels: Labels, keep: Keep) -> dict[str, Any]:
+        """The wrapped layer's."""
+        inner = self._inner(call)
+        return self._find(inner.operation).sizes(inner, labels, keep)
+
+    def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs the wrapped layer."""
+        inner = self._inner(call)
+        weights = {name: array for name, array in arrays.items() if name != "vector_u"}
+        y = self._find(inner.operation).run(inner, weights, args[:1], {})
+        return ops.cast(y, args[0].dtype)
