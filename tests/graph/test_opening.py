@@ -57,6 +57,35 @@ class Branching(Reading):
         return self.conv(x) * 0.5 if training else self.conv(x)
 
 
+class Numbers(Reading):
+    def call(self, x, training=False):
+        return self.conv(x) * (0.5 if training else 2.0)
+
+
+class Order(Reading):
+    def call(self, x, training=False):
+        return ops.relu(self.conv(x) - 1) if training else ops.relu(self.conv(x)) - 1
+
+
+class Other(Reading):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.other = layers.Conv2D(6, 1)
+
+    def build(self, shape):
+        self.conv.build(shape)
+        self.other.build(shape)
+
+    def call(self, x, training=False):
+        return self.other(x) if training else self.conv(x)
+
+
+class Either(Reading):
+    def call(self, x):
+        y = ops.cond(ops.sum(x) > 0, lambda: x, lambda: -x)
+        return self.conv(y)
+
+
 class Joining(Reading):
     def call(self, x):
         return self.conv(x) - ops.mean(x, axis=0)
@@ -74,7 +103,8 @@ class Repeating(Reading):
         (Kernel, "weight"),
         (Losing, "add_loss"),
         (Locked, "training=False"),
-        (Branching, "something else in training"),
+        *((kind, "something else in training") for kind in (Branching, Numbers, Order, Other)),
+        (Either, "may give what it is given"),
         (Joining, ""),
         (Repeating, "batch size"),
     ],

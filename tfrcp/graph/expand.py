@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from tfrcp.graph.inside import functional, own_variables, tree
-from tfrcp.graph.steps import BATCH, Refused, Step, Tensor, kinds_of, nodes_between, step_of
+from tfrcp.graph.steps import BATCH, Refused, Step, Tensor, described, maker, nodes_between, step_of
 from tfrcp.graph.symbolic import Reads, as_before, plain_errors, run_inside, weights_of
 
 
@@ -139,13 +139,16 @@ def _run(
         Reads() as reads,
     ):
         ends = [*given, *own]
+        made_by = [maker(x) for x in ends]
         outputs = layer.call(*_cast(layer, tuple(args)), **_cast(layer, options))
         made = [x for x in keras.tree.flatten(outputs) if x is not None]
         flat = [x for x in made if isinstance(x, Tensor)]
         if not flat:
             raise Refused("it returns something that does not depend on its inputs")
+        if [maker(x) for x in ends] != made_by:
+            raise Refused("an operation that it calls may give what it is given")  # `ops.cond`
         nodes = nodes_between(ends, flat)
-        if found is not None and kinds_of(nodes) != _trained(layer, ends, args, options):
+        if found is not None and described(ends, flat) != _trained(layer, ends, args, options):
             raise Refused("its `call` does something else in training")
     if reads.variables:
         owners = [x for x in held if any(id(v) in reads.variables for v in own_variables(x))]
@@ -167,13 +170,12 @@ def _run(
 
 
 def _trained(layer: keras.layers.Layer, ends: list[Any], args: Any, options: Any) -> list[str]:
-    """The kinds of operations that a layer calls in training."""
+    """What a layer calls in training, as `described` tells it."""
     try:
         options = {**options, "training": True}
         outputs = layer.call(*_cast(layer, tuple(args)), **_cast(layer, options))
-        return kinds_of(
-            nodes_between(ends, [x for x in keras.tree.flatten(outputs) if isinstance(x, Tensor)])
-        )
+        made = keras.tree.flatten(outputs)
+        return described(ends, [x for x in made if isinstance(x, Tensor)])
     except Exception:  # whatever a user's code does: it does not do what it does in inference
         return []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -47,6 +47,11 @@ class Step:
     outputs: Sequence[Tensor]
 
 
+def maker(x: Tensor) -> keras.Operation | None:
+    """The operation that made a symbolic tensor, if any."""
+    return getattr(getattr(x, "_keras_history", None), "operation", None)
+
+
 def nodes_between(given: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Any]:
     """All calls that lead from the given tensors to the outputs, in order."""
     ends = {id(x) for x in given}
@@ -73,9 +78,42 @@ def nodes_between(given: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[An
     return list(ordered.values())
 
 
-def kinds_of(nodes: Iterable[Any]) -> list[str]:
-    """The kinds of operations that are called, in alphabetic order."""
-    return sorted(type(node.operation).__name__ for node in nodes)
+def described(ends: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[str]:
+    """What is called, one line for each call and output: which layer or kind of operation, on what.
+
+    Args:
+        ends: The tensors that are given.
+        outputs: What is made of them.
+
+    Raises:
+        Refused: If they are made of something else.
+    """
+    nodes = nodes_between(ends, outputs)
+    places = {id(x): f"given {k}" for k, x in enumerate(ends)}
+    for k, node in enumerate(nodes):
+        places.update((id(x), f"{k}.{j}") for j, x in enumerate(node.outputs))
+    lines = []
+    for node in nodes:
+        operation, options = node.operation, dict(node.arguments.kwargs)
+        options.pop("training", None)
+        told: list[Any] = [type(operation).__name__, id(operation)]
+        if not isinstance(operation, keras.layers.Layer):
+            told = [
+                told[0],
+                {k: v for k, v in vars(operation).items() if k[0] != "_" and k != "name"},
+            ]
+        read = [*told, node.arguments.args, options]
+        lines.append(str([places.get(id(x), _told(x)) for x in keras.tree.flatten(read)]))
+    return [*lines, str([places[id(x)] for x in outputs])]
+
+
+def _told(x: Any) -> str:
+    """A number, text or array of a call; other objects by their class."""
+    if isinstance(x, bool | type(None)):
+        return ""  # a flag, such as `training` by its place
+    if isinstance(x, int | float | str | np.ndarray | np.generic) or keras.ops.is_tensor(x):
+        return f"{np.shape(x)} {np.asarray(x).tolist()}"
+    return type(x).__name__
 
 
 def step_of(node: Any, names: Mapping[int, str], given: Sequence[Tensor]) -> Step:
