@@ -86,6 +86,12 @@ class Either(Reading):
         return self.conv(y)
 
 
+class Making(Reading):
+    def call(self, x, training=False):
+        x = layers.Activation("relu" if training else "gelu")(x)
+        return self.conv(x)
+
+
 class Joining(Reading):
     def call(self, x):
         return self.conv(x) - ops.mean(x, axis=0)
@@ -103,7 +109,10 @@ class Repeating(Reading):
         (Kernel, "weight"),
         (Losing, "add_loss"),
         (Locked, "training=False"),
-        *((kind, "something else in training") for kind in (Branching, Numbers, Order, Other)),
+        *(
+            (kind, "something else in training")
+            for kind in (Branching, Numbers, Order, Other, Making)
+        ),
         (Either, "may give what it is given"),
         (Joining, ""),
         (Repeating, "batch size"),

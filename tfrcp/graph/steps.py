@@ -94,17 +94,24 @@ def described(ends: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[str]:
         places.update((id(x), f"{k}.{j}") for j, x in enumerate(node.outputs))
     lines = []
     for node in nodes:
-        operation, options = node.operation, dict(node.arguments.kwargs)
-        options.pop("training", None)
-        told: list[Any] = [type(operation).__name__, id(operation)]
-        if not isinstance(operation, keras.layers.Layer):
-            told = [
-                told[0],
-                {k: v for k, v in vars(operation).items() if k[0] != "_" and k != "name"},
-            ]
-        read = [*told, node.arguments.args, options]
+        options = {k: x for k, x in node.arguments.kwargs.items() if k != "training"}
+        read = (_identity(node.operation), node.arguments.args, options)
         lines.append(str([places.get(id(x), _told(x)) for x in keras.tree.flatten(read)]))
     return [*lines, str([places[id(x)] for x in outputs])]
+
+
+def _identity(operation: keras.Operation) -> list[Any]:
+    """What makes an operation the same: a layer itself, or what it is told where it has no state,
+    as it may be made anew at every call."""
+    kind = type(operation).__name__
+    if getattr(operation, "variables", ()):
+        return [kind, id(operation)]
+    try:
+        told = operation.get_config() if isinstance(operation, keras.layers.Layer) else None
+    except Exception:  # whatever a layer of the user's does
+        return [kind, id(operation)]
+    told = {k: v for k, v in vars(operation).items() if k[0] != "_"} if told is None else told
+    return [kind, {k: v for k, v in told.items() if k != "name"}]
 
 
 def _told(x: Any) -> str:
