@@ -95,15 +95,8 @@ def shown_alone(call: Call, axis: int) -> Proof | None:
     if any(isinstance(x, Value) for x in keras.tree.flatten(dict(call.kwargs))):
         return None
     value, (target, *others) = call.inputs[0], call.outputs
-    if (
-        others
-        or "float" not in value.dtype
-        or (value.batch, len(value.shape))
-        != (
-            target.batch,
-            len(target.shape),
-        )
-    ):
+    alike = value.batch == target.batch and len(value.shape) == len(target.shape)
+    if others or not alike or "float" not in value.dtype:
         return None
     if value.shape[axis] is None or value.shape[axis] != target.shape[axis]:
         return None
