@@ -1,6 +1,7 @@
 """Which composite layers are opened, and what is said of the others."""
 
 import keras
+import numpy as np
 import pytest
 from keras import layers, ops
 
@@ -168,3 +169,48 @@ def test_layer_that_returns_a_constant_is_opened_if_nobody_reads_it(read):
     assert names == ([] if read else ["scoring/project/project"])
     reason = "it returns something that does not depend on its inputs"
     assert graph.calls.closed == ({"scoring": reason} if read else {})
+
+
+class Kept(layers.Layer):
+    """Weights with a penalty, and one that must not become negative."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale", regularizer="l2")
+        self.kernel = self.add_weight(
+            shape=(1, 1, shape[-1], 5), name="kernel", regularizer="l1", constraint="non_neg"
+        )
+
+    def call(self, x):
+        return ops.conv(x * self.scale, self.kernel)
+
+
+class Bounded(Kept):
+    """Whose constraint goes by rows."""
+
+    def build(self, shape):
+        super().build(shape)
+        self.scale = self.add_weight(shape=(1, 1, shape[-1]), name="bounded", constraint="max_norm")
+
+
+def test_penalties_and_constraints_of_weights_are_kept():
+    inputs = keras.Input((4, 4, 3))
+    x = Kept(name="kept")(layers.Conv2D(6, 1, name="before")(inputs))
+    model = keras.Model(inputs, layers.Conv2D(2, 1, name="last")(x))
+    for variable in model.variables:
+        variable.assign(np.random.default_rng(0).uniform(0.5, 1.5, variable.shape))
+    graph = tfrcp.trace(model)
+    assert not graph.calls.closed
+    whole = tfrcp.slice_model(model, graph, {})
+    assert len(model.losses) == 2
+    np.testing.assert_allclose(sorted(model.losses), sorted(whole.losses), rtol=1e-6)
+    pruned = tfrcp.slice_model(model, graph, {"before": np.arange(6) < 4})
+    (kernel,) = (v for v in pruned.variables if v.constraint is not None)
+    assert type(kernel.constraint) is keras.constraints.NonNeg
+    assert np.prod(kernel.shape) == 4 * 5
+
+
+def test_a_constraint_that_may_ask_for_the_shape_keeps_a_layer_whole():
+    inputs = keras.Input((4, 4, 3))
+    x = Bounded(name="bounded")(layers.Conv2D(6, 1, name="before")(inputs))
+    graph = tfrcp.trace(keras.Model(inputs, layers.Conv2D(2, 1, name="last")(x)))
+    assert "`MaxNorm` may ask for the shape" in graph.calls.closed["bounded"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from tfrcp.graph.held import depends_on_shape
 from tfrcp.graph.inside import functional, own_variables, tree
 from tfrcp.graph.steps import BATCH, Refused, Step, Tensor, described, maker, nodes_between, step_of
 from tfrcp.graph.symbolic import Reads, as_before, plain_errors, run_inside, weights_of
@@ -163,6 +164,8 @@ def _run(
     steps = []
     for x, operation in own.items():
         if id(x) in read:
+            if keeper := depends_on_shape(operation.variable):
+                raise Refused(f"a `{keeper}` may ask for the shape of '{operation.variable.path}'")
             names[id(operation)] = names[id(operation.variable)]
             steps.append(Step(operation, (), {}, (), [x]))
     steps += [step_of(node, names, given) for node in nodes]

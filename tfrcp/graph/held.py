@@ -7,6 +7,21 @@ from typing import Any
 import keras
 from keras import ops
 
+#: Regularizers and constraints that look at each number of a weight alone.
+_BY_NUMBER = (
+    *(keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2),
+    keras.constraints.NonNeg,
+)
+
+
+def depends_on_shape(variable: keras.Variable) -> str:
+    """The class of a weight's regularizer or constraint that may ask for its shape, if any: in a
+    sliced model the weight is a table of rows."""
+    for keeper in (variable.regularizer, variable.constraint):
+        if keeper is not None and type(keeper) not in _BY_NUMBER and len(variable.shape) != 2:
+            return type(keeper).__name__
+    return ""
+
 
 class HeldWeight(keras.Operation):
     """Gives a weight that an opened layer holds itself and computes with, whatever it is called on.

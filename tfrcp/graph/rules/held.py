@@ -38,9 +38,13 @@ class HeldWeightRule(Rule):
 
     def rebuild(self, call: Call, arrays: Arrays) -> Any:
         """A table of the sliced weight's size."""
-        operation = call.operation
-        shape = tuple(arrays.get(operation.variable.name, operation.variable).shape)
-        return Table(shape, operation.dtype, str(operation.variable.dtype))
+        operation, variable = call.operation, call.operation.variable
+        shape = tuple(arrays.get(variable.name, variable).shape)
+        keepers = {
+            "embeddings_regularizer": variable.regularizer,
+            "embeddings_constraint": variable.constraint,
+        }
+        return Table(shape, operation.dtype, str(variable.dtype), **keepers)
 
     def run(self, call: Call, arrays: Arrays, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The sliced weight."""
@@ -55,16 +59,20 @@ class Table:
         shape: The weight's shape.
         dtype: The type in which it is read.
         stored: The type in which it is stored.
+        **keepers: Its regularizer and constraint, as arguments of an `Embedding`.
 
     Attributes:
         operation: The `Embedding` that holds it.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: str, stored: str) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: str, stored: str, **keepers: Any) -> None:
         self._shape, self._rows = shape, math.prod(shape[:-1])
         policy = dtype if dtype == stored else f"mixed_{dtype}"
         self.operation = keras.layers.Embedding(
-            self._rows, (shape or (1,))[-1], dtype=policy, embeddings_initializer="zeros"
+            *(self._rows, (shape or (1,))[-1]),
+            dtype=policy,
+            embeddings_initializer="zeros",
+            **keepers,
         )
 
     def __call__(self, x: Any) -> Any:
