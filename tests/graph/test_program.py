@@ -7,6 +7,7 @@ import pytest
 import tfrcp
 from tests.networks import NETWORKS
 from tests.references import assert_close, flat, images_for, random_masks, randomize
+from tfrcp.graph.batch_statistics import Cuts
 from tfrcp.graph.program import Program
 from tfrcp.graph.weights import layer_at, read_weights, slice_weights
 
@@ -151,6 +152,12 @@ def test_batch_statistics_behind_a_pointwise_layer(make):
     pruned = tfrcp.slice_model(model, graph, masks)
     outputs, statistics = program.run_on_batch_statistics(arrays, images)
     assert_close(flat(outputs), flat(pruned(images, training=True)))
+    for first in range(len(graph.calls.calls) + 1):  # images in parts of 3, 3 and 2, and joined
+        cuts = Cuts(frozenset(graph.calls.calls[:first]), 3, 3)
+        found, in_parts = program.run_on_batch_statistics(arrays, images, cuts=cuts)
+        assert_close(flat(found), flat(outputs))
+        for a, b in zip(flat(in_parts["wide_bn"]), flat(statistics["wide_bn"]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     before = keras.Model(pruned.input, pruned.get_layer("wide_bn").input)(images)
     mean, variance = statistics["wide_bn"]
     np.testing.assert_allclose(mean, np.mean(before, (0, 1, 2)), rtol=1e-4, atol=1e-5)

@@ -37,6 +37,34 @@ def test_statistics_in_blocks(name, kept, monkeypatch):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("at_once", [9, 20, 45])
+@pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "called_twice", "open_size"])
+def test_compiled_statistics_in_parts(name, at_once, monkeypatch):
+    """Images whose widest tensors are cut into parts of `at_once` images, and joined later."""
+    model = NETWORKS[name].build()
+    randomize(model)
+    graph = tfrcp.trace(model)
+    program, arrays = Program(graph), slice_weights(graph, read_weights(graph, model), {})
+    images = program.pack(images_for(model, count=50))
+    _, expected = program.run_on_batch_statistics(arrays, images)
+    widest = blocked_statistics.widest_bytes(program, arrays, images)
+    monkeypatch.setattr(blocked_statistics, "AT_ONCE", at_once * widest)
+    cut = []
+    run = program.run_on_batch_statistics
+    monkeypatch.setattr(
+        program,
+        "run_on_batch_statistics",
+        lambda *args, cuts: cut.append(cuts) or run(*args, cuts=cuts),
+    )
+    found = blocked_statistics.statistics_on(program, arrays, images)(arrays)
+    assert cut[0].count == -(-50 // at_once)
+    assert cut[0].calls == frozenset(graph.calls.calls[: len(cut[0].calls)])
+    assert found.keys() == expected.keys()
+    for path, pair in expected.items():
+        for a, b in zip(found[path], pair, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 def test_recalibration_in_blocks(monkeypatch):
     models = []
     for at_once in (2**28, 0):

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcp.graph.batch_statistics import BatchStatistics
+from tfrcp.graph.batch_statistics import BatchStatistics, Cuts, joined
 from tfrcp.graph.calls import Call, Value
 from tfrcp.graph.channels import ChannelGraph
 from tfrcp.graph.compiled import Compiled
@@ -60,6 +60,7 @@ class Program:
         arrays: Mapping[str, Mapping[str, Any]],
         inputs: Any,
         without: Collection[Call] = (),
+        cuts: Cuts | None = None,
     ) -> tuple[Any, dict[str, tuple[Any, Any]]]:
         """Runs with every batch norm normalizing by the statistics of these very inputs.
 
@@ -67,15 +68,18 @@ class Program:
             arrays: What `slice_weights` returns, as arrays or tensors.
             inputs: Structure of tensors like the model's inputs.
             without: Calls of batch norms that normalize by their moving statistics instead.
+            cuts: How the images are cut into parts, for less memory in one piece; not at all by
+                default.
 
         Returns:
             Tuple of the outputs and a dict that maps the path of every batch norm to the mean and
             the variance of its input, [channels] each. A layer that is called several times gets
             the statistics of all its calls together.
         """
-        statistics = BatchStatistics(arrays, self._folds, self.step, without)
+        statistics = BatchStatistics(arrays, self._folds, self.step, without, cuts or Cuts())
+        inputs = keras.tree.map_structure(statistics.cut, inputs)
         outputs = self.interpret(arrays, inputs, statistics.step)
-        return outputs, statistics.found()
+        return keras.tree.map_structure(joined, outputs), statistics.found()
 
     @property
     def folds(self) -> Mapping[Call, Call]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from tfrcp.graph.batch_statistics import Cuts
 from tfrcp.graph.calls import Call
 from tfrcp.graph.parts import Tensors
 from tfrcp.graph.program import Program
@@ -25,6 +27,7 @@ Above 32 MiB the GNU C library maps every tensor anew, and the kernel clears its
 images then takes four times as long.
 """
 
+_MOST_PASSES = 8  # of `AT_ONCE` bytes, up to which images run compiled, part by part where wide
 _KEPT = 2**29  # bytes of what is kept of all images between two batch norms
 _UNSAFE = 100.0  # squared mean, in variances, from which the mean of squares does not tell these
 
@@ -60,6 +63,43 @@ def widths(program: Program, arrays: Weights, images: Any) -> list[int]:
     if any(None in shape for of_call in shapes for shape in of_call):
         return live_bytes(program, arrays, images)
     return [max((4 * math.prod(shape) for shape in s), default=0) for s in shapes]
+
+
+def statistics_on(
+    program: Program, arrays: Weights, images: Any, *, compiled: bool = True
+) -> Callable[[Weights], dict[str, tuple[Any, Any]]]:
+    """A function of a network's arrays to its batch norm statistics on certain images.
+
+    Args:
+        program: The program.
+        arrays: Weights and sizes of the unpruned network.
+        images: Structure of arrays like the model's inputs.
+        compiled: Whether the network can be compiled.
+
+    Returns:
+        Function of arrays to what `Program.run_on_batch_statistics` finds.
+    """
+    count = len(keras.tree.flatten(images)[0])
+    if count * widest_bytes(program, arrays, images) > _MOST_PASSES * AT_ONCE:
+        return lambda candidate: statistics_in_blocks(program, candidate, images)
+    run = program.run_on_batch_statistics
+    if compiled:
+        cuts = _cuts_at_wide_tensors(program, arrays, images)
+        run = program.compile(functools.partial(run, cuts=cuts), arrays)
+    return lambda candidate: run(candidate, images)[1]
+
+
+def _cuts_at_wide_tensors(program: Program, arrays: Weights, images: Any) -> Cuts:
+    """Parts of images, whose tensors have `AT_ONCE` bytes at most."""
+    calls, count = program.graph.calls.calls, len(keras.tree.flatten(images)[0])
+    wide = [bytes_ * count > AT_ONCE for bytes_ in widths(program, arrays, images)]
+    until = len(wide) - wide[::-1].index(True) if True in wide else 0
+    # Where images do not lie along the first axis, parts cannot be joined.
+    whole = (v.batch == 0 and v.fold == 1 for call in calls[:until] for v in call.outputs)
+    size = images_at_once(program, arrays, images)
+    if not until or size >= count or not all(whole):
+        return Cuts()
+    return Cuts(frozenset(calls[:until]), size, -(-count // size))
 
 
 def statistics_in_blocks(

@@ -27,7 +27,7 @@ from tfrcp.graph.parts import Parts
 from tfrcp.graph.program import Program
 from tfrcp.graph.rebuilding import build_model
 from tfrcp.graph.weights import Weights, read_weights, slice_weights
-from tfrcp.reconstruction.blocked_statistics import AT_ONCE, statistics_in_blocks, widest_bytes
+from tfrcp.reconstruction.blocked_statistics import AT_ONCE, statistics_on, widest_bytes
 from tfrcp.reconstruction.calibration import calibration_images
 from tfrcp.reconstruction.least_squares import fit_together
 from tfrcp.scoring.holdout import Holdout, racing_possible
@@ -44,7 +44,6 @@ from tfrcp.scoring.running import (
 
 _IMAGES, _LEAST_IMAGES = 128, 32  # for the statistics of a candidate's batch norms
 _PASSES = 4  # of these images, in bytes of `AT_ONCE`, of which a candidate is to see no more
-_MOST_PASSES = 8  # up to which they run at once, compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +112,6 @@ class SlicedEvaluator:
         self.calibration = None if calibration is None else self._program.pack(calibration)
         self._weights = read_weights(graph, model)
         self._full = slice_weights(graph, self._weights, {})
-        self._statistics = self._program.compile(self._program.run_on_batch_statistics, self._full)
         if not isinstance(holdout, Examples):
             holdout = Examples(*holdout, None, ())
         first = self._program.pack(holdout.x)
@@ -129,7 +127,7 @@ class SlicedEvaluator:
                 batch_norm_images = few
             self._normalizing = take(self.calibration, slice(batch_norm_images))
             self.batch_norm_images = count_rows(self._normalizing)
-        self._statistics_at_once = self.batch_norm_images * widest <= _MOST_PASSES * AT_ONCE
+            self._statistics = statistics_on(self._program, self._full, self._normalizing)
         # Whether layers add losses is known after a call.
         run_model(model)(take(first, slice(1)))
         self._by_model = makes_masks(graph.calls.calls) or (
@@ -176,11 +174,7 @@ class SlicedEvaluator:
         if self._reconstruction is not None:
             arrays = self._reconstruction(arrays, masks)
         if normalize and self._normalizing is not None:
-            if self._statistics_at_once:
-                _, statistics = self._statistics(arrays, self._normalizing)
-            else:
-                statistics = statistics_in_blocks(self._program, arrays, self._normalizing)
-            for path, (mean, variance) in statistics.items():
+            for path, (mean, variance) in self._statistics(arrays).items():
                 arrays[path]["moving_mean"] = np.asarray(mean)
                 arrays[path]["moving_variance"] = np.asarray(variance)
         return arrays
@@ -273,7 +267,10 @@ class ProgramEvaluator(SlicedEvaluator):
                 f"operation by operation, which is slower: {str(error).strip()[:500]}",
                 stacklevel=4,
             )
-            self._run, self._statistics = program.run, program.run_on_batch_statistics
+            self._run = program.run
+            if self._normalizing is not None:
+                options = {"compiled": False}
+                self._statistics = statistics_on(program, self._full, self._normalizing, **options)
             # A candidate may have any number of channels up to the model's.
             most = max(sizes_taken_for_bias(self._model), default=1)
             self._cut = range(2, most + 1)
