@@ -167,6 +167,14 @@ class Square(Affine):
 
 
 @register
+class Limited(Affine):
+    """Mixes them where numbers are large."""
+
+    def call(self, x):
+        return tf.clip_by_norm(tf.multiply(x, self.scale), 500.0, axes=[1, 2, 3])
+
+
+@register
 class Reticent(Affine):
     """Whose configuration lacks what it was made of."""
 
@@ -179,14 +187,19 @@ class Reticent(Affine):
 
 @pytest.mark.parametrize(
     "made",
-    [Mixing, Counting, Square, lambda: Reticent(3.0)],
-    ids=["mix", "count", "square", "told"],
+    [Mixing, Counting, Square, Limited, lambda: Reticent(3.0)],
+    ids=["mix", "count", "square", "limit", "told"],
 )
 def test_frozen(made):
     model = among(made())
     graph = tfrcp.trace(model)
     assert [group.name for group in graph.prunable] == ["after"]
     assert "no rule" in graph.groups[0].reason
+
+
+def test_function_that_mixes_large_numbers_is_frozen():
+    limited = layers.Lambda(lambda x: tf.clip_by_norm(x, 500.0, axes=[1, 2, 3]))
+    assert [group.name for group in tfrcp.trace(among(limited)).prunable] == ["after"]
 
 
 def test_affine_is_followed(tmp_path):
