@@ -93,6 +93,24 @@ class Making(Reading):
         return self.conv(x)
 
 
+class Noisy(layers.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.conv = layers.Conv2D(6, 1)
+
+    def call(self, x, noisy=False):
+        return 2 * self.conv(x) if noisy else self.conv(x)
+
+
+class Flagging(Reading):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.noisy = Noisy()
+
+    def call(self, x, training=False):
+        return self.noisy(self.conv(x), noisy=bool(training))
+
+
 class Joining(Reading):
     def call(self, x):
         return self.conv(x) - ops.mean(x, axis=0)
@@ -112,7 +130,7 @@ class Repeating(Reading):
         (Locked, "training=False"),
         *(
             (kind, "something else in training")
-            for kind in (Branching, Numbers, Order, Other, Making)
+            for kind in (Branching, Numbers, Order, Other, Making, Flagging)
         ),
         (Either, "may give what it is given"),
         (Joining, ""),

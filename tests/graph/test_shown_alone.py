@@ -197,9 +197,22 @@ def test_frozen(made):
     assert "no rule" in graph.groups[0].reason
 
 
-def test_function_that_mixes_large_numbers_is_frozen():
-    limited = layers.Lambda(lambda x: tf.clip_by_norm(x, 500.0, axes=[1, 2, 3]))
-    assert [group.name for group in tfrcp.trace(among(limited)).prunable] == ["after"]
+def _size(x):
+    return tf.reduce_max(tf.abs(x), axis=[1, 2, 3], keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: tf.clip_by_norm(x, 500.0, axes=[1, 2, 3]),
+        lambda x: tf.where(_size(x) > 100.0, x / 2, x),
+        lambda x: tf.where(_size(x) < 1.0, 3 * x, x),
+    ],
+    ids=["norm", "large", "small"],
+)
+def test_function_that_mixes_only_large_or_small_numbers_is_frozen(function):
+    model = among(layers.Lambda(function))
+    assert [group.name for group in tfrcp.trace(model).prunable] == ["after"]
 
 
 def test_affine_is_followed(tmp_path):

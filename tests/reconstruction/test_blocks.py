@@ -19,33 +19,38 @@ from tfrcp.scoring.running import in_blocks
 KEPT = (0, 50 * 1000, 2**30)
 
 
-@pytest.mark.parametrize("kept", KEPT)
-@pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "squeeze_excite", "open_size"])
-def test_statistics_in_blocks(name, kept, monkeypatch):
-    monkeypatch.setattr(blocked_statistics, "AT_ONCE", 1)
-    monkeypatch.setattr(blocked_statistics, "_KEPT", kept)
+def program_on_images(name):
+    """A network's program, its arrays, and images."""
     model = NETWORKS[name].build()
     randomize(model)
     graph = tfrcp.trace(model)
     program, arrays = Program(graph), slice_weights(graph, read_weights(graph, model), {})
-    images = program.pack(images_for(model, count=50))
-    _, expected = program.run_on_batch_statistics(arrays, images)
-    found = blocked_statistics.statistics_in_blocks(program, arrays, images)
+    return program, arrays, program.pack(images_for(model, count=50))
+
+
+def assert_same_statistics(found, expected):
     assert found.keys() == expected.keys()
     for path, pair in expected.items():
         for a, b in zip(found[path], pair, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kept", KEPT)
+@pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "squeeze_excite", "open_size"])
+def test_statistics_in_blocks(name, kept, monkeypatch):
+    monkeypatch.setattr(blocked_statistics, "AT_ONCE", 1)
+    monkeypatch.setattr(blocked_statistics, "_KEPT", kept)
+    program, arrays, images = program_on_images(name)
+    _, expected = program.run_on_batch_statistics(arrays, images)
+    found = blocked_statistics.statistics_in_blocks(program, arrays, images)
+    assert_same_statistics(found, expected)
+
+
 @pytest.mark.parametrize("at_once", [9, 20, 45])
 @pytest.mark.parametrize("name", ["residual_a", "inverted_residual", "called_twice", "open_size"])
 def test_compiled_statistics_in_parts(name, at_once, monkeypatch):
     """Images whose widest tensors are cut into parts of `at_once` images, and joined later."""
-    model = NETWORKS[name].build()
-    randomize(model)
-    graph = tfrcp.trace(model)
-    program, arrays = Program(graph), slice_weights(graph, read_weights(graph, model), {})
-    images = program.pack(images_for(model, count=50))
+    program, arrays, images = program_on_images(name)
     _, expected = program.run_on_batch_statistics(arrays, images)
     widest = blocked_statistics.widest_bytes(program, arrays, images)
     monkeypatch.setattr(blocked_statistics, "AT_ONCE", at_once * widest)
@@ -58,11 +63,8 @@ def test_compiled_statistics_in_parts(name, at_once, monkeypatch):
     )
     found = blocked_statistics.statistics_on(program, arrays, images)(arrays)
     assert cut[0].count == -(-50 // at_once)
-    assert cut[0].calls == frozenset(graph.calls.calls[: len(cut[0].calls)])
-    assert found.keys() == expected.keys()
-    for path, pair in expected.items():
-        for a, b in zip(found[path], pair, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert cut[0].calls == frozenset(program.graph.calls.calls[: len(cut[0].calls)])
+    assert_same_statistics(found, expected)
 
 
 def test_recalibration_in_blocks(monkeypatch):

@@ -94,8 +94,7 @@ def described(ends: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[str]:
         places.update((id(x), f"{k}.{j}") for j, x in enumerate(node.outputs))
     lines = []
     for node in nodes:
-        options = {k: x for k, x in node.arguments.kwargs.items() if k != "training"}
-        read = (_identity(node.operation), node.arguments.args, options)
+        read = (_identity(node.operation), _arguments(node))
         lines.append(str([places.get(id(x), _told(x)) for x in keras.tree.flatten(read)]))
     return [*lines, str([places[id(x)] for x in outputs])]
 
@@ -114,10 +113,16 @@ def _identity(operation: keras.Operation) -> list[Any]:
     return [kind, {k: v for k, v in told.items() if k != "name"}]
 
 
+def _arguments(node: Any) -> dict[str, Any]:
+    """The arguments of a call by their names, but for `training`."""
+    arguments = node.arguments
+    signature = inspect.signature(node.operation.call)
+    named = signature.bind_partial(*arguments.args, **arguments.kwargs).arguments
+    return {name: x for name, x in named.items() if name != "training"}
+
+
 def _told(x: Any) -> str:
     """A number, text or array of a call; other objects by their class."""
-    if isinstance(x, bool | type(None)):
-        return ""  # a flag, such as `training` by its place
     if isinstance(x, int | float | str | np.ndarray | np.generic) or keras.ops.is_tensor(x):
         return f"{np.shape(x)} {np.asarray(x).tolist()}"
     return type(x).__name__

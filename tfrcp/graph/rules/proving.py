@@ -21,7 +21,7 @@ from tfrcp.graph.symbolic import instead
 
 _OPEN = 8  # positions that stand for an open size
 _MOST = 1 << 22  # numbers in the tensor on which something is tried
-_SCALES = (1e-2, 1e3)  # of further numbers: what limits a norm does nothing to small ones
+_EXPONENTS = (-2, 3)  # of the powers of ten by which channels differ in a second trial
 
 #: A function of a tensor, and of which channels are in it.
 Function = Callable[[Any, np.ndarray], Any]
@@ -209,25 +209,29 @@ def acts_alone(function: Function, value: Value, axis: int) -> str | None:
     tried = [np.sort(random.permutation(size)[: max(size // 2, 1)]) for _ in range(3)]
     tried += [np.array([channel]) for channel in random.permutation(size)[:5]]
 
-    def run(channels: np.ndarray, scale: float = 1.0) -> np.ndarray:
-        given = ops.convert_to_tensor(scale * x.take(channels, axis), dtype=value.dtype)
+    everything = np.arange(size)
+    # Large channels beside small ones show a limit of their norm or of their largest number.
+    spread = 10 ** random.permutation(np.linspace(*_EXPONENTS, size))
+    spread = spread.reshape([-1 if k == axis else 1 for k in range(len(shape))])
+
+    def run(x: np.ndarray, channels: np.ndarray) -> np.ndarray:
+        given = ops.convert_to_tensor(x.take(channels, axis), dtype=value.dtype)
         return ops.convert_to_numpy(ops.cast(function(given, channels), "float32"))
 
     try:
-        whole = run(np.arange(size))
-        if whole.ndim != x.ndim or whole.shape[axis] != size:
+        if not np.array_equal(run(x, everything), run(x, everything)):
             return None
-        if not np.array_equal(whole, run(np.arange(size))):
-            return None
-        pairs = [(run(some), whole.take(some, axis), 1e-5) for some in tried]
-        for scale in _SCALES:
-            expected = run(np.arange(size), scale).take(tried[0], axis)
-            pairs.append((run(tried[0], scale), expected, 1e-5 * scale))
-        for part, expected, atol in pairs:
-            if part.shape != expected.shape or not np.allclose(
-                part, expected, rtol=1e-4, atol=atol, equal_nan=True
-            ):
+        for factor in (np.ones_like(spread), spread):
+            whole = run(factor * x, everything)
+            if whole.ndim != x.ndim or whole.shape[axis] != size:
                 return None
+            for channels in tried:
+                part, expected = run(factor * x, channels), whole.take(channels, axis)
+                atol = 1e-5 * factor.take(channels, axis)
+                if part.shape != expected.shape or not np.allclose(
+                    part, expected, rtol=1e-4, atol=atol, equal_nan=True
+                ):
+                    return None
     except Exception:  # whatever a function of the user's does
         return None
     return f"run on {len(tried)} choices of its {size} channels alone, it gave what it gives on all"
