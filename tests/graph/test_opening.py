@@ -152,6 +152,19 @@ def test_what_cannot_be_told_stays_whole(kind, reason):
     assert reason in " ".join(graph.explain().split())
 
 
+class Passing(Reading):
+    def call(self, x, training=False):
+        return self.conv(x, training=training)
+
+
+def test_training_is_handed_to_a_layer_that_does_not_take_it():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 1, name="last")(Passing(name="block")(inputs))
+    graph = tfrcp.trace(keras.Model(inputs, x))
+    assert not graph.calls.closed
+    assert [group.name for group in graph.prunable] == ["block/conv"]
+
+
 class Scored(layers.Layer):
     """Returns what a transformer's layer does that was not asked for its scores."""
 

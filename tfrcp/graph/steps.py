@@ -94,7 +94,8 @@ def described(ends: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[str]:
         places.update((id(x), f"{k}.{j}") for j, x in enumerate(node.outputs))
     lines = []
     for node in nodes:
-        read = (_identity(node.operation), _arguments(node))
+        options = {k: x for k, x in node.arguments.kwargs.items() if k != "training"}
+        read = (_identity(node.operation), node.arguments.args, options)
         lines.append(str([places.get(id(x), _told(x)) for x in keras.tree.flatten(read)]))
     return [*lines, str([places[id(x)] for x in outputs])]
 
@@ -111,14 +112,6 @@ def _identity(operation: keras.Operation) -> list[Any]:
         return [kind, id(operation)]
     told = {k: v for k, v in vars(operation).items() if k[0] != "_"} if told is None else told
     return [kind, {k: v for k, v in told.items() if k != "name"}]
-
-
-def _arguments(node: Any) -> dict[str, Any]:
-    """The arguments of a call by their names, but for `training`."""
-    arguments = node.arguments
-    signature = inspect.signature(node.operation.call)
-    named = signature.bind_partial(*arguments.args, **arguments.kwargs).arguments
-    return {name: x for name, x in named.items() if name != "training"}
 
 
 def _told(x: Any) -> str:
